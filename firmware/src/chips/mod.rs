@@ -1,0 +1,1 @@
+//! Chip drivers, each generic over embedded-hal 1.0 traits.
