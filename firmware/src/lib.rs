@@ -1,6 +1,21 @@
-//! The ohmrig instrument.
+//! The ohmrig instrument: request handling, jobs, limits, front ends and chip drivers.
+//!
+//! Sans-I/O: bytes are handed in and taken out, time is an argument, hardware is behind traits. The same source runs
+//! natively against the emulator, as an ARM image in QEMU, and on boards.
 #![no_std]
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::todo
+)]
+
+#[cfg(test)]
+extern crate std;
 
 pub mod chips;
+pub mod front_end;
 pub mod hardware;
+mod log;

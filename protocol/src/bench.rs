@@ -12,7 +12,7 @@ pub struct ChipSelect {
 }
 
 /// The OR-16's chips by function. The numbers are the wire encoding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[repr(u8)]
 pub enum ChipKind {
     /// LTC2688 driving 16 rows.

@@ -1,5 +1,28 @@
-//! Wire types of ohmrig; nothing here does I/O.
+//! Wire types of ohmrig: what host, device and bench say to each other, how it is framed, and in which units.
+//!
+//! - [`frame`]: COBS, CRC-32, headers, an incremental decoder
+//! - [`session`]: sessions, sequence numbers, refusals of the link
+//! - [`message`]: requests and replies
+//! - [`bench`]: the hardware below the chip drivers, as calls and as bytes
+//! - [`units`], [`version`]
+//!
+//! Nothing here does I/O, allocates or panics.
 #![no_std]
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::todo
+)]
+
+#[cfg(test)]
+extern crate std;
 
 pub mod bench;
+pub mod frame;
+pub mod message;
+pub mod session;
+pub mod units;
+pub mod version;

@@ -1,0 +1,346 @@
+//! The board: two UARTs, a clock, the ways to end. All `unsafe` of the image is in this file.
+//!
+//! Sources: Arm Application Note AN386 (memory map, interrupts), Arm DDI 0479C "Cortex-M System Design Kit TRM"
+//! (UART and timer registers), and QEMU's models of both: `hw/arm/mps2.c`, `hw/char/cmsdk-apb-uart.c`,
+//! `hw/timer/cmsdk-apb-timer.c`, `hw/misc/mps2-fpgaio.c`.
+
+use core::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    fmt::Write as _,
+    panic::PanicInfo,
+};
+
+use cortex_m::{interrupt::InterruptNumber, peripheral::NVIC, peripheral::syst::SystClkSource};
+use cortex_m_rt::{ExceptionFrame, exception};
+use cortex_m_semihosting::hio;
+use critical_section::Mutex;
+use heapless::spsc::{Consumer, Producer, Queue};
+
+/// System clock, Hz: `SYSCLK_FRQ` in `hw/arm/mps2.c`; AN386, "Clocks".
+const SYSTEM_CLOCK_HZ: u32 = 25_000_000;
+
+/// Exit status after a panic, as that of a Rust process.
+pub(crate) const EXIT_PANIC: u32 = 101;
+/// Exit status after a HardFault.
+pub(crate) const EXIT_HARD_FAULT: u32 = 102;
+
+/// One 32-bit device register.
+#[derive(Clone, Copy)]
+struct Register(u32);
+
+impl Register {
+    fn read(self) -> u32 {
+        // SAFETY: every `Register` in this file is an aligned device register of the AN386 memory map.
+        unsafe { core::ptr::read_volatile(self.0 as *const u32) }
+    }
+
+    fn write(self, value: u32) {
+        // SAFETY: as in `read`; none of the registers gives a device access to memory.
+        unsafe { core::ptr::write_volatile(self.0 as *mut u32, value) }
+    }
+}
+
+/// Interrupts in use: `uartirq` in `hw/arm/mps2.c`, receive of UART n; AN386, "Interrupts".
+#[derive(Clone, Copy)]
+#[repr(u16)]
+enum Interrupt {
+    Uart0Receive = 0,
+    Uart1Receive = 2,
+}
+
+// SAFETY: the numbers are constant and those of the hardware.
+unsafe impl InterruptNumber for Interrupt {
+    fn number(self) -> u16 {
+        self as u16
+    }
+}
+
+/// Bytes a UART holds for the main loop: more than two of the longest frames of either link.
+const RECEIVE_BYTES: usize = 8192;
+type ReceiveQueue = Queue<u8, RECEIVE_BYTES>;
+
+/// Registers of a CMSDK APB UART (DDI 0479C section 4.3).
+#[derive(Clone, Copy)]
+struct UartRegisters {
+    data: Register,
+    state: Register,
+    control: Register,
+    interrupt: Register,
+    divider: Register,
+}
+
+const STATE_TX_FULL: u32 = 1;
+const STATE_RX_FULL: u32 = 1 << 1;
+const CONTROL_TX: u32 = 1;
+const CONTROL_RX: u32 = 1 << 1;
+const CONTROL_RX_INTERRUPT: u32 = 1 << 3;
+const INTERRUPT_RX: u32 = 1 << 1;
+/// Smallest divider the UART takes, for 1.5625 MBd; QEMU ignores the rate.
+const FASTEST_DIVIDER: u32 = 16;
+
+impl UartRegisters {
+    const fn at(base: u32) -> Self {
+        Self {
+            data: Register(base),
+            state: Register(base + 0x4),
+            control: Register(base + 0x8),
+            interrupt: Register(base + 0xC),
+            divider: Register(base + 0x10),
+        }
+    }
+}
+
+/// What the interrupt and the main loop share about one UART.
+struct Receiver {
+    registers: UartRegisters,
+    queue: Mutex<RefCell<Option<Producer<'static, u8>>>>,
+    /// The queue was full: the last byte waits in the UART and its interrupt is off.
+    stalled: Mutex<Cell<bool>>,
+}
+
+impl Receiver {
+    const fn at(base: u32) -> Self {
+        Self {
+            registers: UartRegisters::at(base),
+            queue: Mutex::new(RefCell::new(None)),
+            stalled: Mutex::new(Cell::new(false)),
+        }
+    }
+
+    /// Moves the byte in the UART, if any, to the queue. Where there's no room it stays in the UART, which holds
+    /// the sender back in QEMU.
+    fn take_byte(&self) {
+        critical_section::with(|cs| {
+            // Before DATA is read: the next byte may come any time after.
+            self.registers.interrupt.write(INTERRUPT_RX);
+            if self.registers.state.read() & STATE_RX_FULL == 0 {
+                return;
+            }
+            let mut queue = self.queue.borrow_ref_mut(cs);
+            let Some(queue) = queue.as_mut() else { return };
+            let room = queue.ready();
+            if room {
+                // Only the low byte holds data (DDI 0479C table 4-6); a queue that is ready takes it.
+                let _ = queue.enqueue(self.registers.data.read() as u8);
+                wake_qemu();
+            }
+            self.stalled.borrow(cs).set(!room);
+            let interrupt = if room { CONTROL_RX_INTERRUPT } else { 0 };
+            self.registers.control.write(CONTROL_TX | CONTROL_RX | interrupt);
+        });
+    }
+}
+
+static UART0: Receiver = Receiver::at(0x4000_4000);
+static UART1: Receiver = Receiver::at(0x4000_5000);
+
+const TIMER0_CONTROL: Register = Register(0x4000_0000);
+const TIMER0_VALUE: Register = Register(0x4000_0004);
+const TIMER0_RELOAD: Register = Register(0x4000_0008);
+
+fn wake_qemu() {
+    TIMER0_VALUE.write(1);
+}
+
+/// One of the board's UARTs, receiving by interrupt into a queue.
+pub(crate) struct Uart {
+    receiver: &'static Receiver,
+    received: Consumer<'static, u8>,
+}
+
+impl Uart {
+    fn new(receiver: &'static Receiver, interrupt: Interrupt, queue: &'static mut ReceiveQueue) -> Self {
+        let (producer, received) = queue.split();
+        critical_section::with(|cs| receiver.queue.borrow_ref_mut(cs).replace(producer));
+        receiver.registers.divider.write(FASTEST_DIVIDER);
+        receiver.registers.control.write(CONTROL_TX | CONTROL_RX | CONTROL_RX_INTERRUPT);
+        // SAFETY: no critical section is built on masking this interrupt.
+        unsafe { NVIC::unmask(interrupt) };
+        Self { receiver, received }
+    }
+
+    /// Copies what has arrived, as much as fits into `into`, and returns how many bytes that is. Never waits.
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> usize {
+        let mut count = 0;
+        for (slot, byte) in into.iter_mut().zip(core::iter::from_fn(|| self.received.dequeue())) {
+            *slot = byte;
+            count += 1;
+        }
+        if critical_section::with(|cs| self.receiver.stalled.borrow(cs).get()) {
+            self.receiver.take_byte();
+        }
+        count
+    }
+
+    /// Whether [`read`](Self::read) would return something.
+    pub(crate) fn readable(&self) -> bool {
+        self.received.ready()
+    }
+
+    /// Sends bytes from the front of `bytes` until the transmitter is busy, and returns how many. Never waits.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> usize {
+        let UartRegisters { data, state, .. } = self.receiver.registers;
+        bytes
+            .iter()
+            .take_while(|byte| {
+                let free = state.read() & STATE_TX_FULL == 0;
+                if free {
+                    data.write(u32::from(**byte));
+                }
+                free
+            })
+            .count()
+    }
+}
+
+impl embedded_io::ErrorType for Uart {
+    type Error = Infallible;
+}
+
+impl embedded_io::Read for Uart {
+    /// Waits for at least one byte.
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Infallible> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        sleep_until(|| self.readable());
+        Ok(Uart::read(self, into))
+    }
+}
+
+impl embedded_io::Write for Uart {
+    /// Waits until at least one byte has gone.
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        loop {
+            let count = Uart::write(self, bytes);
+            if count > 0 || bytes.is_empty() {
+                return Ok(count);
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        while self.receiver.registers.state.read() & STATE_TX_FULL != 0 {}
+        Ok(())
+    }
+}
+
+/// Sleeps between interrupts until `ready`; looks again after every one, at least every 10 ms.
+pub(crate) fn sleep_until(mut ready: impl FnMut() -> bool) {
+    // Interrupts are held off between the question and the sleep, or one that answers it there would be slept over;
+    // a pending interrupt ends `wfi` all the same (Armv7-M ARM, B1.5.19).
+    while !cortex_m::interrupt::free(|_| {
+        let now = ready();
+        if !now {
+            cortex_m::asm::wfi();
+        }
+        now
+    }) {}
+}
+
+/// COUNTER of the FPGA's system control block: one count per system clock while PRESCALE is 0 (AN386, "FPGA system
+/// control and I/O"; `resync_counter` in `hw/misc/mps2-fpgaio.c`).
+const COUNTER: Register = Register(0x4002_8018);
+const PRESCALE: Register = Register(0x4002_801C);
+const NS_PER_COUNT: u64 = 1_000_000_000 / SYSTEM_CLOCK_HZ as u64;
+
+/// Counts since the clock was started: the last reading and its carries past 32 bits.
+static COUNTS: Mutex<Cell<u64>> = Mutex::new(Cell::new(0));
+
+fn counts() -> u64 {
+    critical_section::with(|cs| {
+        let cell = COUNTS.borrow(cs);
+        let last = cell.get();
+        let passed = COUNTER.read().wrapping_sub(last as u32);
+        let now = last.wrapping_add(u64::from(passed));
+        cell.set(now);
+        now
+    })
+}
+
+/// Time for watchdogs and time-outs: host time, since QEMU's virtual clock follows it.
+pub(crate) struct LinkClock(());
+
+impl LinkClock {
+    /// Nanoseconds since the board was started, in steps of 40 ns.
+    pub(crate) fn now_ns(&self) -> u64 {
+        counts().wrapping_mul(NS_PER_COUNT)
+    }
+}
+
+/// Everything the main loop drives.
+pub(crate) struct Board {
+    /// The host's line: serial 0 of QEMU.
+    pub(crate) uart0: Uart,
+    /// The bench tunnel: serial 1 of QEMU.
+    pub(crate) uart1: Uart,
+    /// The link clock.
+    pub(crate) clock: LinkClock,
+}
+
+impl Board {
+    /// Starts clock, 10 ms tick and UARTs. `None` the second time.
+    pub(crate) fn start() -> Option<Self> {
+        let mut core = cortex_m::Peripherals::take()?;
+        let queue0 = cortex_m::singleton!(: ReceiveQueue = Queue::new())?;
+        let queue1 = cortex_m::singleton!(: ReceiveQueue = Queue::new())?;
+
+        PRESCALE.write(0);
+        COUNTER.write(0);
+        TIMER0_RELOAD.write(0);
+        TIMER0_CONTROL.write(1);
+        core.SYST.set_clock_source(SystClkSource::Core);
+        core.SYST.set_reload(SYSTEM_CLOCK_HZ / 100 - 1);
+        core.SYST.clear_current();
+        core.SYST.enable_counter();
+        core.SYST.enable_interrupt();
+        Some(Self {
+            uart0: Uart::new(&UART0, Interrupt::Uart0Receive, queue0),
+            uart1: Uart::new(&UART1, Interrupt::Uart1Receive, queue1),
+            clock: LinkClock(()),
+        })
+    }
+}
+
+/// Keeps [`counts`] from missing a wrap (every 172 s).
+#[exception]
+fn SysTick() {
+    counts();
+}
+
+#[exception]
+unsafe fn DefaultHandler(interrupt: i16) {
+    match interrupt {
+        0 => UART0.take_byte(),
+        2 => UART1.take_byte(),
+        other => panic!("interrupt {other} is not in use"),
+    }
+}
+
+/// Ends QEMU with `status`.
+pub(crate) fn exit(status: u32) -> ! {
+    /// SYS_EXIT_EXTENDED and ADP_Stopped_ApplicationExit (Arm "Semihosting for AArch32 and AArch64", section 7.8).
+    const EXIT_EXTENDED: usize = 0x20;
+    const APPLICATION_EXIT: u32 = 0x2_0026;
+    let block = [APPLICATION_EXIT, status];
+    // SAFETY: the operation reads two words from `block`, which outlives it.
+    unsafe { cortex_m_semihosting::syscall(EXIT_EXTENDED, &block) };
+    loop {
+        cortex_m::asm::wfi();
+    }
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    cortex_m::interrupt::disable();
+    // Without a console there is still the exit status.
+    let _ = hio::hstderr().map(|mut console| writeln!(console, "{info}"));
+    exit(EXIT_PANIC)
+}
+
+#[exception]
+unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    let _ = hio::hstderr().map(|mut console| writeln!(console, "HardFault at {:#010x}", frame.pc()));
+    exit(EXIT_HARD_FAULT)
+}

@@ -1,0 +1,185 @@
+//! What a front end can do: the analog board's vocabulary, one bounded step per call. The core speaks only this;
+//! chips, switches and spans are the front end's own business.
+//!
+//! No call blocks or sleeps. Where the analog path needs time, the call returns it ([`Settle`]) and the caller
+//! waits before the next one.
+
+use ohmrig_protocol::bench::ChipSelect;
+use ohmrig_protocol::message::{Converters, FaultCode, Limits, Scheme};
+use ohmrig_protocol::units::{Kelvin, Volts};
+
+/// Time the analog path needs before the next call, ns; 0 for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[must_use = "the next call is only valid after this time"]
+pub struct Settle {
+    /// How long.
+    pub ns: u32,
+}
+
+/// How far a sequence of several calls is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// Call again after this time.
+    Again(Settle),
+    /// There.
+    Done(Settle),
+}
+
+/// A front end that doesn't do what it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("front end: {code:?} at {chip:?}")]
+pub struct FrontEndError {
+    /// The fault it means.
+    pub code: FaultCode,
+    /// The chip, where one is to blame.
+    pub chip: Option<ChipSelect>,
+}
+
+/// The constants of a front end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Description {
+    /// Name, such as `or16`.
+    pub name: &'static str,
+    /// Rows of the array.
+    pub rows: u16,
+    /// Columns of the array.
+    pub columns: u16,
+    /// Codes against SI units.
+    pub converters: Converters,
+    /// What the board allows at most.
+    pub limits: Limits,
+    /// Whether 1T1R gates can be driven.
+    pub gates: bool,
+    /// Width below which a pulse has no flat top, ns.
+    pub slew_limited_ns: u32,
+    /// From CONVST until `conversion_done` may be asked, ns.
+    pub conversion_ns: u32,
+    /// After this a conversion that isn't done is a fault, ns.
+    pub conversion_timeout_ns: u32,
+}
+
+/// Lines selected for writing one cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Selected row.
+    pub row: u16,
+    /// Selected column.
+    pub column: u16,
+    /// What the others do.
+    pub scheme: Scheme,
+}
+
+/// An analog board.
+///
+/// States: DEAD (all switches open) –[`make_safe`](Self::make_safe)→ SAFE (rows connected at 0 V, columns on their
+/// amplifiers) –[`select`](Self::select)→ selected (the selected column on its amplifier, the other columns on bias
+/// drivers at 0 V; for [`Scheme::Floating`] the other lines open only while a pulse is loaded) –`make_safe`→ SAFE.
+/// Reading works in SAFE (all columns) and selected (the selected column).
+pub trait FrontEnd {
+    /// The constants.
+    fn description(&self) -> &Description;
+
+    /// DEAD at once, by reset lines alone. Never fails: if the lines don't work, nothing would.
+    fn dead(&mut self);
+
+    /// One step towards SAFE from anywhere: from DEAD it checks and sets up every chip (switches open → DACs to 0 V
+    /// in their present span → spans → 0 V → read back → close), otherwise it ends pulses, grounds rows and restores
+    /// the switches.
+    ///
+    /// # Errors
+    /// A chip that doesn't answer as it must.
+    fn make_safe(&mut self) -> Result<Progress, FrontEndError>;
+
+    /// Feedback setting of all columns, an index into [`Converters::feedback`]. Free when it is set already.
+    ///
+    /// # Errors
+    /// A switch that reads back wrong.
+    fn set_range(&mut self, range: u8) -> Result<Settle, FrontEndError>;
+
+    /// Puts all rows at these codes: `codes` has two little-endian bytes per row.
+    ///
+    /// # Errors
+    /// A bus that fails.
+    fn drive_rows(&mut self, codes: &[u8]) -> Result<Settle, FrontEndError>;
+
+    /// Puts one row at a code; the others stay.
+    ///
+    /// # Errors
+    /// A bus that fails.
+    fn drive_row(&mut self, row: u16, code: u16) -> Result<Settle, FrontEndError>;
+
+    /// Puts all rows at 0 V. Free when they are.
+    ///
+    /// # Errors
+    /// A bus that fails.
+    fn ground_rows(&mut self) -> Result<Settle, FrontEndError>;
+
+    /// Starts a conversion of all columns.
+    ///
+    /// # Errors
+    /// A bus that fails.
+    fn start_conversion(&mut self) -> Result<(), FrontEndError>;
+
+    /// Whether the conversion is done.
+    ///
+    /// # Errors
+    /// A bus that fails.
+    fn conversion_done(&mut self) -> Result<bool, FrontEndError>;
+
+    /// ADC codes of columns `first .. first + codes.len()`. Reads only the chips that sample them.
+    ///
+    /// # Errors
+    /// A read-out whose CRC is wrong.
+    fn read_codes(&mut self, first: u16, codes: &mut [i16]) -> Result<(), FrontEndError>;
+
+    /// Calibration: all columns off the array and onto their reference resistors, the driver of `row` onto the
+    /// calibration bus. Then `drive_row(row, …)`. Left by [`make_safe`](Self::make_safe).
+    ///
+    /// # Errors
+    /// A switch that reads back wrong.
+    fn connect_reference(&mut self, row: u16) -> Result<Settle, FrontEndError>;
+
+    /// Prepares the switches for writing and verifying one cell. Free when it is selected already.
+    ///
+    /// # Errors
+    /// A switch that reads back wrong.
+    fn select(&mut self, selection: Selection) -> Result<Settle, FrontEndError>;
+
+    /// Loads the pulse of the selection and reads back every channel that will move: nothing moves yet.
+    /// Refuses (`Err` with [`FaultCode::Chip`]) unless everything reads back as it must.
+    ///
+    /// # Errors
+    /// A channel that reads back wrong.
+    fn load_pulse(&mut self, volts: Volts, gate: Option<Volts>) -> Result<Settle, FrontEndError>;
+
+    /// The rising edge; hardware makes the falling one.
+    ///
+    /// # Errors
+    /// A bus that fails.
+    fn start_pulse(&mut self, width_ns: u32) -> Result<(), FrontEndError>;
+
+    /// Whether the pulse is over.
+    ///
+    /// # Errors
+    /// A bus that fails.
+    fn pulse_done(&mut self) -> Result<bool, FrontEndError>;
+
+    /// Takes the pulse's codes away again: toggling off, everything at 0 V.
+    ///
+    /// # Errors
+    /// A bus that fails.
+    fn unload_pulse(&mut self) -> Result<Settle, FrontEndError>;
+
+    /// Reads back every chip's identity, settings and error flags. One chip per call, `step` from 0.
+    ///
+    /// # Errors
+    /// The first chip that is wrong.
+    fn check_chip(&mut self, step: u16) -> Result<Progress, FrontEndError>;
+
+    /// Temperature beside the array; `None` while none has been measured yet.
+    ///
+    /// # Errors
+    /// A sensor that doesn't answer.
+    fn temperature(&mut self) -> Result<Option<Kelvin>, FrontEndError>;
+}
