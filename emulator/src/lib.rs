@@ -4,4 +4,11 @@
 
 extern crate alloc;
 
+pub mod bench_server;
 pub mod chips;
+pub mod circuit;
+pub mod crossbar;
+pub mod device;
+pub mod profile;
+pub mod random;
+pub mod truth;

@@ -165,6 +165,12 @@ pub trait FrontEnd {
     /// A bus that fails.
     fn pulse_done(&mut self) -> Result<bool, FrontEndError>;
 
+    /// Ends the pulse now.
+    ///
+    /// # Errors
+    /// A bus that fails.
+    fn stop_pulse(&mut self) -> Result<(), FrontEndError>;
+
     /// Takes the pulse's codes away again: toggling off, everything at 0 V.
     ///
     /// # Errors

@@ -44,7 +44,9 @@ impl<D: SpiDevice> FramedSpi for PerFrame<D> {
 
     fn transfer_frames(&mut self, frame: usize, out: &[u8], input: &mut [u8]) -> Result<(), Self::Error> {
         let frame = frame.max(1);
-        out.chunks(frame).zip(input.chunks_mut(frame)).try_for_each(|(word, back)| self.0.transfer(back, word))
+        out.chunks(frame)
+            .zip(input.chunks_mut(frame))
+            .try_for_each(|(word, back)| self.0.transfer(back, word))
     }
 }
 

@@ -4,18 +4,15 @@
 //! natively against the emulator, as an ARM image in QEMU, and on boards.
 #![no_std]
 #![forbid(unsafe_code)]
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::todo
-)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo)]
 
 #[cfg(test)]
 extern crate std;
 
+pub mod bench_hardware;
+pub mod bench_link;
 pub mod chips;
+pub mod core;
 pub mod front_end;
 pub mod hardware;
 mod log;

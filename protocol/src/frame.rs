@@ -191,10 +191,29 @@ impl Flavor for FrameWriter<'_> {
 /// # Errors
 /// [`FrameError::TooLarge`] if `out` is too small.
 pub fn encode<B: Serialize + ?Sized>(header: Header, body: &B, out: &mut [u8]) -> Result<usize, FrameError> {
+    encode_with(header, out, |writer| postcard::serialize_with_flavor(body, writer))
+}
+
+/// As [`encode`], for a body that is serialized already.
+///
+/// # Errors
+/// [`FrameError::TooLarge`] if `out` is too small.
+pub fn encode_bytes(header: Header, body: &[u8], out: &mut [u8]) -> Result<usize, FrameError> {
+    encode_with(header, out, |mut writer| {
+        writer.try_extend(body)?;
+        writer.finalize()
+    })
+}
+
+fn encode_with(
+    header: Header,
+    out: &mut [u8],
+    body: impl FnOnce(FrameWriter<'_>) -> postcard::Result<usize>,
+) -> Result<usize, FrameError> {
     let too_large = FrameError::TooLarge { capacity: out.len() };
     let mut writer = FrameWriter { cobs: CobsEncoder::new(out), digest: CRC.digest() };
     writer.try_extend(&header.to_bytes()).map_err(|_| too_large)?;
-    let bytes = postcard::serialize_with_flavor(body, writer).map_err(|_| too_large)?;
+    let bytes = body(writer).map_err(|_| too_large)?;
     *out.get_mut(bytes).ok_or(too_large)? = 0;
     Ok(bytes + 1)
 }
@@ -259,6 +278,12 @@ impl<'b> Decoder<'b> {
     #[must_use]
     pub fn dropped(&self) -> u32 {
         self.dropped
+    }
+
+    /// The buffer: after [`feed`](Self::feed) returned a frame it holds that frame until fed again.
+    #[must_use]
+    pub fn buffer(&self) -> &[u8] {
+        self.buffer
     }
 
     /// Takes bytes up to and including the first delimiter: how many it took, and the frame if one is whole.

@@ -54,7 +54,7 @@ pub enum Request<'a> {
     TightenLimits(Limits),
     /// One write pulse. Answered by [`Reply::Pulsed`].
     Pulse(Pulse),
-    /// Starts write-verify of a region; runs on when the link doesn't.
+    /// Starts write-verify of a region as a job: answered at once, results read later, in any session.
     Program(Program<'a>),
     /// Ends a job after its present pulse; what it has done stays readable.
     AbortJob(JobId),
@@ -487,8 +487,6 @@ pub enum Refusal {
     NotArmed,
     /// A fault is latched; clear it by name.
     Faulted(FaultCode),
-    /// The device isn't in SAFE yet.
-    NotReady,
     /// A job runs.
     JobRuns(JobId),
     /// A finished job's results are still here; read and release them.
@@ -593,6 +591,8 @@ pub enum Field {
     Job,
     /// An offset into results.
     Offset,
+    /// Time between samples, or all of it together.
+    Interval,
 }
 
 /// How far a job is.

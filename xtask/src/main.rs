@@ -1,1 +1,60 @@
-fn main() {}
+//! What cargo alone can't do for ohmrig: the ARM toolchain, QEMU, board images, their sizes, and the whole test run.
+
+mod command;
+mod debian;
+mod images;
+mod lock_files;
+mod qemu;
+mod sizes;
+mod test_run;
+mod toolchain;
+
+use std::{path::Path, path::PathBuf, process::ExitCode};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  test [--full]           everything: format, lints, docs, host tests, board images, tests in QEMU
+                          (--full: the long ones in QEMU too)
+  images [--board NAME]   board images, release, into target/images
+  sizes                   flash, static RAM and panic sites of the images against their budgets
+  toolchain               makes the boards' targets buildable
+  qemu                    makes qemu-system-arm available";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let root = repository();
+    let done = match arguments.as_slice() {
+        ["toolchain"] => toolchain::ensure(&root).map(|toolchain| println!("{toolchain}")),
+        ["images"] => images::build(&root, None),
+        ["images", "--board", board] => images::build(&root, Some(board)),
+        ["sizes"] => sizes::check(&root),
+        ["qemu"] => qemu::ensure().map(|version| println!("{version}")),
+        ["test"] => test_run::all(&root, test_run::Extent::Usual),
+        ["test", "--full"] => test_run::all(&root, test_run::Extent::Full),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the root `Cargo.toml`.
+fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}

@@ -37,9 +37,9 @@ const LEAVE: [u8; 2] = [0, 0];
 
 /// Conversion frames: polynomial 0x755B, seed 0, over the 16 data bytes (no-OS `ad7606_spi_data_read`).
 /// Catalogued as CRC-16/OPENSAFETY-B.
-const DATA_CRC: Crc<u16, Table<1>> = Crc::<u16, Table<1>>::new(&CRC_16_OPENSAFETY_B);
+static DATA_CRC: Crc<u16, Table<1>> = Crc::<u16, Table<1>>::new(&CRC_16_OPENSAFETY_B);
 /// Register frames: polynomial 0x07, seed 0, over both bytes, either way (no-OS `ad7606_spi_reg_read`). Catalogued as CRC-8/SMBUS.
-const REGISTER_CRC: Crc<u8, NoTable> = Crc::<u8, NoTable>::new(&CRC_8_SMBUS);
+static REGISTER_CRC: Crc<u8, NoTable> = Crc::<u8, NoTable>::new(&CRC_8_SMBUS);
 
 /// A register (no-OS `ad7606.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,8 @@ const SETUP: [(Register, u8); 6] = [
     (Register::Range34, 0x22),
     (Register::Range56, 0x22),
     (Register::Range78, 0x22),
-    // 220 kHz instead of 25 kHz on every channel (datasheet, "BANDWIDTH register").
+    // 220 kHz instead of 25 kHz on every channel. Address from no-OS; no public driver writes this register, so that
+    // 1 means wide is the datasheet's word alone, to be confirmed on the first board.
     (Register::Bandwidth, 0xFF),
 ];
 
@@ -225,17 +226,17 @@ impl<S: FramedSpi> Ad7606c<S> {
     /// The samples of the last conversion, channel 1 first. BUSY must be low.
     pub fn read(&mut self) -> Result<[AdcCode; CHANNELS], Error<S::Error>> {
         // Zeros on SDI: what writes 0 to register 0, so that reading samples can't configure anything.
-        let mut frame = [0; CONVERSION];
-        self.spi.transfer_frames(CONVERSION, &[0; CONVERSION], &mut frame).map_err(Error::Bus)?;
-        let (words, _) = frame.as_chunks::<2>();
-        let mut samples = [AdcCode::default(); CHANNELS];
-        for (sample, word) in samples.iter_mut().zip(words) {
-            *sample = AdcCode(i16::from_be_bytes(*word));
+        let mut frame = [[0; 2]; CONVERSION / 2];
+        self.spi
+            .transfer_frames(CONVERSION, &[0; CONVERSION], frame.as_flattened_mut())
+            .map_err(Error::Bus)?;
+        let [samples @ .., crc] = frame;
+        let computed = DATA_CRC.checksum(samples.as_flattened());
+        let received = u16::from_be_bytes(crc);
+        if computed != received {
+            return Err(Error::DataCrc { computed, received });
         }
-        let (data, crc) = frame.split_last_chunk::<2>().unwrap_or((&[], &[0; 2]));
-        let computed = DATA_CRC.checksum(data);
-        let received = u16::from_be_bytes(*crc);
-        if computed == received { Ok(samples) } else { Err(Error::DataCrc { computed, received }) }
+        Ok(samples.map(|sample| AdcCode(i16::from_be_bytes(sample))))
     }
 
     /// Which diagnostics have failed.
@@ -262,7 +263,8 @@ impl<S: FramedSpi> Ad7606c<S> {
         self.spi.write_frames(FRAME, &sealed(LEAVE)).map_err(Error::Bus)?;
 
         let mut values = [0; N];
-        for ((value, register), [_, [first, data, received]]) in values.iter_mut().zip(registers).zip(replies) {
+        for ((value, register), [_, [first, data, received]]) in values.iter_mut().zip(registers).zip(replies)
+        {
             let computed = REGISTER_CRC.checksum(&[first, data]);
             if computed != received {
                 return Err(Error::RegisterCrc { register, computed, received });

@@ -27,7 +27,7 @@ const CLEAR_ERRORS: [u8; 2] = [0x6C, 0xA9];
 const ALL_CHECKS: u8 = 0x07;
 
 /// x⁸+x²+x+1, seed 0, not reflected: catalogued as CRC-8/SMBUS.
-const CRC: Crc<u8, NoTable> = Crc::<u8, NoTable>::new(&CRC_8_SMBUS);
+static CRC: Crc<u8, NoTable> = Crc::<u8, NoTable>::new(&CRC_8_SMBUS);
 
 /// A register (datasheet, table 12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! LTC2688: 16-channel, 16-bit SoftSpan voltage DAC with two input registers (A and B) per channel that the pin TGP0
 //! can toggle between.
 //!
-//! Sources: Linux `drivers/iio/dac/ltc2688.c` (v6.x) and Analog Devices no-OS `drivers/dac/ltc268x`, both "the drivers" below.
+//! Sources: Linux `drivers/iio/dac/ltc2688.c` and Analog Devices no-OS `drivers/dac/ltc268x`, both "the drivers" below.
 //! A frame is 24 bits: read bit, 7-bit address, 16 data bits, most significant first. The reply to a read is the data
 //! half of the *next* frame; neither driver says what the first byte of a reply holds, so it is not looked at.
 //! The part has no CRC and no identity register: read back what matters ([`Script`], [`Ltc2688::snapshot`]),
@@ -46,9 +46,9 @@ impl Channel {
         (0..CHANNELS as u8).map(Self)
     }
 
-    /// The number, 0 to 15.
-    pub fn number(self) -> u8 {
-        self.0
+    /// The number, 0 to 15, as an index.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
     }
 
     /// This channel's bit in the mask registers.
@@ -158,7 +158,8 @@ impl Register {
     }
 }
 
-/// One of a channel's two input registers.
+/// One of a channel's two input registers. That symbol N of the toggle source puts out register N is Linux'
+/// `Documentation/ABI/testing/sysfs-bus-iio-dac` (`out_voltageY_symbol`, `out_voltageY_rawN`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputRegister {
     /// Put out while the toggle source is low (0).
@@ -262,8 +263,10 @@ impl<S: FramedSpi> Ltc2688<S> {
         self.spi
             .transfer_frames(FRAME, frames.as_flattened(), replies.as_flattened_mut())
             .map_err(Error::Bus)?;
-        for (register, [_, high, low]) in script.reads().zip(replies.iter().skip(1)).filter_map(paired) {
-            deliver(register, u16::from_be_bytes([high, low]));
+        for (read, [_, high, low]) in script.reads().zip(replies.iter().skip(1)) {
+            if let Some(register) = read {
+                deliver(register, u16::from_be_bytes([*high, *low]));
+            }
         }
         Ok(())
     }
@@ -293,8 +296,8 @@ impl<S: FramedSpi> Ltc2688<S> {
         outcome.map_err(|(register, wrote, read)| Error::ReadBack { register, wrote, read })
     }
 
-    /// Sets span and toggle source of a channel. The output keeps its *code*, so its voltage changes with the span:
-    /// write mid-scale codes first.
+    /// Sets span and toggle source of a channel. The *code* stays, so the voltage changes with the span (code 0 is −5 V
+    /// in ±5 V), at the latest with the next update: write mid-scale into A and B first.
     pub fn set_setting(&mut self, channel: Channel, setting: Setting) -> Result<(), Error<S::Error>> {
         self.write(&[(Register::Setting(channel), setting.bits())])
     }
@@ -357,10 +360,10 @@ impl<S: FramedSpi> Ltc2688<S> {
         Ok(faults)
     }
 
-    /// Reads A, B, setting and toggle-enable of all channels in one burst of 53 frames, scanning upwards so that
+    /// Reads A, B, setting and toggle-enable of all channels in one burst of 52 frames, scanning upwards so that
     /// a run-coding link moves each scan as one run. Leaves A selected.
     pub fn snapshot(&mut self) -> Result<Snapshot, Error<S::Error>> {
-        let mut script = Script::<53>::new();
+        let mut script = Script::<52>::new();
         script.write(Register::AbSelect, InputRegister::B.select_mask())?;
         script.read_all(Register::Code)?;
         script.write(Register::AbSelect, InputRegister::A.select_mask())?;
@@ -372,13 +375,13 @@ impl<S: FramedSpi> Ltc2688<S> {
         self.run(&script, |register, value| match register {
             Register::Code(channel) => {
                 let codes = if into_a { &mut snapshot.a } else { &mut snapshot.b };
-                if let Some(code) = codes.get_mut(usize::from(channel.0)) {
+                if let Some(code) = codes.get_mut(channel.index()) {
                     *code = DacCode(value);
                 }
-                into_a |= usize::from(channel.0) == CHANNELS - 1;
+                into_a |= channel.index() == CHANNELS - 1;
             }
             Register::Setting(channel) => {
-                if let Some(setting) = snapshot.setting.get_mut(usize::from(channel.0)) {
+                if let Some(setting) = snapshot.setting.get_mut(channel.index()) {
                     *setting = value;
                 }
             }
@@ -391,11 +394,4 @@ impl<S: FramedSpi> Ltc2688<S> {
         let frames = writes.map(|(register, value)| register.write_frame(value));
         self.spi.write_frames(FRAME, frames.as_flattened()).map_err(Error::Bus)
     }
-}
-
-/// A frame that was a read, together with its reply.
-fn paired(
-    (read, reply): (Option<Register>, &[u8; FRAME]),
-) -> Option<(Register, [u8; FRAME])> {
-    read.map(|register| (register, *reply))
 }

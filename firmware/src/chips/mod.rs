@@ -4,3 +4,6 @@ pub mod ad7606c;
 pub mod adgs1414d;
 pub mod ltc2688;
 pub mod tmp117;
+
+#[cfg(test)]
+mod wire;

@@ -1,8 +1,8 @@
 //! The board: two UARTs, a clock, the ways to end. All `unsafe` of the image is in this file.
 //!
 //! Sources: Arm Application Note AN386 (memory map, interrupts), Arm DDI 0479C "Cortex-M System Design Kit TRM"
-//! (UART and timer registers), and QEMU's models of both: `hw/arm/mps2.c`, `hw/char/cmsdk-apb-uart.c`,
-//! `hw/timer/cmsdk-apb-timer.c`, `hw/misc/mps2-fpgaio.c`.
+//! (UART registers), and QEMU's models of both: `hw/arm/mps2.c`, `hw/char/cmsdk-apb-uart.c`,
+//! `hw/misc/mps2-fpgaio.c`.
 
 use core::{
     cell::{Cell, RefCell},
@@ -123,7 +123,6 @@ impl Receiver {
             if room {
                 // Only the low byte holds data (DDI 0479C table 4-6); a queue that is ready takes it.
                 let _ = queue.enqueue(self.registers.data.read() as u8);
-                wake_qemu();
             }
             self.stalled.borrow(cs).set(!room);
             let interrupt = if room { CONTROL_RX_INTERRUPT } else { 0 };
@@ -134,14 +133,6 @@ impl Receiver {
 
 static UART0: Receiver = Receiver::at(0x4000_4000);
 static UART1: Receiver = Receiver::at(0x4000_5000);
-
-const TIMER0_CONTROL: Register = Register(0x4000_0000);
-const TIMER0_VALUE: Register = Register(0x4000_0004);
-const TIMER0_RELOAD: Register = Register(0x4000_0008);
-
-fn wake_qemu() {
-    TIMER0_VALUE.write(1);
-}
 
 /// One of the board's UARTs, receiving by interrupt into a queue.
 pub(crate) struct Uart {
@@ -288,8 +279,6 @@ impl Board {
 
         PRESCALE.write(0);
         COUNTER.write(0);
-        TIMER0_RELOAD.write(0);
-        TIMER0_CONTROL.write(1);
         core.SYST.set_clock_source(SystClkSource::Core);
         core.SYST.set_reload(SYSTEM_CLOCK_HZ / 100 - 1);
         core.SYST.clear_current();

@@ -41,8 +41,13 @@ pub struct OutOfSpan {
 const STEPS: i32 = 1 << 16;
 
 impl Span {
-    /// Lower end in volts, and width in volts.
-    fn limits(self) -> (i32, i32) {
+    /// Lowest and highest voltage a code can put out, V: the upper end of the span less one step.
+    pub fn limits(self) -> (f32, f32) {
+        (self.volts(DacCode(0)), self.volts(DacCode(u16::MAX)))
+    }
+
+    /// Lower end and width, V.
+    fn extent(self) -> (i32, i32) {
         match self {
             Self::Unipolar5 => (0, 5),
             Self::Unipolar10 => (0, 10),
@@ -54,19 +59,21 @@ impl Span {
 
     /// What `code` puts out with ideal gain and offset, V. Exact: numerator and result fit an `f32`'s 24 bits.
     pub fn volts(self, code: DacCode) -> f32 {
-        let (lowest, width) = self.limits();
+        let (lowest, width) = self.extent();
         (lowest * STEPS + i32::from(code.0) * width) as f32 / STEPS as f32
     }
 
     /// The code nearest to `volts`; halves go up. Nothing is clamped: what no code is nearest to is refused, NaN too.
     pub fn code(self, volts: f32) -> Result<DacCode, OutOfSpan> {
-        let (lowest, width) = self.limits();
-        // In f64: `volts` has 24 bits and the offset moves them by at most 20 more, so nothing is lost before the rounding.
-        let steps = libm::floor((f64::from(volts) - f64::from(lowest)) * f64::from(STEPS) / f64::from(width) + 0.5);
+        let (lowest, width) = self.extent();
+        // f64 holds difference and product of these to far below half a step, and a tie exactly.
+        let offset = f64::from(volts) - f64::from(lowest);
+        let steps = libm::floor(offset * f64::from(STEPS) / f64::from(width) + 0.5);
         if (0.0..f64::from(STEPS)).contains(&steps) {
             Ok(DacCode(steps as u16))
         } else {
-            Err(OutOfSpan { asked: volts, lowest: self.volts(DacCode(0)), highest: self.volts(DacCode(u16::MAX)) })
+            let (lowest, highest) = self.limits();
+            Err(OutOfSpan { asked: volts, lowest, highest })
         }
     }
 }

@@ -1,5 +1,8 @@
-//! The bench seam: everything below the chip drivers as one trait of plain calls, and (in `wire`) the bytes that
-//! carry those calls over a UART. `docs/bench-protocol.md` specifies those bytes for other languages.
+//! The bench seam: everything below the chip drivers as one trait of plain calls, and (in [`wire`] and [`runs`]) the
+//! bytes that carry those calls over a UART. `docs/bench-protocol.md` specifies those bytes for other languages.
+
+pub mod runs;
+pub mod wire;
 
 /// Which chip an SPI transaction goes to. `index` counts chips of one kind: lines `16·index ..` for DACs,
 /// `8·index ..` for ADCs and switches.

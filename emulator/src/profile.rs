@@ -1,0 +1,457 @@
+//! Profiles: which devices sit in the array and how imperfect the board is, as TOML text or one of the built-in ones.
+//!
+//! Every key is SI with its unit in the name; a spread is a standard deviation, and draws of a spread are cut at four
+//! standard deviations, so that a limit checked here holds for every device drawn.
+
+use alloc::string::String;
+#[cfg(feature = "std")]
+use alloc::string::ToString;
+
+use serde::{Deserialize, Serialize};
+
+use crate::circuit::CurrentLaw;
+
+/// Draws of a device-to-device spread are cut at this many standard deviations.
+pub const SPREAD_CUT: f64 = 4.0;
+
+/// An array with its devices, and the board around it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Short name, as given to `emulated:NAME`.
+    pub name: String,
+    /// One sentence: the technology and where its numbers are from.
+    pub description: String,
+    /// Rows (word lines), 1 to 256.
+    #[serde(default = "default_lines")]
+    pub rows: u16,
+    /// Columns (bit lines), 1 to 256.
+    #[serde(default = "default_lines")]
+    pub columns: u16,
+    /// The board.
+    pub board: BoardProfile,
+    /// The devices and the wires between them.
+    pub device: DeviceProfile,
+}
+
+fn default_lines() -> u16 {
+    16
+}
+
+/// How imperfect the board is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoardProfile {
+    /// Which table of imperfections holds.
+    pub imperfections: Imperfections,
+}
+
+/// The tables of board imperfections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Imperfections {
+    /// Converters, amplifiers and switches without error or noise; resolution, saturation and series resistance stay.
+    Ideal,
+    /// The OR-16 with the limits of its parts' datasheets.
+    Or16,
+}
+
+/// One technology of resistive device, with the wires of its array.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceProfile {
+    /// What a device can be set to.
+    pub conductance: ConductanceRange,
+    /// Where fresh (formed) devices are.
+    pub initial: InitialState,
+    /// Current against voltage.
+    #[serde(default)]
+    pub current: CurrentLaw,
+    /// Noise of a read.
+    #[serde(default)]
+    pub read_noise: ReadNoise,
+    /// What a voltage above threshold does; absent for a device that can't be written.
+    #[serde(default)]
+    pub pulse: Option<PulseResponse>,
+    /// The array's wires.
+    #[serde(default)]
+    pub wires: WireProfile,
+}
+
+/// Bounds of a device's conductance.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConductanceRange {
+    /// Mean lower bound (S).
+    pub minimum_s: f64,
+    /// Mean upper bound (S).
+    pub maximum_s: f64,
+    /// Device-to-device standard deviation of each bound, relative to that bound.
+    pub bound_spread: f64,
+}
+
+/// Where devices are when the array is new, as a position in the device's own range: 0 = its lower bound, 1 = its upper.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitialState {
+    /// Mean position.
+    pub position: f64,
+    /// Device-to-device standard deviation of the position.
+    pub spread: f64,
+}
+
+/// Read noise: at each sampling instant the cell's conductance is off by a normal draw of standard deviation
+/// `G · min(relative · (G / maximum_s)^−exponent, ceiling)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadNoise {
+    /// Standard deviation at the upper bound, relative to the conductance.
+    pub relative: f64,
+    /// How fast it grows towards small conductances.
+    pub exponent: f64,
+    /// It never exceeds this.
+    pub ceiling: f64,
+}
+
+/// Threshold switching with bounds that are approached ever more slowly.
+///
+/// With u = |V_row − V_column| above the device's threshold for a time t since it got there, and
+/// `dose = step · ((u − threshold)/(reference − threshold))^amplitude_exponent · (t/reference_width_s)^width_exponent`,
+/// the distance x to the bound, as a fraction of the device's range, obeys dx = −x^bound_exponent · d(dose).
+/// `bound_exponent` 1 is the soft-bounds model (Fusi & Abbott 2007; Gokmen & Vlasov, Front. Neurosci. 2016 and the
+/// device presets after it), 0 a constant step. A positive voltage is SET (towards the upper bound), a negative one RESET.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PulseResponse {
+    /// Towards the upper bound.
+    pub set: Switching,
+    /// Towards the lower bound.
+    pub reset: Switching,
+    /// The width for which `step` is stated (s).
+    pub reference_width_s: f64,
+    /// Power of (u − threshold)/(reference − threshold) in the dose.
+    pub amplitude_exponent: f64,
+    /// Power of t/reference_width in the dose.
+    pub width_exponent: f64,
+    /// Power of the remaining distance in the rate.
+    pub bound_exponent: f64,
+    /// Cycle-to-cycle standard deviation of a pulse's effect, relative to it (drawn once per pulse).
+    pub cycle_spread: f64,
+    /// Device-to-device standard deviation of ln(step), drawn once per device and direction.
+    pub step_spread: f64,
+    /// Device-to-device standard deviation of the thresholds, relative to them.
+    pub threshold_spread: f64,
+}
+
+/// One direction of switching.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switching {
+    /// |V| below which nothing moves (V).
+    pub threshold_v: f64,
+    /// |V| for which `step` is stated (V).
+    pub reference_v: f64,
+    /// Dose of one reference pulse: the fraction of the range it moves from the opposite bound, while small.
+    pub step: f64,
+}
+
+/// Resistance of the array's own wires; both zero (ideal wires) or both at least 1 mΩ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireProfile {
+    /// Segment between neighbouring cells of a row, and between the row's source and its first cell (Ω).
+    pub row_segment_ohm: f64,
+    /// Segment between neighbouring cells of a column, and between its last cell and its amplifier (Ω).
+    pub column_segment_ohm: f64,
+}
+
+/// Why a profile is refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ProfileError {
+    /// A value that no device or board could have.
+    #[error("profile key `{key}` is {value}; allowed is {allowed}")]
+    OutOfRange {
+        /// Path of the key.
+        key: &'static str,
+        /// What it was.
+        value: f64,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// Not TOML, a missing or unknown key, or a value of the wrong type.
+    #[error("profile can't be read: {message}")]
+    Syntax {
+        /// What the parser says, with line and key.
+        message: String,
+    },
+    /// No built-in profile of that name.
+    #[error("no profile is called `{name}`; there are {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What exists.
+        known: String,
+    },
+}
+
+fn require(key: &'static str, value: f64, holds: bool, allowed: &'static str) -> Result<(), ProfileError> {
+    // NaN fails every comparison that `holds` is made of.
+    if holds { Ok(()) } else { Err(ProfileError::OutOfRange { key, value, allowed }) }
+}
+
+impl Profile {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first value that no array could have.
+    pub fn validate(&self) -> Result<(), ProfileError> {
+        let lines = |key, value| require(key, f64::from(value), (1..=256).contains(&value), "1 to 256");
+        lines("rows", self.rows)?;
+        lines("columns", self.columns)?;
+        self.device.validate()
+    }
+}
+
+impl DeviceProfile {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first value that no device could have.
+    pub fn validate(&self) -> Result<(), ProfileError> {
+        let range = &self.conductance;
+        require(
+            "device.conductance.minimum_s",
+            range.minimum_s,
+            range.minimum_s > 0.0 && range.minimum_s <= 1.0,
+            "above 0 and at most 1 S",
+        )?;
+        require(
+            "device.conductance.maximum_s",
+            range.maximum_s,
+            range.maximum_s > range.minimum_s && range.maximum_s <= 1.0,
+            "above minimum_s and at most 1 S",
+        )?;
+        let spread = range.bound_spread;
+        require(
+            "device.conductance.bound_spread",
+            spread,
+            (0.0..1.0 / SPREAD_CUT).contains(&spread)
+                && range.minimum_s * (1.0 + SPREAD_CUT * spread)
+                    < range.maximum_s * (1.0 - SPREAD_CUT * spread),
+            "0 to below 0.25 (four standard deviations must not reach 0), with the bounds of every device apart",
+        )?;
+        let initial = &self.initial;
+        require(
+            "device.initial.position",
+            initial.position,
+            (0.0..=1.0).contains(&initial.position),
+            "0 to 1",
+        )?;
+        require(
+            "device.initial.spread",
+            initial.spread,
+            initial.spread >= 0.0
+                && initial.position - SPREAD_CUT * initial.spread >= 0.0
+                && initial.position + SPREAD_CUT * initial.spread <= 1.0,
+            "0 or more, with position ± 4 spreads inside 0 to 1",
+        )?;
+        match self.current {
+            CurrentLaw::Linear => {}
+            CurrentLaw::Sinh { v0_v } => {
+                require("device.current.v0_v", v0_v, (0.02..=100.0).contains(&v0_v), "0.02 to 100 V")?;
+            }
+            CurrentLaw::Cubic { coefficient_per_v2: c } => {
+                require("device.current.coefficient_per_v2", c, (0.0..=1e3).contains(&c), "0 to 1000 1/V²")?;
+            }
+        }
+        let noise = &self.read_noise;
+        require(
+            "device.read_noise.relative",
+            noise.relative,
+            (0.0..=0.2).contains(&noise.relative),
+            "0 to 0.2",
+        )?;
+        require(
+            "device.read_noise.exponent",
+            noise.exponent,
+            (0.0..=2.0).contains(&noise.exponent),
+            "0 to 2",
+        )?;
+        require(
+            "device.read_noise.ceiling",
+            noise.ceiling,
+            noise.ceiling >= noise.relative && noise.ceiling <= 0.2,
+            "`relative` to 0.2 (five standard deviations must not make a conductance negative)",
+        )?;
+        if let Some(pulse) = &self.pulse {
+            pulse.validate()?;
+        }
+        let segment = |key, ohm: f64| {
+            require(key, ohm, ohm == 0.0 || (1e-3..=1e6).contains(&ohm), "0, or 0.001 to 1000000 Ω")
+        };
+        let wires = &self.wires;
+        segment("device.wires.row_segment_ohm", wires.row_segment_ohm)?;
+        segment("device.wires.column_segment_ohm", wires.column_segment_ohm)?;
+        require(
+            "device.wires.column_segment_ohm",
+            wires.column_segment_ohm,
+            (wires.row_segment_ohm == 0.0) == (wires.column_segment_ohm == 0.0),
+            "0 exactly when row_segment_ohm is 0",
+        )
+    }
+}
+
+impl ReadNoise {
+    /// Standard deviation (S) at `conductance_s` of a technology that reaches `maximum_s`.
+    pub fn deviation(&self, conductance_s: f64, maximum_s: f64) -> f64 {
+        let growth =
+            if self.exponent == 0.0 { 1.0 } else { libm::pow(conductance_s / maximum_s, -self.exponent) };
+        conductance_s * (self.relative * growth).min(self.ceiling)
+    }
+}
+
+impl PulseResponse {
+    fn validate(&self) -> Result<(), ProfileError> {
+        let threshold = |key, v: f64| require(key, v, (0.01..=10.0).contains(&v), "0.01 to 10 V");
+        threshold("device.pulse.set.threshold_v", self.set.threshold_v)?;
+        threshold("device.pulse.reset.threshold_v", self.reset.threshold_v)?;
+        let reference = |key, side: &Switching| {
+            require(
+                key,
+                side.reference_v,
+                side.reference_v > side.threshold_v * (1.0 + SPREAD_CUT * self.threshold_spread)
+                    && side.reference_v <= 15.0,
+                "above the threshold of every device (threshold_v · (1 + 4 threshold_spread)) and at most 15 V",
+            )
+        };
+        require(
+            "device.pulse.threshold_spread",
+            self.threshold_spread,
+            (0.0..1.0 / SPREAD_CUT).contains(&self.threshold_spread),
+            "0 to below 0.25 (four standard deviations must not reach 0)",
+        )?;
+        reference("device.pulse.set.reference_v", &self.set)?;
+        reference("device.pulse.reset.reference_v", &self.reset)?;
+        let step = |key, v: f64| require(key, v, v > 0.0 && v <= 100.0, "above 0 and at most 100");
+        step("device.pulse.set.step", self.set.step)?;
+        step("device.pulse.reset.step", self.reset.step)?;
+        require(
+            "device.pulse.reference_width_s",
+            self.reference_width_s,
+            (1e-9..=10.0).contains(&self.reference_width_s),
+            "1e-9 to 10 s",
+        )?;
+        let exponent = |key, v: f64| require(key, v, (0.05..=20.0).contains(&v), "0.05 to 20");
+        exponent("device.pulse.amplitude_exponent", self.amplitude_exponent)?;
+        exponent("device.pulse.width_exponent", self.width_exponent)?;
+        require(
+            "device.pulse.bound_exponent",
+            self.bound_exponent,
+            (0.0..=5.0).contains(&self.bound_exponent),
+            "0 to 5",
+        )?;
+        let spread = |key, v: f64, highest, allowed| require(key, v, (0.0..=highest).contains(&v), allowed);
+        spread("device.pulse.cycle_spread", self.cycle_spread, 10.0, "0 to 10")?;
+        spread("device.pulse.step_spread", self.step_spread, 2.0, "0 to 2")
+    }
+}
+
+/// The built-in profiles: name and text.
+#[cfg(feature = "std")]
+const BUILT_IN: [(&str, &str); 6] = [
+    ("ideal", include_str!("../profiles/ideal.toml")),
+    ("resistor", include_str!("../profiles/resistor.toml")),
+    ("rram-cmo", include_str!("../profiles/rram-cmo.toml")),
+    ("rram-hfox", include_str!("../profiles/rram-hfox.toml")),
+    ("pcm", include_str!("../profiles/pcm.toml")),
+    ("ecram", include_str!("../profiles/ecram.toml")),
+];
+
+#[cfg(feature = "std")]
+impl Profile {
+    /// The profile used when none is named.
+    pub const DEFAULT: &'static str = "rram-cmo";
+
+    /// Names of the built-in profiles.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|&(name, _)| name)
+    }
+
+    /// A built-in profile.
+    ///
+    /// # Errors
+    /// [`ProfileError::Unknown`] with the names that exist.
+    pub fn built_in(name: &str) -> Result<Self, ProfileError> {
+        match BUILT_IN.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => Self::from_toml(text),
+            None => {
+                let known: alloc::vec::Vec<&str> = Self::names().collect();
+                Err(ProfileError::Unknown { name: name.to_string(), known: known.join(", ") })
+            }
+        }
+    }
+
+    /// A profile from TOML text, checked.
+    ///
+    /// # Errors
+    /// What the parser objects to (unknown keys included), or the first value out of range.
+    pub fn from_toml(text: &str) -> Result<Self, ProfileError> {
+        let profile: Self =
+            toml::from_str(text).map_err(|error| ProfileError::Syntax { message: error.to_string() })?;
+        profile.validate()?;
+        Ok(profile)
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::{Profile, ProfileError};
+
+    #[test]
+    fn every_built_in_profile_is_valid_and_carries_its_own_name() {
+        for name in Profile::names() {
+            let profile = Profile::built_in(name).unwrap();
+            assert_eq!(profile.name, name);
+            assert_eq!((profile.rows, profile.columns), (16, 16));
+        }
+        assert!(Profile::names().any(|name| name == Profile::DEFAULT));
+    }
+
+    #[test]
+    fn an_unknown_profile_is_refused_with_the_known_names() {
+        let message = Profile::built_in("rram").unwrap_err().to_string();
+        assert!(message.contains("`rram`") && message.contains("rram-cmo"), "{message}");
+    }
+
+    fn refused(key: &str, from: &str, to: &str) -> ProfileError {
+        let text = include_str!("../profiles/rram-cmo.toml");
+        assert!(text.contains(from), "`{from}` is not in the profile");
+        let error = Profile::from_toml(&text.replace(from, to)).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains(key), "{message}");
+        error
+    }
+
+    #[test]
+    fn values_that_no_array_could_have_are_refused_with_key_value_and_what_is_allowed() {
+        refused("rows", "rows = 16", "rows = 257");
+        refused("columns", "columns = 16", "columns = 0");
+        refused("device.conductance.minimum_s", "minimum_s = 9e-6", "minimum_s = -9e-6");
+        refused("device.conductance.maximum_s", "maximum_s = 88.2e-6", "maximum_s = 8e-6");
+        refused("device.conductance.maximum_s", "maximum_s = 88.2e-6", "maximum_s = nan");
+        refused("device.conductance.bound_spread", "bound_spread = 0.02", "bound_spread = 0.3");
+        refused("device.wires.row_segment_ohm", "row_segment_ohm = 0.0", "row_segment_ohm = -1.0");
+        refused("device.wires.column_segment_ohm", "row_segment_ohm = 0.0", "row_segment_ohm = 1.0");
+        let error = refused("device.read_noise.relative", "relative = 0.003", "relative = 0.5");
+        assert!(error.to_string().contains("0.5") && error.to_string().contains("0 to 0.2"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        refused("minimun_s", "minimum_s = 9e-6", "minimun_s = 9e-6");
+        refused("vO_v", "current = \"linear\"", "current = { sinh = { vO_v = 0.25 } }");
+        refused("colour", "rows = 16", "rows = 16\ncolour = \"red\"");
+    }
+}

@@ -1,0 +1,410 @@
+//! Starts requests and sends their replies: what each may do in which state.
+
+use super::link::CachedReply;
+use super::measure::{Measurement, Products};
+use super::program::ProgramMachine;
+use super::pulse::{PulseMachine, PulseOrder};
+use super::request::Checks;
+use super::{Activity, Answer, Core, Job, Now, Pending, limits};
+use crate::front_end::{FrontEnd, Selection};
+use ohmrig_protocol::frame::{self, Kind};
+use ohmrig_protocol::message::{
+    CELL_RESULT_BYTES, CELL_SUMS_BYTES, FaultCode, Field, Identity, JobEnd, JobId, JobState, LimitName,
+    Limits, MAX_ARM_MS, MAX_RANGES, Mode, Refusal, Reply, Request, Status,
+};
+use ohmrig_protocol::session::{MAX_CACHED_REPLY_BYTES, Unexecuted};
+
+/// Bytes of a reply's body besides its bulk data: variant, scalars, length.
+const REPLY_OVERHEAD_BYTES: usize = 16;
+
+/// What became of a request.
+enum Started {
+    /// It can be answered now.
+    Answered(Answer),
+    /// The front end works for it.
+    Working(Activity),
+    /// The front end goes to SAFE; then this is the answer.
+    ThenSafe(Reply<'static>),
+    /// Not yet: a pulse has to end first.
+    Later,
+}
+
+impl From<Reply<'static>> for Started {
+    fn from(reply: Reply<'static>) -> Self {
+        Self::Answered(Answer::Plain(reply))
+    }
+}
+
+impl Core<'_> {
+    /// Starts the pending request, or sends its reply if that is due. Returns whether it did something.
+    pub(super) fn execute(&mut self, now: Now, front_end: &mut impl FrontEnd) -> bool {
+        let Some(pending) = self.pending else { return false };
+        let idle = matches!(self.activity, Activity::None);
+        let runs_job = matches!(self.activity, Activity::Program(_));
+        if !self.outbox.has_room(self.max_frame) || !(idle || runs_job && !pending.started) {
+            return false;
+        }
+        if let Some(answer) = self.answer.take() {
+            self.reply(pending, answer, front_end);
+            return true;
+        }
+        match self.start(now, front_end) {
+            Ok(Started::Later) => return false,
+            Ok(Started::Answered(answer)) => self.reply(pending, answer, front_end),
+            Ok(Started::ThenSafe(reply)) => {
+                self.begin(pending, Activity::MakeSafe);
+                self.answer = Some(Answer::Plain(reply));
+            }
+            Ok(Started::Working(activity)) => {
+                self.begin(pending, activity);
+                self.note_temperature(now, front_end);
+            }
+            Err(refusal) => self.reply(pending, Answer::Plain(Reply::Refused(refusal)), front_end),
+        }
+        true
+    }
+
+    fn begin(&mut self, pending: Pending, activity: Activity) {
+        self.pending = Some(Pending { started: true, ..pending });
+        self.activity = activity;
+    }
+
+    /// Checks a request and decides what to do for it.
+    fn start(&mut self, now: Now, front_end: &impl FrontEnd) -> Result<Started, Refusal> {
+        let body = self.pending.map_or(0, |pending| pending.body);
+        let body =
+            self.decoder.buffer().get(frame::HEADER_BYTES..frame::HEADER_BYTES + body).unwrap_or_default();
+        let Ok(request) = frame::decode_body(body) else {
+            return Ok(Started::Answered(Answer::Malformed));
+        };
+        let description = front_end.description();
+        let limits = self.limits.unwrap_or(description.limits);
+        let reply_bytes =
+            self.data.len().min(frame::body_bytes(self.max_frame).saturating_sub(REPLY_OVERHEAD_BYTES));
+        let checks = Checks { description, limits: &limits, reply_bytes };
+        let measure = |measurement| Started::Working(Activity::Measure(measurement));
+        Ok(match request {
+            Request::Identify => Reply::Identity(Identity {
+                board: self.nameplate.board,
+                front_end: description.name,
+                firmware: self.nameplate.firmware,
+                git: self.nameplate.git,
+                rows: description.rows,
+                columns: description.columns,
+                converters: description.converters,
+                limits,
+                board_limits: description.limits,
+                reset: self.boot.reset,
+                at_ns: now.instrument_ns,
+            })
+            .into(),
+            Request::Status => self.status(now).into(),
+            Request::ReadCells(asked) => {
+                self.may_measure()?;
+                measure(checks.read_cells(&asked)?)
+            }
+            Request::ReadColumn(asked) => {
+                self.may_measure()?;
+                measure(checks.read_column(&asked)?)
+            }
+            Request::ReadReference(asked) => {
+                self.may_measure()?;
+                measure(checks.read_reference(&asked)?)
+            }
+            Request::Mvm(asked) => {
+                self.may_measure()?;
+                measure(checks.products(&asked)?)
+            }
+            Request::CheckChips => {
+                self.may_measure()?;
+                Started::Working(Activity::Check(0))
+            }
+            Request::JobStatus(id) => Reply::Job(self.job_state(id)).into(),
+            Request::JobResults { job, offset } => {
+                let cells = self.job(job)?.cells;
+                if offset > cells {
+                    #[allow(clippy::cast_precision_loss)] // For the message only.
+                    let (asked, max) = (offset as f32, cells as f32);
+                    return Err(Refusal::Invalid { field: Field::Offset, asked, min: 0.0, max });
+                }
+                Started::Answered(Answer::Results { offset, cells })
+            }
+            Request::Arm { milliseconds } => {
+                self.no_fault()?;
+                #[allow(clippy::cast_precision_loss)] // At most 3.6 million: exact.
+                limits::within(Field::Arm, milliseconds as f32, 1.0, MAX_ARM_MS as f32)?;
+                self.safety.arm(now.link_ns, milliseconds);
+                Reply::Done.into()
+            }
+            Request::Safe => {
+                self.safety.disarm();
+                match self.activity {
+                    Activity::Program(program) if !program.is_between_pulses() => Started::Later,
+                    // DEAD is safer than SAFE, and left only by clearing the fault.
+                    _ if self.mode == Mode::Dead => Reply::Done.into(),
+                    _ => {
+                        self.end_job(JobEnd::Aborted);
+                        Started::ThenSafe(Reply::Done)
+                    }
+                }
+            }
+            Request::ClearFault(code) => {
+                if !self.safety.clear(code) {
+                    return Err(Refusal::NoSuchFault);
+                }
+                if self.mode == Mode::Dead {
+                    self.mode = Mode::Starting;
+                }
+                Started::ThenSafe(Reply::Done)
+            }
+            Request::TightenLimits(asked) => {
+                self.limits = Some(limits::tightened(asked, limits)?);
+                Reply::Done.into()
+            }
+            Request::Pulse(pulse) => {
+                self.may_write(now)?;
+                let width_ns = limits::check_pulse(&pulse, &limits, description)?;
+                let index =
+                    usize::from(pulse.row) * usize::from(description.columns) + usize::from(pulse.column);
+                let outside = Refusal::OutsideArray { rows: description.rows, columns: description.columns };
+                let count = self.pulses.get_mut(index).ok_or(outside)?;
+                if *count >= limits.pulses_per_cell {
+                    #[allow(clippy::cast_precision_loss)] // For the message only.
+                    let (asked, allowed) = (count.saturating_add(1) as f32, limits.pulses_per_cell as f32);
+                    return Err(Refusal::Limit { limit: LimitName::PulsesPerCell, asked, allowed });
+                }
+                // Counted before the edge: a reset in between over-counts, never under-counts.
+                *count = count.saturating_add(1);
+                let selection = Selection { row: pulse.row, column: pulse.column, scheme: pulse.scheme };
+                Started::Working(Activity::Pulse(PulseMachine::new(PulseOrder {
+                    selection,
+                    volts: pulse.volts,
+                    width_ns,
+                    gate: pulse.gate,
+                    measure: widest_range(description.converters.feedback.map(|feedback| feedback.0)),
+                })))
+            }
+            Request::Program(asked) => {
+                self.may_write(now)?;
+                if let Some(job) = self.job {
+                    return Err(Refusal::ResultsHeld(job.id));
+                }
+                let program = ProgramMachine::new(checks.program(&asked, self.job_cells)?);
+                self.job = Some(Job::of(&program));
+                self.activity = Activity::Program(program);
+                Reply::Done.into()
+            }
+            Request::AbortJob(id) => {
+                self.job(id)?;
+                match self.activity {
+                    Activity::Program(program) if !program.is_between_pulses() => Started::Later,
+                    _ => {
+                        self.end_job(JobEnd::Aborted);
+                        Reply::Done.into()
+                    }
+                }
+            }
+            Request::ReleaseJob(id) => {
+                if self.job(id)?.end.is_none() {
+                    return Err(Refusal::JobRuns(id));
+                }
+                self.job = None;
+                Reply::Done.into()
+            }
+        })
+    }
+
+    fn may_measure(&self) -> Result<(), Refusal> {
+        if let Activity::Program(program) = &self.activity {
+            return Err(Refusal::JobRuns(program.order.job));
+        }
+        match self.safety.fault() {
+            // What a chip that isn't in order says is not a measurement.
+            Some(fault)
+                if self.mode == Mode::Dead
+                    || matches!(fault.code, FaultCode::Chip | FaultCode::Bus | FaultCode::Timeout) =>
+            {
+                Err(Refusal::Faulted(fault.code))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn no_fault(&self) -> Result<(), Refusal> {
+        self.safety.fault().map_or(Ok(()), |fault| Err(Refusal::Faulted(fault.code)))
+    }
+
+    fn may_write(&self, now: Now) -> Result<(), Refusal> {
+        self.no_fault()?;
+        self.may_measure()?;
+        if self.safety.armed_ms(now.link_ns) == 0 {
+            return Err(Refusal::NotArmed);
+        }
+        Ok(())
+    }
+
+    fn job(&self, id: JobId) -> Result<Job, Refusal> {
+        self.job.filter(|job| job.id == id).ok_or(Refusal::NoSuchJob { boot_nonce: self.link.boot_nonce() })
+    }
+
+    fn job_state(&self, id: JobId) -> JobState {
+        let Ok(job) = self.job(id) else {
+            return JobState::Unknown { boot_nonce: self.link.boot_nonce() };
+        };
+        let job = match &self.activity {
+            Activity::Program(program) => Job::of(program),
+            _ => job,
+        };
+        let Job { cells, finished, pulses, end, .. } = job;
+        match end {
+            None => JobState::Running { cells: finished, of: cells, pulses },
+            Some(end) => JobState::Ended { end, cells: finished, of: cells, pulses },
+        }
+    }
+
+    fn status(&self, now: Now) -> Reply<'static> {
+        Reply::Status(Status {
+            mode: match self.activity {
+                Activity::None | Activity::MakeSafe => self.mode,
+                _ => Mode::Busy,
+            },
+            armed_ms: self.safety.armed_ms(now.link_ns),
+            fault: self.safety.fault(),
+            job: self.job.map(|job| job.id),
+            temperature: self.temperature,
+            at_ns: now.instrument_ns,
+            link_ms: now.link_ns / 1_000_000,
+            counters: self.counters,
+        })
+    }
+
+    /// Sends the answer to the pending request and remembers that it was dealt with.
+    fn reply(&mut self, pending: Pending, answer: Answer, front_end: &impl FrontEnd) {
+        let session = self.link.session();
+        let description = front_end.description();
+        let cells = usize::from(description.columns);
+        let sent = match answer {
+            Answer::Malformed => {
+                self.counters.unexecuted = self.counters.unexecuted.wrapping_add(1);
+                self.link.executed(pending.sequence, pending.crc, None);
+                self.outbox.push(Kind::Unexecuted, session, pending.sequence, &Unexecuted::Malformed)
+            }
+            Answer::Plain(reply) => {
+                let mut bytes = [0; MAX_CACHED_REPLY_BYTES];
+                // Every reply of a once request fits (tested); were one not to, an empty one would be sent again
+                // rather than the request be executed again.
+                let cached = match postcard::to_slice(&reply, &mut bytes) {
+                    Ok(body) => CachedReply::new(body),
+                    Err(_) => CachedReply::new(&[]),
+                };
+                let once = self.is_once(pending);
+                self.link.executed(pending.sequence, pending.crc, cached.filter(|_| once));
+                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+            }
+            Answer::Measured(measurement) => {
+                self.link.executed(pending.sequence, pending.crc, None);
+                let reply = match &measurement {
+                    Measurement::Cells(scan) => {
+                        let bytes = scan.region.cells() as usize * CELL_SUMS_BYTES;
+                        let sums = self.data.get(..bytes).unwrap_or_default();
+                        if scan.reference { Reply::Reference { sums } } else { Reply::Cells { sums } }
+                    }
+                    Measurement::Column(trace) => {
+                        let bytes = usize::from(trace.samples) * 2;
+                        let codes = self.data.get(..bytes).unwrap_or_default();
+                        Reply::Column { at_ns: trace.first_at_ns.unwrap_or_default(), codes }
+                    }
+                    Measurement::Products(products) => {
+                        let outputs = usize::from(products.vectors) * cells;
+                        let bytes = outputs * Products::output_bytes(products.conversions);
+                        let codes = self.data.get(..bytes).unwrap_or_default();
+                        Reply::Mvm { saturated: products.saturated, codes }
+                    }
+                };
+                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+            }
+            Answer::Results { offset, cells } => {
+                self.link.executed(pending.sequence, pending.crc, None);
+                let room = frame::body_bytes(self.max_frame).saturating_sub(REPLY_OVERHEAD_BYTES);
+                let left = self.job_cells.get(offset as usize..cells as usize).unwrap_or_default();
+                let mut bytes = 0;
+                let slots = self.data.as_chunks_mut::<CELL_RESULT_BYTES>().0.iter_mut();
+                for (slot, cell) in slots.zip(left).take(room / CELL_RESULT_BYTES) {
+                    *slot = cell.result.to_bytes();
+                    bytes += CELL_RESULT_BYTES;
+                }
+                let cells = self.data.get(..bytes).unwrap_or_default();
+                let reply = Reply::Results { offset, cells };
+                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+            }
+        };
+        self.pending = None;
+        self.note_unsent(sent);
+    }
+
+    fn is_once(&self, pending: Pending) -> bool {
+        let body = self.decoder.buffer().get(frame::HEADER_BYTES..frame::HEADER_BYTES + pending.body);
+        // Anything undecodable is not executed, so nothing of it needs to be remembered.
+        body.and_then(|body| frame::decode_body::<Request<'_>>(body).ok())
+            .is_some_and(|request| request.is_once())
+    }
+
+    /// Measures the temperature if it is due; `start of an activity` is the same moment in every body of the
+    /// instrument, so that results don't depend on how often the link is looked at.
+    fn note_temperature(&mut self, now: Now, front_end: &mut impl FrontEnd) {
+        if now.instrument_ns < self.temperature_due_ns {
+            return;
+        }
+        self.temperature_due_ns = now.instrument_ns.saturating_add(super::TEMPERATURE_EVERY_NS);
+        match front_end.temperature() {
+            Ok(Some(kelvin)) => self.temperature = Some(kelvin),
+            Ok(None) => {}
+            Err(error) => self.trip(error, now, front_end),
+        }
+    }
+}
+
+/// The feedback setting with the smallest resistance: the one that measures the largest current.
+fn widest_range(feedback: [f32; MAX_RANGES]) -> Option<u8> {
+    let mut widest: Option<(u8, f32)> = None;
+    for (range, ohms) in (0..).zip(feedback) {
+        if ohms > 0.0 && widest.is_none_or(|(_, least)| ohms < least) {
+            widest = Some((range, ohms));
+        }
+    }
+    widest.map(|(range, _)| range)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use ohmrig_protocol::units::Amperes;
+
+    #[test]
+    fn every_reply_to_a_once_request_fits_the_cache() {
+        let refusals = [
+            Refusal::NotArmed,
+            Refusal::Faulted(FaultCode::Chip),
+            Refusal::JobRuns(JobId(u64::MAX)),
+            Refusal::ResultsHeld(JobId(u64::MAX)),
+            Refusal::NoSuchJob { boot_nonce: u64::MAX },
+            Refusal::Limit { limit: LimitName::DacSpan, asked: f32::MAX, allowed: f32::MAX },
+            Refusal::Invalid { field: Field::Interval, asked: f32::MAX, min: f32::MAX, max: f32::MAX },
+            Refusal::OutsideArray { rows: u16::MAX, columns: u16::MAX },
+        ];
+        let mut replies = refusals.map(Reply::Refused).to_vec();
+        replies.push(Reply::Done);
+        replies.push(Reply::Pulsed { current: Some(Amperes(1.0)), at_ns: u64::MAX, slew_limited: true });
+        for reply in replies {
+            let mut bytes = [0; MAX_CACHED_REPLY_BYTES];
+            assert!(postcard::to_slice(&reply, &mut bytes).is_ok(), "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn the_widest_range_is_that_of_the_smallest_feedback() {
+        assert_eq!(widest_range([100e3, 9e3, 990.0, 0.0]), Some(2));
+        assert_eq!(widest_range([0.0; 4]), None);
+    }
+}

@@ -1,0 +1,268 @@
+//! Everything that reads and doesn't write: cells, a raw column, the reference resistors, matrix-vector products.
+//! Each fills the reply's data as it goes.
+
+use super::acquire::{Conversion, Step, is_saturated};
+use crate::front_end::{FrontEnd, FrontEndError, Settle};
+use ohmrig_protocol::message::{CELL_SUMS_BYTES, CellSums, Region};
+
+/// Where a measurement is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Measurement {
+    /// Cells of a region, row by row: each row at +V and −V, all its columns at once.
+    Cells(CellScan),
+    /// Samples of one column.
+    Column(ColumnTrace),
+    /// Products.
+    Products(Products),
+}
+
+/// What a measurement works with.
+pub(super) struct Workspace<'a> {
+    /// The reply's data.
+    pub(super) data: &'a mut [u8],
+    /// One code per column.
+    pub(super) codes: &'a mut [i16],
+    /// Row codes of the products asked for.
+    pub(super) vectors: &'a [u8],
+    /// Instrument time.
+    pub(super) now_ns: u64,
+}
+
+/// Cells or, with `reference`, the reference resistors through one row's driver.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CellScan {
+    pub(super) region: Region,
+    pub(super) plus: u16,
+    pub(super) minus: u16,
+    pub(super) zero: u16,
+    pub(super) range: u8,
+    pub(super) conversions: u16,
+    /// Through R_cal instead of cells; the region is then one row of all columns.
+    pub(super) reference: bool,
+    pub(super) row: u16,
+    pub(super) stage: ScanStage,
+    pub(super) done: u16,
+    pub(super) conversion: Conversion,
+}
+
+/// Stages of a scan, per row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ScanStage {
+    Range,
+    Connect,
+    DrivePlus,
+    Plus,
+    DriveMinus,
+    Minus,
+    Ground,
+}
+
+/// Samples of one column at even intervals.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ColumnTrace {
+    pub(super) row: u16,
+    pub(super) column: u16,
+    pub(super) code: u16,
+    pub(super) range: u8,
+    pub(super) samples: u16,
+    pub(super) interval_ns: u32,
+    pub(super) done: u16,
+    pub(super) driven: bool,
+    pub(super) ranged: bool,
+    pub(super) first_at_ns: Option<u64>,
+    pub(super) conversion: Conversion,
+}
+
+/// A batch of vectors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Products {
+    pub(super) range: u8,
+    pub(super) conversions: u16,
+    pub(super) vectors: u16,
+    pub(super) ranged: bool,
+    pub(super) vector: u16,
+    pub(super) driven: bool,
+    pub(super) done: u16,
+    pub(super) saturated: u32,
+    pub(super) conversion: Conversion,
+}
+
+impl Products {
+    /// Bytes of one output: an i16 code, or an i32 sum of several.
+    pub(super) fn output_bytes(conversions: u16) -> usize {
+        if conversions == 1 { 2 } else { 4 }
+    }
+}
+
+impl Measurement {
+    /// Conversions made so far is the caller's to count: it gets `true` with each that was read out.
+    pub(super) fn step(
+        &mut self,
+        front_end: &mut impl FrontEnd,
+        work: Workspace<'_>,
+    ) -> Result<(Step, bool), FrontEndError> {
+        match self {
+            Self::Cells(scan) => scan.step(front_end, work),
+            Self::Column(trace) => trace.step(front_end, work),
+            Self::Products(products) => products.step(front_end, work),
+        }
+    }
+}
+
+impl CellScan {
+    fn step(
+        &mut self,
+        front_end: &mut impl FrontEnd,
+        work: Workspace<'_>,
+    ) -> Result<(Step, bool), FrontEndError> {
+        let settle = match self.stage {
+            ScanStage::Range => {
+                work.data.fill(0);
+                self.stage = if self.reference { ScanStage::Connect } else { ScanStage::DrivePlus };
+                front_end.set_range(self.range)?
+            }
+            ScanStage::Connect => {
+                self.stage = ScanStage::DrivePlus;
+                front_end.connect_reference(self.row)?
+            }
+            ScanStage::DrivePlus => {
+                self.stage = ScanStage::Plus;
+                front_end.drive_row(self.row, self.plus)?
+            }
+            ScanStage::DriveMinus => {
+                self.stage = ScanStage::Minus;
+                front_end.drive_row(self.row, self.minus)?
+            }
+            ScanStage::Plus | ScanStage::Minus => return self.sample(front_end, work),
+            ScanStage::Ground => {
+                let settle = front_end.drive_row(self.row, self.zero)?;
+                self.row += 1;
+                if self.row >= self.region.row + self.region.rows {
+                    return Ok((Step::Done, false));
+                }
+                self.stage = ScanStage::DrivePlus;
+                settle
+            }
+        };
+        Ok((Step::Again(settle), false))
+    }
+
+    fn sample(
+        &mut self,
+        front_end: &mut impl FrontEnd,
+        work: Workspace<'_>,
+    ) -> Result<(Step, bool), FrontEndError> {
+        let codes = work.codes.get_mut(..usize::from(self.region.columns)).unwrap_or_default();
+        match self.conversion.step(front_end, self.region.column, codes)? {
+            step @ Step::Again(_) => return Ok((step, false)),
+            Step::Done => {}
+        }
+        let linear = front_end.description().converters.adc_linear;
+        let line = usize::from(self.row - self.region.row) * codes.len();
+        let cells = work.data.as_chunks_mut::<CELL_SUMS_BYTES>().0.iter_mut().skip(line);
+        for (cell, &code) in cells.zip(codes.iter()) {
+            let mut sums = CellSums::from_bytes(cell);
+            let (sum, squares) = if self.stage == ScanStage::Plus {
+                (&mut sums.plus, &mut sums.plus_squares)
+            } else {
+                (&mut sums.minus, &mut sums.minus_squares)
+            };
+            *sum = sum.saturating_add(i32::from(code));
+            if is_saturated(code, linear) {
+                *squares = -1;
+            } else if *squares >= 0 {
+                *squares = squares.saturating_add(i64::from(code) * i64::from(code));
+            }
+            *cell = sums.to_bytes();
+        }
+        self.done += 1;
+        if self.done >= self.conversions {
+            self.done = 0;
+            self.stage =
+                if self.stage == ScanStage::Plus { ScanStage::DriveMinus } else { ScanStage::Ground };
+        }
+        Ok((Step::NOW, true))
+    }
+}
+
+impl ColumnTrace {
+    fn step(
+        &mut self,
+        front_end: &mut impl FrontEnd,
+        work: Workspace<'_>,
+    ) -> Result<(Step, bool), FrontEndError> {
+        if !self.ranged {
+            self.ranged = true;
+            return Ok((Step::Again(front_end.set_range(self.range)?), false));
+        }
+        if !self.driven {
+            self.driven = true;
+            return Ok((Step::Again(front_end.drive_row(self.row, self.code)?), false));
+        }
+        let first_at_ns = *self.first_at_ns.get_or_insert(work.now_ns);
+        let due_ns = first_at_ns.saturating_add(u64::from(self.done) * u64::from(self.interval_ns));
+        if work.now_ns < due_ns {
+            // The wait fits: interval and samples are bounded so that a trace ends within one request.
+            let ns = u32::try_from(due_ns - work.now_ns).unwrap_or(u32::MAX);
+            return Ok((Step::Again(Settle { ns }), false));
+        }
+        let mut code = [0];
+        match self.conversion.step(front_end, self.column, &mut code)? {
+            step @ Step::Again(_) => return Ok((step, false)),
+            Step::Done => {}
+        }
+        let [code] = code;
+        if let Some(slot) = work.data.as_chunks_mut::<2>().0.get_mut(usize::from(self.done)) {
+            *slot = code.to_le_bytes();
+        }
+        self.done += 1;
+        Ok((if self.done >= self.samples { Step::Done } else { Step::NOW }, true))
+    }
+}
+
+impl Products {
+    fn step(
+        &mut self,
+        front_end: &mut impl FrontEnd,
+        work: Workspace<'_>,
+    ) -> Result<(Step, bool), FrontEndError> {
+        if !self.ranged {
+            self.ranged = true;
+            work.data.fill(0);
+            return Ok((Step::Again(front_end.set_range(self.range)?), false));
+        }
+        let rows = usize::from(front_end.description().rows);
+        if !self.driven {
+            self.driven = true;
+            let start = usize::from(self.vector) * rows * 2;
+            let codes = work.vectors.get(start..start + rows * 2).unwrap_or_default();
+            return Ok((Step::Again(front_end.drive_rows(codes)?), false));
+        }
+        match self.conversion.step(front_end, 0, work.codes)? {
+            step @ Step::Again(_) => return Ok((step, false)),
+            Step::Done => {}
+        }
+        let linear = front_end.description().converters.adc_linear;
+        let first = usize::from(self.vector) * work.codes.len();
+        for (column, &code) in work.codes.iter().enumerate() {
+            self.saturated += u32::from(is_saturated(code, linear));
+            if self.conversions == 1 {
+                if let Some(slot) = work.data.as_chunks_mut::<2>().0.get_mut(first + column) {
+                    *slot = code.to_le_bytes();
+                }
+            } else if let Some(slot) = work.data.as_chunks_mut::<4>().0.get_mut(first + column) {
+                *slot = i32::from_le_bytes(*slot).saturating_add(i32::from(code)).to_le_bytes();
+            }
+        }
+        self.done += 1;
+        if self.done >= self.conversions {
+            self.done = 0;
+            self.driven = false;
+            self.vector += 1;
+            if self.vector >= self.vectors {
+                return Ok((Step::Done, true));
+            }
+        }
+        Ok((Step::NOW, true))
+    }
+}

@@ -1,0 +1,512 @@
+//! The instrument itself: takes bytes, does one bounded step at a time, gives bytes.
+//!
+//! [`Core::receive`] touches no hardware and [`Core::poll`] never blocks: it does one step and says when it wants
+//! the next. Requests are executed one by one in sequence order; a job runs beside them, and the link answers while
+//! it does.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `link` | sessions, sequence numbers, reply cache |
+//! | `outbox` | frames on their way out |
+//! | `limits` | bounds no request passes |
+//! | `request`, `execute` | the checks of each request; what it may do when; its reply |
+//! | `measure`, `pulse`, `program` | the machines that work the front end |
+//! | `safety` | arming, watchdog, faults |
+
+mod acquire;
+mod execute;
+mod limits;
+mod link;
+mod measure;
+mod outbox;
+mod program;
+mod pulse;
+mod request;
+mod safety;
+
+pub use program::JobCell;
+
+use crate::front_end::{FrontEnd, FrontEndError, Progress, Settle};
+use crate::log::log;
+use acquire::Step;
+use link::{Greeting, Link, Verdict};
+use measure::{Measurement, Workspace};
+use ohmrig_protocol::frame::{self, Decoder, FrameError, Header, Kind, SessionId};
+use ohmrig_protocol::message::{
+    Counters, Fault, FaultCode, JobEnd, JobId, Limits, Mode, Refusal, Reply, ResetReason,
+};
+use ohmrig_protocol::session::{Hello, MAX_WINDOW, Mismatch, Unexecuted};
+use ohmrig_protocol::units::Kelvin;
+use ohmrig_protocol::version;
+use outbox::Outbox;
+use program::ProgramMachine;
+use pulse::PulseMachine;
+use safety::Safety;
+
+/// The two clocks, ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Waits, time stamps, device physics. Virtual in emulation.
+    pub instrument_ns: u64,
+    /// Watchdog and arming; always real.
+    pub link_ns: u64,
+}
+
+/// When the core wants to be polled next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// At once.
+    Ready,
+    /// At this instrument time, or when bytes have arrived.
+    WaitUntil(u64),
+    /// When bytes have arrived or been sent, or 10 ms of link time have passed (for the watchdog).
+    Idle,
+}
+
+/// Who this instrument is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nameplate {
+    /// Board name.
+    pub board: &'static str,
+    /// Firmware version.
+    pub firmware: &'static str,
+    /// Git commit of the build.
+    pub git: &'static str,
+}
+
+/// Why and as which boot it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// A number no earlier boot has had.
+    pub nonce: u64,
+    /// What ended the last one.
+    pub reset: ResetReason,
+}
+
+/// Memory the core works in: statics on boards, vectors on the host.
+#[derive(Debug)]
+pub struct Storage<'b> {
+    /// One incoming frame; its length is the largest frame announced, so at least 256 bytes.
+    pub receive: &'b mut [u8],
+    /// Outgoing frames; at least as long as `receive`, twice as long to send one reply while the next is made.
+    pub transmit: &'b mut [u8],
+    /// Bulk data of the reply in the making; as long as `receive`.
+    pub data: &'b mut [u8],
+    /// One code per column.
+    pub codes: &'b mut [i16],
+    /// Pulses each cell of the array has got, row by row.
+    pub pulses: &'b mut [u32],
+    /// Cells of the largest job.
+    pub job: &'b mut [JobCell],
+}
+
+/// A request that is being executed or waits to be.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    sequence: u32,
+    crc: u32,
+    /// Length of its body, which stays in the decoder's buffer.
+    body: usize,
+    /// The front end works for it.
+    started: bool,
+}
+
+/// The answer to a request, short of the bulk data it points to.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    /// All of it.
+    Plain(Reply<'static>),
+    /// The outcome of a measurement, in `data`.
+    Measured(Measurement),
+    /// A job's results from a cell on, of so many.
+    Results { offset: u32, cells: u32 },
+    /// The body isn't a request.
+    Malformed,
+}
+
+/// What the front end is being used for.
+#[derive(Clone, Copy, Debug)]
+enum Activity {
+    /// Nothing: SAFE, or DEAD after a fault.
+    None,
+    /// On the way to SAFE.
+    MakeSafe,
+    /// Executing the pending request: reading.
+    Measure(Measurement),
+    /// Executing the pending request: chip by chip.
+    Check(u16),
+    /// Executing the pending request: one pulse.
+    Pulse(PulseMachine),
+    /// A job.
+    Program(ProgramMachine),
+}
+
+/// A job that is there to be asked about.
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    id: JobId,
+    /// Cells in all.
+    cells: u32,
+    finished: u32,
+    pulses: u64,
+    /// `None` while it runs.
+    end: Option<JobEnd>,
+}
+
+impl Job {
+    fn of(program: &ProgramMachine) -> Self {
+        Self {
+            id: program.order.job,
+            cells: program.order.region.cells(),
+            finished: program.finished,
+            pulses: program.pulses,
+            end: None,
+        }
+    }
+}
+
+/// The instrument.
+#[derive(Debug)]
+pub struct Core<'b> {
+    nameplate: Nameplate,
+    boot: Boot,
+    link: Link,
+    decoder: Decoder<'b>,
+    outbox: Outbox<'b>,
+    data: &'b mut [u8],
+    codes: &'b mut [i16],
+    pulses: &'b mut [u32],
+    job_cells: &'b mut [JobCell],
+    max_frame: usize,
+    pending: Option<Pending>,
+    activity: Activity,
+    /// The reply of the pending request, sent once the front end is in SAFE.
+    answer: Option<Answer>,
+    wait_ns: Option<u32>,
+    wait_until: u64,
+    job: Option<Job>,
+    safety: Safety,
+    /// The limits in force; the board's until tightened.
+    limits: Option<Limits>,
+    counters: Counters,
+    temperature: Option<Kelvin>,
+    temperature_due_ns: u64,
+    mode: Mode,
+}
+
+/// The temperature is measured at the start of an activity, at most this often by the instrument clock.
+const TEMPERATURE_EVERY_NS: u64 = 1_000_000_000;
+
+impl<'b> Core<'b> {
+    /// An instrument in DEAD that goes to SAFE as soon as it is polled.
+    #[must_use]
+    pub fn new(nameplate: Nameplate, boot: Boot, storage: Storage<'b>) -> Self {
+        let Storage { receive, transmit, data, codes, pulses, job } = storage;
+        Self {
+            nameplate,
+            boot,
+            link: Link::new(boot.nonce),
+            max_frame: receive.len(),
+            decoder: Decoder::new(receive),
+            outbox: Outbox::new(transmit),
+            data,
+            codes,
+            pulses,
+            job_cells: job,
+            pending: None,
+            activity: Activity::MakeSafe,
+            answer: None,
+            wait_ns: None,
+            wait_until: 0,
+            job: None,
+            safety: Safety::default(),
+            limits: None,
+            counters: Counters::default(),
+            temperature: None,
+            temperature_due_ns: 0,
+            mode: Mode::Starting,
+        }
+    }
+
+    /// Takes bytes from the host; touches no hardware. Returns how many it took: fewer than given means that a
+    /// request is being executed or replies wait to be sent, so poll, send, and hand in the rest.
+    pub fn receive(&mut self, bytes: &[u8], link_ns: u64) -> usize {
+        let mut taken = 0;
+        while self.pending.is_none() && self.outbox.has_link_room() {
+            let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) else { break };
+            let dropped = self.decoder.dropped();
+            let (used, frame) = self.decoder.feed(rest);
+            let decoded = frame.map(|bytes| frame::decode(bytes).map(|(header, body)| (header, body.len())));
+            taken += used;
+            self.counters.bad_frames += self.decoder.dropped() - dropped;
+            match decoded {
+                None => {}
+                Some(Ok((header, body))) => self.frame(header, body, link_ns),
+                Some(Err(FrameError::Version { received })) => {
+                    let mismatch = Mismatch { received, min: version::MIN, current: version::CURRENT };
+                    self.send(Kind::Mismatch, SessionId::NONE, 0, &mismatch);
+                }
+                Some(Err(error)) => {
+                    log!(debug, "frame dropped: {}", error_name(error));
+                    self.counters.bad_frames += 1;
+                }
+            }
+        }
+        taken
+    }
+
+    /// Bytes for the host.
+    #[must_use]
+    pub fn outgoing(&self) -> &[u8] {
+        self.outbox.bytes()
+    }
+
+    /// The first `bytes` of [`outgoing`](Self::outgoing) are on their way.
+    pub fn sent(&mut self, bytes: usize) {
+        self.outbox.sent(bytes);
+    }
+
+    /// Does one step.
+    pub fn poll(&mut self, now: Now, front_end: &mut impl FrontEnd) -> Next {
+        if let Some(code) = self.safety.watch(now.link_ns) {
+            self.trip(FrontEndError { code, chip: None }, now, front_end);
+        }
+        if self.pending.is_some() && self.execute(now, front_end) {
+            return Next::Ready;
+        }
+        if let Some(ns) = self.wait_ns.take() {
+            self.wait_until = now.instrument_ns.saturating_add(u64::from(ns));
+        }
+        if now.instrument_ns < self.wait_until {
+            return Next::WaitUntil(self.wait_until);
+        }
+        match self.step(now, front_end) {
+            Ok(Some(Settle { ns: 0 })) => Next::Ready,
+            Ok(Some(Settle { ns })) => {
+                self.wait_ns = Some(ns);
+                Next::Ready
+            }
+            Ok(None) => Next::Idle,
+            Err(error) => {
+                self.trip(error, now, front_end);
+                Next::Ready
+            }
+        }
+    }
+
+    /// One step of the present activity; `None` when there is nothing to do.
+    fn step(&mut self, now: Now, front_end: &mut impl FrontEnd) -> Result<Option<Settle>, FrontEndError> {
+        let Self { activity, decoder, data, codes, pulses, job_cells, pending, counters, .. } = self;
+        let body = pending.map_or(0..0, |pending| frame::HEADER_BYTES..frame::HEADER_BYTES + pending.body);
+        let limits = self.limits.unwrap_or(front_end.description().limits);
+        let step = match activity {
+            Activity::None => return Ok(None),
+            Activity::MakeSafe => match front_end.make_safe()? {
+                Progress::Again(settle) => Step::Again(settle),
+                Progress::Done(settle) => {
+                    self.mode = Mode::Safe;
+                    self.activity = Activity::None;
+                    return Ok(Some(settle));
+                }
+            },
+            Activity::Check(step) => match front_end.check_chip(*step)? {
+                Progress::Again(settle) => {
+                    *step = step.saturating_add(1);
+                    Step::Again(settle)
+                }
+                Progress::Done(_) => Step::Done,
+            },
+            Activity::Measure(measurement) => {
+                let vectors = request::vectors(decoder.buffer().get(body).unwrap_or_default());
+                let columns = usize::from(front_end.description().columns);
+                let codes = codes.get_mut(..columns).unwrap_or_default();
+                let work = Workspace { data, codes, vectors, now_ns: now.instrument_ns };
+                let (step, converted) = measurement.step(front_end, work)?;
+                counters.conversions += u64::from(converted);
+                step
+            }
+            Activity::Pulse(pulse) => {
+                let before = pulse.edge_at_ns.is_some();
+                let step = pulse.step(front_end, &limits, now.instrument_ns)?;
+                counters.pulses += u64::from(!before && pulse.edge_at_ns.is_some());
+                step
+            }
+            Activity::Program(program) => {
+                if program.is_between_pulses()
+                    && let Some(end) = self.safety.job_must_end(now.link_ns)
+                {
+                    self.end_job(end);
+                    return Ok(Some(Settle::default()));
+                }
+                let before = program.pulses;
+                let (step, converted) =
+                    program.step(front_end, &limits, job_cells, pulses, now.instrument_ns)?;
+                counters.pulses += program.pulses - before;
+                counters.conversions += u64::from(converted);
+                step
+            }
+        };
+        match step {
+            Step::Again(settle) => Ok(Some(settle)),
+            Step::Done => {
+                self.conclude(now, front_end);
+                Ok(Some(Settle::default()))
+            }
+        }
+    }
+
+    /// The present activity has ended by itself: on to SAFE, with its reply in mind.
+    fn conclude(&mut self, now: Now, front_end: &mut impl FrontEnd) {
+        match self.activity {
+            Activity::Program(_) => return self.end_job(JobEnd::Finished),
+            Activity::Measure(measurement) => self.answer = Some(Answer::Measured(measurement)),
+            Activity::Check(_) => self.answer = Some(Answer::Plain(Reply::Done)),
+            Activity::Pulse(PulseMachine { tripped: true, .. }) => {
+                return self.trip(FrontEndError { code: FaultCode::OverCurrent, chip: None }, now, front_end);
+            }
+            Activity::Pulse(pulse) => {
+                self.answer = Some(Answer::Plain(Reply::Pulsed {
+                    current: pulse.current,
+                    at_ns: pulse.edge_at_ns.unwrap_or(now.instrument_ns),
+                    slew_limited: pulse.width_ns() < front_end.description().slew_limited_ns,
+                }));
+            }
+            Activity::MakeSafe | Activity::None => {}
+        }
+        self.activity = Activity::MakeSafe;
+    }
+
+    /// A fault: SAFE first, or DEAD if SAFE is what failed; then latched, with the request it happened in.
+    fn trip(&mut self, error: FrontEndError, now: Now, front_end: &mut impl FrontEnd) {
+        let FrontEndError { code, chip } = error;
+        log!(error, "fault {}", fault_name(code));
+        let started = self.pending.filter(|pending| pending.started);
+        self.safety.latch(Fault {
+            code,
+            chip: chip.map(|chip| (chip.kind, chip.index)),
+            at_ns: now.instrument_ns,
+            sequence: started.map(|pending| pending.sequence),
+        });
+        if started.is_some() {
+            self.answer = Some(Answer::Plain(Reply::Refused(Refusal::Fault(code))));
+        }
+        self.wait_ns = None;
+        self.wait_until = 0;
+        match self.activity {
+            Activity::MakeSafe => {
+                front_end.dead();
+                self.mode = Mode::Dead;
+                self.activity = Activity::None;
+            }
+            Activity::Program(_) => self.end_job(JobEnd::Fault(code)),
+            _ if self.mode == Mode::Dead => {}
+            _ => self.activity = Activity::MakeSafe,
+        }
+    }
+
+    /// Ends the running job, keeps its results and goes to SAFE.
+    fn end_job(&mut self, end: JobEnd) {
+        let Activity::Program(mut program) = self.activity else { return };
+        program.put_down(self.job_cells);
+        self.job = Some(Job { end: Some(end), ..Job::of(&program) });
+        self.activity = Activity::MakeSafe;
+    }
+
+    /// A frame with a good CRC, of a version we speak.
+    fn frame(&mut self, header: Header, body: usize, link_ns: u64) {
+        self.counters.frames = self.counters.frames.wrapping_add(1);
+        let bytes =
+            self.decoder.buffer().get(frame::HEADER_BYTES..frame::HEADER_BYTES + body).unwrap_or_default();
+        let crc = frame::crc32(bytes);
+        match header.kind {
+            Kind::Hello => {
+                if let Ok(hello) = frame::decode_body(bytes) {
+                    self.hello(hello, link_ns);
+                } else {
+                    self.counters.bad_frames = self.counters.bad_frames.wrapping_add(1);
+                }
+            }
+            Kind::Request => {
+                let verdict = self.link.judge(header.session, header.sequence, crc);
+                if !matches!(verdict, Verdict::Refuse(Unexecuted::NoSession { .. })) {
+                    self.safety.heard(link_ns);
+                }
+                match verdict {
+                    Verdict::Execute { first } => {
+                        self.counters.repeated = self.counters.repeated.wrapping_add(u32::from(!first));
+                        self.pending = Some(Pending { sequence: header.sequence, crc, body, started: false });
+                    }
+                    Verdict::Resend(reply) => {
+                        self.counters.repeated = self.counters.repeated.wrapping_add(1);
+                        let session = self.link.session();
+                        let sent =
+                            self.outbox.push_bytes(Kind::Reply, session, header.sequence, reply.body());
+                        self.note_unsent(sent);
+                    }
+                    Verdict::Refuse(why) => {
+                        self.counters.unexecuted = self.counters.unexecuted.wrapping_add(1);
+                        self.send(Kind::Unexecuted, header.session, header.sequence, &why);
+                    }
+                }
+            }
+            // Ours to send, not to receive: an echo.
+            Kind::Welcome | Kind::Reply | Kind::Unexecuted | Kind::Log | Kind::Mismatch => {
+                self.counters.bad_frames = self.counters.bad_frames.wrapping_add(1);
+            }
+        }
+    }
+
+    fn hello(&mut self, hello: Hello, link_ns: u64) {
+        #[allow(clippy::cast_possible_truncation)] // Buffers of a few KiB, cells of at most 256 × 256.
+        let (max_frame, job_cells) = (self.max_frame as u32, self.job_cells.len() as u32);
+        let welcome = match self.link.hello(hello, max_frame, MAX_WINDOW as u8, job_cells) {
+            Greeting::Opened(welcome) => {
+                // Somebody new is in charge: nothing of the old session may go on writing. A job ends after its
+                // present pulse because it is disarmed; its results stay.
+                self.safety.disarm();
+                self.safety.heard(link_ns);
+                welcome
+            }
+            Greeting::Again(welcome) => welcome,
+            Greeting::Late => return,
+        };
+        self.send(Kind::Welcome, welcome.session(), 0, &welcome);
+    }
+
+    /// Sends a frame of the link itself; `receive` made sure of the room.
+    fn send(&mut self, kind: Kind, session: SessionId, sequence: u32, body: &impl serde::Serialize) {
+        let sent = self.outbox.push(kind, session, sequence, body);
+        self.note_unsent(sent);
+    }
+
+    /// A frame that didn't fit is lost like one lost on the wire: the host asks again.
+    fn note_unsent(&mut self, sent: Result<(), FrameError>) {
+        if let Err(error) = sent {
+            log!(warn, "frame not sent: {}", error_name(error));
+            self.counters.bad_frames = self.counters.bad_frames.wrapping_add(1);
+        }
+    }
+}
+
+/// Log lines take names, not `Debug`, which would pull formatting into images.
+fn error_name(error: FrameError) -> &'static str {
+    match error {
+        FrameError::Cobs => "not COBS",
+        FrameError::Short { .. } => "too short",
+        FrameError::Crc { .. } => "wrong CRC",
+        FrameError::Version { .. } => "another version",
+        FrameError::Kind { .. } => "unknown kind",
+        FrameError::Body { .. } => "not a message",
+        FrameError::TooLarge { .. } => "too large",
+    }
+}
+
+fn fault_name(code: FaultCode) -> &'static str {
+    match code {
+        FaultCode::LinkSilent => "link silent",
+        FaultCode::OverCurrent => "over-current",
+        FaultCode::Chip => "chip",
+        FaultCode::Timeout => "time-out",
+        FaultCode::Bus => "bus",
+    }
+}

@@ -1,0 +1,75 @@
+//! Encoded frames on their way to the host.
+
+use ohmrig_protocol::frame::{FrameError, Header, Kind, SessionId, encode, encode_bytes, encoded_bytes};
+use ohmrig_protocol::version;
+use serde::Serialize;
+
+/// Largest body of a frame the link itself sends (a welcome).
+const LINK_BODY_BYTES: usize = 48;
+
+/// A queue of encoded frames, back to back.
+#[derive(Debug)]
+pub(super) struct Outbox<'b> {
+    buffer: &'b mut [u8],
+    filled: usize,
+}
+
+impl<'b> Outbox<'b> {
+    pub(super) fn new(buffer: &'b mut [u8]) -> Self {
+        Self { buffer, filled: 0 }
+    }
+
+    /// What is to be sent.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Forgets the first `bytes`.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.filled);
+        self.buffer.copy_within(bytes..self.filled, 0);
+        self.filled -= bytes;
+    }
+
+    /// Whether a frame of up to `encoded` bytes fits.
+    pub(super) fn has_room(&self, encoded: usize) -> bool {
+        self.buffer.len() - self.filled >= encoded
+    }
+
+    /// Whether any frame of the link itself fits.
+    pub(super) fn has_link_room(&self) -> bool {
+        self.has_room(encoded_bytes(LINK_BODY_BYTES))
+    }
+
+    pub(super) fn push<B: Serialize>(
+        &mut self,
+        kind: Kind,
+        session: SessionId,
+        sequence: u32,
+        body: &B,
+    ) -> Result<(), FrameError> {
+        self.append(kind, session, sequence, |header, out| encode(header, body, out))
+    }
+
+    pub(super) fn push_bytes(
+        &mut self,
+        kind: Kind,
+        session: SessionId,
+        sequence: u32,
+        body: &[u8],
+    ) -> Result<(), FrameError> {
+        self.append(kind, session, sequence, |header, out| encode_bytes(header, body, out))
+    }
+
+    fn append(
+        &mut self,
+        kind: Kind,
+        session: SessionId,
+        sequence: u32,
+        write: impl FnOnce(Header, &mut [u8]) -> Result<usize, FrameError>,
+    ) -> Result<(), FrameError> {
+        let header = Header { version: version::CURRENT, kind, session, sequence };
+        self.filled += write(header, self.buffer.get_mut(self.filled..).unwrap_or_default())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! Turns a request into the machine that executes it, after every check that can be made before anything is touched.
+
+use super::acquire::Conversion;
+use super::limits;
+use super::measure::{CellScan, ColumnTrace, Measurement, Products, ScanStage};
+use super::program::{JobCell, ProgramOrder};
+use crate::front_end::Description;
+use ohmrig_protocol::frame;
+use ohmrig_protocol::message::{
+    Algorithm, CELL_SUMS_BYTES, Field, LimitName, Limits, MAX_CONVERSIONS, Mvm, Program, ReadCells,
+    ReadColumn, ReadReference, Refusal, Region, Request, Staircase,
+};
+
+/// The row codes within the body of a request for products; nothing for any other body.
+pub(super) fn vectors(body: &[u8]) -> &[u8] {
+    match frame::decode_body(body) {
+        Ok(Request::Mvm(mvm)) => mvm.codes,
+        _ => &[],
+    }
+}
+
+/// What requests are checked against.
+pub(super) struct Checks<'a> {
+    pub(super) description: &'a Description,
+    pub(super) limits: &'a Limits,
+    /// Bytes of bulk data a reply can carry.
+    pub(super) reply_bytes: usize,
+}
+
+#[allow(clippy::cast_precision_loss)] // Numbers for messages only.
+impl Checks<'_> {
+    fn range(&self, range: u8) -> Result<(), Refusal> {
+        let feedback = &self.description.converters.feedback;
+        let settings = feedback.iter().take_while(|feedback| feedback.0 > 0.0).count();
+        if usize::from(range) < settings {
+            return Ok(());
+        }
+        let max = settings.saturating_sub(1) as f32;
+        Err(Refusal::Invalid { field: Field::Range, asked: f32::from(range), min: 0.0, max })
+    }
+
+    fn conversions(&self, each: u16, times: u32) -> Result<(), Refusal> {
+        if each == 0 {
+            let max = MAX_CONVERSIONS as f32;
+            return Err(Refusal::Invalid { field: Field::Conversions, asked: 0.0, min: 1.0, max });
+        }
+        let asked = u64::from(each) * u64::from(times);
+        if asked <= u64::from(MAX_CONVERSIONS) {
+            return Ok(());
+        }
+        Err(Refusal::Limit {
+            limit: LimitName::Conversions,
+            asked: asked as f32,
+            allowed: MAX_CONVERSIONS as f32,
+        })
+    }
+
+    fn reply(&self, bytes: usize) -> Result<(), Refusal> {
+        if bytes <= self.reply_bytes {
+            return Ok(());
+        }
+        Err(Refusal::Limit { limit: LimitName::Frame, asked: bytes as f32, allowed: self.reply_bytes as f32 })
+    }
+
+    fn region(&self, region: Region) -> Result<(), Refusal> {
+        let Description { rows, columns, .. } = *self.description;
+        if region.is_within(rows, columns) { Ok(()) } else { Err(Refusal::OutsideArray { rows, columns }) }
+    }
+
+    pub(super) fn read_cells(&self, asked: &ReadCells) -> Result<Measurement, Refusal> {
+        self.region(asked.region)?;
+        self.range(asked.range)?;
+        limits::within(Field::Volts, asked.volts.0, f32::MIN_POSITIVE, f32::MAX)?;
+        let plus = limits::check_read_volts(asked.volts, self.limits, self.description)?;
+        self.conversions(asked.conversions, 2 * u32::from(asked.region.rows))?;
+        self.reply(asked.region.cells() as usize * CELL_SUMS_BYTES)?;
+        Ok(Measurement::Cells(self.scan(asked.region, plus, asked.range, asked.conversions, false)))
+    }
+
+    /// The resistors' power is small at any voltage of the DACs; cells are disconnected meanwhile.
+    pub(super) fn read_reference(&self, asked: &ReadReference) -> Result<Measurement, Refusal> {
+        let columns = self.description.columns;
+        let region = Region { row: asked.row, column: 0, rows: 1, columns };
+        self.region(region)?;
+        self.range(asked.range)?;
+        limits::within(Field::Volts, asked.volts.0, f32::MIN_POSITIVE, f32::MAX)?;
+        let plus = limits::row_code(asked.volts, self.description)?;
+        self.conversions(asked.conversions, 2)?;
+        self.reply(usize::from(columns) * CELL_SUMS_BYTES)?;
+        Ok(Measurement::Cells(self.scan(region, plus, asked.range, asked.conversions, true)))
+    }
+
+    /// ±V are codes mirrored about zero, so that both polarities are equally far from it.
+    fn scan(&self, region: Region, plus: u16, range: u8, conversions: u16, reference: bool) -> CellScan {
+        let zero = self.description.converters.dac_zero;
+        let minus = zero.saturating_sub(plus.saturating_sub(zero));
+        CellScan {
+            region,
+            plus,
+            minus,
+            zero,
+            range,
+            conversions,
+            reference,
+            row: region.row,
+            stage: ScanStage::Range,
+            done: 0,
+            conversion: Conversion::default(),
+        }
+    }
+
+    pub(super) fn read_column(&self, asked: &ReadColumn) -> Result<Measurement, Refusal> {
+        self.region(Region { row: asked.row, column: asked.column, rows: 1, columns: 1 })?;
+        self.range(asked.range)?;
+        let code = limits::check_read_volts(asked.volts, self.limits, self.description)?;
+        self.conversions(asked.samples, 1)?;
+        self.reply(usize::from(asked.samples) * 2)?;
+        // The link doesn't answer meanwhile, so a trace is short; longer ones are several.
+        let seconds = f32::from(asked.samples) * asked.interval_ns as f32 * 1e-9;
+        limits::within(Field::Interval, seconds, 0.0, 1.0)?;
+        Ok(Measurement::Column(ColumnTrace {
+            row: asked.row,
+            column: asked.column,
+            code,
+            range: asked.range,
+            samples: asked.samples,
+            interval_ns: asked.interval_ns,
+            done: 0,
+            driven: false,
+            ranged: false,
+            first_at_ns: None,
+            conversion: Conversion::default(),
+        }))
+    }
+
+    pub(super) fn products(&self, asked: &Mvm<'_>) -> Result<Measurement, Refusal> {
+        let Description { rows, columns, .. } = *self.description;
+        self.range(asked.range)?;
+        let vector_bytes = usize::from(rows) * 2;
+        let vectors = asked.codes.len() / vector_bytes;
+        let whole = vectors * vector_bytes == asked.codes.len();
+        let Some(vectors) = u16::try_from(vectors).ok().filter(|&vectors| whole && vectors > 0) else {
+            return Err(Refusal::Invalid {
+                field: Field::Data,
+                asked: asked.codes.len() as f32,
+                min: vector_bytes as f32,
+                max: vector_bytes as f32 * f32::from(u16::MAX),
+            });
+        };
+        limits::check_read_codes(asked.codes, self.limits, self.description)?;
+        self.conversions(asked.conversions, u32::from(vectors))?;
+        let outputs = usize::from(vectors) * usize::from(columns);
+        self.reply(outputs * Products::output_bytes(asked.conversions))?;
+        Ok(Measurement::Products(Products {
+            range: asked.range,
+            conversions: asked.conversions,
+            vectors,
+            ranged: false,
+            vector: 0,
+            driven: false,
+            done: 0,
+            saturated: 0,
+            conversion: Conversion::default(),
+        }))
+    }
+
+    /// Checks a write-verify job and copies its targets into the job's cells.
+    pub(super) fn program(
+        &self,
+        asked: &Program<'_>,
+        cells: &mut [JobCell],
+    ) -> Result<ProgramOrder, Refusal> {
+        self.region(asked.region)?;
+        self.range(asked.range)?;
+        let count = asked.region.cells() as usize;
+        if count > cells.len() {
+            let (asked, allowed) = (count as f32, cells.len() as f32);
+            return Err(Refusal::Limit { limit: LimitName::JobCells, asked, allowed });
+        }
+        let bytes = count as f32 * 4.0;
+        limits::within(Field::Data, asked.targets.len() as f32, bytes, bytes)?;
+        limits::within(Field::Window, asked.window.0, f32::MIN_POSITIVE, f32::MAX)?;
+        limits::within(Field::MaxPulses, f32::from(asked.max_pulses), 1.0, f32::from(u16::MAX))?;
+        limits::within(Field::Volts, asked.read_volts.0, f32::MIN_POSITIVE, f32::MAX)?;
+        let read_code = limits::check_read_volts(asked.read_volts, self.limits, self.description)?;
+        self.conversions(asked.conversions, 1)?;
+        let width_ns = limits::check_width(asked.width, self.limits)?;
+        let Algorithm::Incremental { set, reset } = asked.algorithm;
+        for (stairs, sign) in [(set, 1.0), (reset, -1.0)] {
+            self.staircase(stairs, sign, asked)?;
+        }
+        let targets = asked.targets.as_chunks::<4>().0;
+        for target in targets {
+            limits::within(Field::Target, f32::from_le_bytes(*target), 0.0, f32::MAX)?;
+        }
+        for (cell, target) in cells.iter_mut().zip(targets) {
+            *cell = JobCell { target: f32::from_le_bytes(*target), ..JobCell::default() };
+        }
+        Ok(ProgramOrder {
+            job: asked.job,
+            region: asked.region,
+            window: asked.window.0,
+            algorithm: asked.algorithm,
+            width_ns,
+            scheme: asked.scheme,
+            read_volts: asked.read_volts,
+            read_code,
+            range: asked.range,
+            conversions: asked.conversions,
+            max_pulses: asked.max_pulses,
+            max_reversals: asked.max_reversals,
+        })
+    }
+
+    /// The largest amplitude decides: every pulse of the job is within the limits if it is.
+    fn staircase(&self, stairs: Staircase, sign: f32, asked: &Program<'_>) -> Result<(), Refusal> {
+        let Staircase { start, step, stop } = stairs;
+        limits::within(Field::Staircase, start.0, f32::MIN_POSITIVE, stop.0)?;
+        limits::within(Field::Staircase, step.0, f32::MIN_POSITIVE, f32::MAX)?;
+        let largest = ohmrig_protocol::units::Volts(sign * stop.0);
+        limits::check_pulse_volts(largest, asked.scheme, self.limits, self.description)
+    }
+}

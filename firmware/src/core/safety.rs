@@ -1,0 +1,108 @@
+//! Arming, the link watchdog, and the latched fault.
+
+use ohmrig_protocol::message::{Fault, FaultCode, JobEnd};
+
+/// While armed, silence on the link for longer than this is a fault.
+const LINK_SILENT_NS: u64 = 2_000_000_000;
+
+/// What allows writing, and what forbids it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Safety {
+    armed_until_ns: Option<u64>,
+    heard_at_ns: u64,
+    fault: Option<Fault>,
+}
+
+impl Safety {
+    /// A frame of the present session has arrived.
+    pub(super) fn heard(&mut self, link_ns: u64) {
+        self.heard_at_ns = link_ns;
+    }
+
+    pub(super) fn arm(&mut self, link_ns: u64, milliseconds: u32) {
+        self.armed_until_ns = Some(link_ns.saturating_add(u64::from(milliseconds) * 1_000_000));
+    }
+
+    pub(super) fn disarm(&mut self) {
+        self.armed_until_ns = None;
+    }
+
+    /// Milliseconds of arming left, rounded up; 0 is disarmed.
+    pub(super) fn armed_ms(&self, link_ns: u64) -> u32 {
+        let left = self.armed_until_ns.map_or(0, |until| until.saturating_sub(link_ns));
+        u32::try_from(left.div_ceil(1_000_000)).unwrap_or(u32::MAX)
+    }
+
+    /// Ends an arming that ran out, and names the fault if the link has gone silent while armed.
+    pub(super) fn watch(&mut self, link_ns: u64) -> Option<FaultCode> {
+        if self.armed_ms(link_ns) == 0 {
+            self.armed_until_ns = None;
+            return None;
+        }
+        let silent = link_ns.saturating_sub(self.heard_at_ns);
+        (silent > LINK_SILENT_NS).then_some(FaultCode::LinkSilent)
+    }
+
+    /// Why a running job has to end, if it has.
+    pub(super) fn job_must_end(&self, link_ns: u64) -> Option<JobEnd> {
+        (self.armed_ms(link_ns) == 0).then_some(JobEnd::Disarmed)
+    }
+
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// Latches a fault and disarms. The first one stays: what follows is mostly its consequence.
+    pub(super) fn latch(&mut self, fault: Fault) {
+        self.fault.get_or_insert(fault);
+        self.disarm();
+    }
+
+    /// Clears the fault if it has this name.
+    pub(super) fn clear(&mut self, code: FaultCode) -> bool {
+        let named = self.fault.is_some_and(|fault| fault.code == code);
+        if named {
+            self.fault = None;
+        }
+        named
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn an_arming_runs_out_quietly() {
+        let mut safety = Safety::default();
+        safety.arm(0, 1000);
+        assert_eq!(safety.armed_ms(SECOND / 2), 500);
+        assert_eq!(safety.watch(SECOND), None);
+        assert_eq!(safety.armed_ms(SECOND), 0);
+    }
+
+    #[test]
+    fn silence_is_a_fault_only_while_armed() {
+        let mut safety = Safety::default();
+        assert_eq!(safety.watch(10 * SECOND), None);
+        safety.heard(10 * SECOND);
+        safety.arm(10 * SECOND, 60_000);
+        assert_eq!(safety.watch(12 * SECOND), None);
+        assert_eq!(safety.watch(12 * SECOND + 1), Some(FaultCode::LinkSilent));
+    }
+
+    #[test]
+    fn the_first_fault_stays_until_it_is_cleared_by_name() {
+        let mut safety = Safety::default();
+        let fault = |code| Fault { code, chip: None, at_ns: 0, sequence: None };
+        safety.arm(0, 1000);
+        safety.latch(fault(FaultCode::Chip));
+        safety.latch(fault(FaultCode::Bus));
+        assert_eq!(safety.armed_ms(0), 0);
+        assert!(!safety.clear(FaultCode::Bus));
+        assert!(safety.clear(FaultCode::Chip));
+        assert_eq!(safety.fault(), None);
+    }
+}

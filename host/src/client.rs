@@ -1,0 +1,468 @@
+//! A blocking client: one session, several requests in flight, lost frames repeated, nothing ever done twice.
+
+mod link;
+
+pub use link::{LinkError, Traffic, name};
+
+use crate::transport::Transport;
+use link::{Frame, Link, encode};
+use ohmrig_protocol::frame::{Kind, SessionId, decode_body, encoded_bytes};
+use ohmrig_protocol::message::{Converters, Identity, Limits, Reply, Request, ResetReason};
+use ohmrig_protocol::session::{Hello, Unexecuted, Welcome};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Times a request is sent before it counts as lost.
+const ATTEMPTS: u32 = 5;
+
+/// From one hello to the next.
+const HELLO_EVERY: Duration = Duration::from_millis(500);
+
+/// The largest frame ohmrig plans for, even if the device takes more: batches, and with them the order of events on
+/// the instrument, are then the same on every device that takes at least this much.
+pub const PLANNED_FRAME: u32 = 2048;
+
+/// A device's description, as [`Identity`], owned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device {
+    /// Board name.
+    pub board: String,
+    /// Front end name.
+    pub front_end: String,
+    /// Firmware version.
+    pub firmware: String,
+    /// Git commit the firmware was built from.
+    pub git: String,
+    /// Rows of the array.
+    pub rows: u16,
+    /// Columns of the array.
+    pub columns: u16,
+    /// How codes relate to volts and currents.
+    pub converters: Converters,
+    /// The limits in force.
+    pub limits: Limits,
+    /// The limits of the board.
+    pub board_limits: Limits,
+    /// Why it last started.
+    pub reset: ResetReason,
+}
+
+impl From<Identity<'_>> for Device {
+    fn from(identity: Identity<'_>) -> Self {
+        Self {
+            board: identity.board.to_owned(),
+            front_end: identity.front_end.to_owned(),
+            firmware: identity.firmware.to_owned(),
+            git: identity.git.to_owned(),
+            rows: identity.rows,
+            columns: identity.columns,
+            converters: identity.converters,
+            limits: identity.limits,
+            board_limits: identity.board_limits,
+            reset: identity.reset,
+        }
+    }
+}
+
+/// A request sent and not yet answered.
+struct InFlight {
+    sequence: u32,
+    /// Position in the pipeline's requests.
+    index: usize,
+    name: &'static str,
+    once: bool,
+    frame: Vec<u8>,
+    /// Time for an answer from the moment it is the oldest.
+    budget: Duration,
+    sent_at: Instant,
+    attempts: u32,
+    answered: bool,
+}
+
+/// A session with a device.
+pub struct Client {
+    link: Link,
+    port: String,
+    welcome: Welcome,
+    session: SessionId,
+    next: u32,
+    device: Option<Device>,
+}
+
+impl Client {
+    /// Opens a session on `transport`; `port` is its name for messages.
+    ///
+    /// # Errors
+    /// [`LinkError`]: nothing answers, something else answers, another protocol version.
+    pub fn connect(transport: Box<dyn Transport>, port: &str) -> Result<Self, LinkError> {
+        let mut link = Link::new(transport);
+        let welcome = greet(&mut link, port)?;
+        let mut client =
+            Self { link, port: port.to_owned(), session: welcome.session(), welcome, next: 0, device: None };
+        client.identify()?;
+        Ok(client)
+    }
+
+    /// Opens a new session on the same port, after a time-out or a reset of the device.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn reconnect(&mut self) -> Result<(), LinkError> {
+        self.welcome = greet(&mut self.link, &self.port)?;
+        self.session = self.welcome.session();
+        self.next = 0;
+        self.identify()
+    }
+
+    /// What the device said it is when the session was opened.
+    ///
+    /// # Panics
+    /// Never: every way to a client asks for it.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.device.as_ref().expect("connect identifies")
+    }
+
+    /// What the device said when the session was opened.
+    #[must_use]
+    pub fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// The port's name.
+    #[must_use]
+    pub fn port(&self) -> &str {
+        &self.port
+    }
+
+    /// Bytes and frames so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.link.traffic
+    }
+
+    /// The largest frame to plan for.
+    #[must_use]
+    pub fn frame_bytes(&self) -> usize {
+        self.welcome.max_frame.min(PLANNED_FRAME) as usize
+    }
+
+    fn identify(&mut self) -> Result<(), LinkError> {
+        let device = self.request(&Request::Identify, |reply| match reply {
+            Reply::Identity(identity) => Ok(Device::from(*identity)),
+            other => Err(wrong_reply("identify", other)),
+        })?;
+        self.device = Some(device);
+        Ok(())
+    }
+
+    /// Sends one request and hands its reply to `on_reply`.
+    ///
+    /// # Errors
+    /// [`LinkError`], or what `on_reply` returns.
+    pub fn request<T, E: From<LinkError>>(
+        &mut self,
+        request: &Request<'_>,
+        mut on_reply: impl FnMut(&Reply<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut answer = None;
+        self.pipeline([*request], |_, reply| {
+            answer = Some(on_reply(reply)?);
+            Ok::<(), E>(())
+        })?;
+        // A pipeline that returns Ok has handed over the reply of every request.
+        answer.ok_or_else(|| {
+            LinkError::WrongReply { request: name(request), reply: "nothing".to_owned() }.into()
+        })
+    }
+
+    /// Sends requests one behind the other, as many in flight as the device takes, and hands over each reply with the
+    /// position of its request as it comes. Lost requests are sent again within this session.
+    ///
+    /// # Errors
+    /// [`LinkError`], or the first that `on_reply` returns; what is in flight then is still waited for.
+    pub fn pipeline<'r, E: From<LinkError>>(
+        &mut self,
+        requests: impl IntoIterator<Item = Request<'r>>,
+        mut on_reply: impl FnMut(usize, &Reply<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut requests = requests.into_iter().enumerate();
+        let mut flight = Flight::default();
+        let mut failed = None;
+        loop {
+            while failed.is_none() && flight.waiting.len() < usize::from(self.welcome.window.max(1)) {
+                let Some((index, request)) = requests.next() else { break };
+                match self.launch(index, &request) {
+                    Ok(one) => flight.push(one),
+                    Err(error) if flight.waiting.is_empty() => return Err(error.into()),
+                    Err(error) => failed = Some(error.into()),
+                }
+            }
+            let Some(deadline) = flight.deadline() else {
+                return failed.map_or(Ok(()), Err);
+            };
+            let received = self.link.receive(deadline).map_err(|error| flight.with_unknown(error))?;
+            let Some(frame) = received else {
+                self.repeat_overdue(&mut flight)?;
+                continue;
+            };
+            if let Some((index, request, body)) = self.take(frame, &mut flight)? {
+                let handled = match decode_body::<Reply<'_>>(&body) {
+                    Ok(reply) if failed.is_none() => on_reply(index, &reply),
+                    Ok(_) => Ok(()),
+                    Err(source) => Err(LinkError::Reply { request, source }.into()),
+                };
+                if let Err(error) = handled {
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+    }
+
+    /// Lets time pass for the device and drops what it says meanwhile.
+    ///
+    /// # Errors
+    /// [`LinkError`] of the transport.
+    pub fn pause(&mut self, time: Duration) -> Result<(), LinkError> {
+        let deadline = Instant::now() + time;
+        while self.link.receive(deadline)?.is_some() {}
+        Ok(())
+    }
+
+    fn launch(&mut self, index: usize, request: &Request<'_>) -> Result<InFlight, LinkError> {
+        let max_frame = self.welcome.max_frame;
+        let name = name(request);
+        let frame = encode(Kind::Request, self.session, self.next, request, max_frame)
+            .ok_or(LinkError::TooLarge { request: name, max_frame })?;
+        let budget = self.budget(request, frame.len());
+        self.link.send(&frame)?;
+        let sequence = self.next;
+        self.next += 1;
+        Ok(InFlight {
+            sequence,
+            index,
+            name,
+            once: request.is_once(),
+            frame,
+            budget,
+            sent_at: Instant::now(),
+            attempts: 1,
+            answered: false,
+        })
+    }
+
+    /// How long an answer may take: the way, the bytes, and the work asked for.
+    fn budget(&self, request: &Request<'_>, frame: usize) -> Duration {
+        let pace = self.link.pace();
+        let (rows, columns) = self.device.as_ref().map_or((1, 1), |d| (d.rows.max(1), d.columns.max(1)));
+        let (conversions, seconds) = match request {
+            Request::ReadCells(read) => {
+                (f64::from(read.region.rows) * 2.0 * f64::from(read.conversions), 0.0)
+            }
+            Request::ReadColumn(read) => {
+                (f64::from(read.samples), f64::from(read.samples) * f64::from(read.interval_ns) * 1e-9)
+            }
+            Request::ReadReference(read) => (2.0 * f64::from(read.conversions), 0.0),
+            Request::Mvm(mvm) => {
+                let vectors = mvm.codes.len() as f64 / (2.0 * f64::from(rows));
+                (vectors * f64::from(mvm.conversions), 0.0)
+            }
+            Request::Pulse(pulse) => (4.0, f64::from(pulse.width.0)),
+            // Chip by chip, or the way to SAFE, which touches every chip.
+            Request::CheckChips | Request::Safe | Request::ClearFault(_) => (16.0, 0.0),
+            _ => (1.0, 0.0),
+        };
+        let width = (f64::from(rows) * f64::from(columns) / 256.0).max(1.0);
+        let bytes = (frame + self.welcome.max_frame.min(PLANNED_FRAME) as usize) as f64;
+        let work = conversions * width * pace.conversion.as_secs_f64();
+        pace.base + Duration::from_secs_f64(bytes / pace.bytes_per_second + work + seconds)
+    }
+
+    /// Sends everything unanswered again, or gives up.
+    fn repeat_overdue(&mut self, flight: &mut Flight) -> Result<(), LinkError> {
+        if let Some(oldest) = flight.waiting.front()
+            && oldest.attempts >= ATTEMPTS
+        {
+            return Err(LinkError::TimedOut {
+                request: oldest.name,
+                sequence: oldest.sequence,
+                attempts: oldest.attempts,
+                waited: oldest.sent_at.elapsed(),
+                unknown: flight.unknown(),
+            });
+        }
+        flight.went_back_to = None;
+        self.go_back(flight, 0)
+    }
+
+    fn go_back(&mut self, flight: &mut Flight, from: u32) -> Result<(), LinkError> {
+        for one in flight.waiting.iter_mut().filter(|one| !one.answered && one.sequence >= from) {
+            one.attempts += 1;
+            self.link.traffic.repeated += 1;
+            self.link.send(&one.frame)?;
+        }
+        flight.since = Instant::now();
+        Ok(())
+    }
+
+    /// What a frame means for the requests in flight: the position, name and body of a reply that was waited for.
+    fn take(
+        &mut self,
+        frame: Frame,
+        flight: &mut Flight,
+    ) -> Result<Option<(usize, &'static str, Vec<u8>)>, LinkError> {
+        let Frame { header, body } = frame;
+        if header.session != self.session {
+            // Meant for an earlier session; a device that lost ours says so in ours.
+            return Ok(None);
+        }
+        match header.kind {
+            Kind::Reply => Ok(flight.answer(header.sequence).map(|(index, name)| (index, name, body))),
+            Kind::Unexecuted => {
+                let Some(name) = flight.name_of(header.sequence) else { return Ok(None) };
+                let unexecuted = decode_body::<Unexecuted>(&body)
+                    .map_err(|source| LinkError::Reply { request: name, source })?;
+                self.unexecuted(unexecuted, header.sequence, name, flight)?;
+                Ok(None)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn unexecuted(
+        &mut self,
+        unexecuted: Unexecuted,
+        sequence: u32,
+        name: &'static str,
+        flight: &mut Flight,
+    ) -> Result<(), LinkError> {
+        let out_of_step = |why: String| Err(LinkError::OutOfStep { sequence, why });
+        match unexecuted {
+            Unexecuted::Expected { sequence: expected } => {
+                if !flight.waiting.iter().any(|one| one.sequence == expected) {
+                    return out_of_step(format!("it expects number {expected}"));
+                }
+                // Every request behind a gap is answered so; going back once is enough.
+                if flight.went_back_to != Some(expected) {
+                    flight.went_back_to = Some(expected);
+                    self.go_back(flight, expected)?;
+                }
+                Ok(())
+            }
+            Unexecuted::Stale { oldest } => {
+                out_of_step(format!("it was dealt with, and only replies from {oldest} on are kept"))
+            }
+            Unexecuted::Reused => out_of_step("another request had this number".to_owned()),
+            Unexecuted::NoSession { boot_nonce } => Err(LinkError::SessionLost {
+                boot_then: self.welcome.boot_nonce,
+                boot_now: boot_nonce,
+                unknown: flight.unknown(),
+            }),
+            Unexecuted::Malformed => Err(LinkError::Unread {
+                request: name,
+                firmware: self.device.as_ref().map(|d| d.firmware.clone()).unwrap_or_default(),
+            }),
+        }
+    }
+}
+
+/// The requests in flight, oldest first.
+struct Flight {
+    waiting: VecDeque<InFlight>,
+    /// Since when the oldest has been the oldest, or was last sent.
+    since: Instant,
+    went_back_to: Option<u32>,
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), since: Instant::now(), went_back_to: None }
+    }
+}
+
+impl Flight {
+    fn push(&mut self, one: InFlight) {
+        if self.waiting.is_empty() {
+            self.since = Instant::now();
+        }
+        self.waiting.push_back(one);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.waiting.front().map(|one| self.since + one.budget)
+    }
+
+    fn name_of(&self, sequence: u32) -> Option<&'static str> {
+        self.waiting.iter().find(|one| one.sequence == sequence && !one.answered).map(|one| one.name)
+    }
+
+    /// Notes an answer; `None` for one that nobody waits for.
+    fn answer(&mut self, sequence: u32) -> Option<(usize, &'static str)> {
+        let one = self.waiting.iter_mut().find(|one| one.sequence == sequence && !one.answered)?;
+        one.answered = true;
+        let answered = (one.index, one.name);
+        while self.waiting.front().is_some_and(|one| one.answered) {
+            self.waiting.pop_front();
+            self.since = Instant::now();
+        }
+        Some(answered)
+    }
+
+    /// Unanswered *once* requests.
+    fn unknown(&self) -> u32 {
+        self.waiting.iter().filter(|one| one.once && !one.answered).count() as u32
+    }
+
+    fn with_unknown(&self, error: LinkError) -> LinkError {
+        match error {
+            LinkError::Interrupted { .. } => LinkError::Interrupted { unknown: self.unknown() },
+            other => other,
+        }
+    }
+}
+
+/// Says hello until a device answers.
+fn greet(link: &mut Link, port: &str) -> Result<Welcome, LinkError> {
+    let start = Instant::now();
+    let end = start + link.pace().hello;
+    let before = link.traffic.received;
+    let host_nonce = getrandom::u64().map_err(LinkError::Entropy)?;
+    let mut attempts = 0;
+    while attempts == 0 || Instant::now() < end {
+        attempts += 1;
+        // The delimiter in front ends whatever the device has half received.
+        let hello = Hello { host_nonce };
+        let mut bytes = vec![0];
+        if let Some(frame) = encode(Kind::Hello, SessionId::NONE, 0, &hello, encoded_bytes(16) as u32) {
+            bytes.extend(frame);
+        }
+        link.send(&bytes)?;
+        let deadline = Instant::now() + HELLO_EVERY;
+        while let Some(frame) = link.receive(deadline)? {
+            if frame.header.kind == Kind::Welcome
+                && let Ok(welcome) = decode_body::<Welcome>(&frame.body)
+                && welcome.host_nonce == host_nonce
+            {
+                return Ok(welcome);
+            }
+        }
+    }
+    let bytes = link.traffic.received - before;
+    Err(match bytes {
+        0 => LinkError::NoAnswer { port: port.to_owned(), attempts, waited: start.elapsed() },
+        _ => LinkError::NotOhmrig { port: port.to_owned(), bytes, attempts },
+    })
+}
+
+/// The error for a reply of a kind that doesn't answer the request.
+#[must_use]
+pub fn wrong_reply(request: &'static str, reply: &Reply<'_>) -> LinkError {
+    let mut reply = format!("{reply:?}");
+    if let Some((end, _)) = reply.char_indices().nth(80) {
+        reply.truncate(end);
+    }
+    LinkError::WrongReply { request, reply }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! QEMU's ARM machines: having them, and what an image's end looks like there.
+
+use std::{
+    io::Read,
+    path::Path,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Result,
+    command::{command, output},
+    debian, images,
+    toolchain::Toolchain,
+};
+
+const PROGRAM: &str = "qemu-system-arm";
+const BOARD: &str = "mps2-an386";
+/// Both images end within milliseconds; this is for a machine that is busy with something else.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Makes `qemu-system-arm` available and returns the first line of its version.
+pub(crate) fn ensure() -> Result<String> {
+    if let Ok(version) = version() {
+        return Ok(version);
+    }
+    if !debian::can_install() {
+        return Err(refusal().into());
+    }
+    debian::install(&[PROGRAM])?;
+    version()
+}
+
+fn version() -> Result<String> {
+    let text = output(command(PROGRAM).arg("--version"))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn refusal() -> String {
+    format!(
+        "no {PROGRAM} here, so the ARM image can't be tested. Install QEMU for ARM (7.2 or later), \
+         on Debian as root: apt-get install {PROGRAM}\nthen run this again."
+    )
+}
+
+/// Runs the images that end badly on purpose: QEMU must end with their status and their last words.
+pub(crate) fn check_crashes(root: &Path, toolchain: &Toolchain) -> Result<()> {
+    // Statuses: `EXIT_PANIC` and `EXIT_HARD_FAULT` of the board's hal.rs.
+    for (example, status, words) in
+        [("panic", 101, "panic on purpose"), ("hardfault", 102, "HardFault at 0x")]
+    {
+        let image = images::example(root, toolchain, BOARD, example)?;
+        let (ended, said) = run_image(&image)?;
+        if ended != Some(status) || !said.contains(words) {
+            return Err(format!(
+                "{} in QEMU: exit status {ended:?} and {said:?}; expected {status} and {words:?}",
+                image.display()
+            )
+            .into());
+        }
+        println!("{example} ends QEMU with status {status}");
+    }
+    Ok(())
+}
+
+/// Exit status (`None`: ended after [`PATIENCE`] or by a signal) and standard error of an image that ends by itself.
+fn run_image(image: &Path) -> Result<(Option<i32>, String)> {
+    let mut qemu = command(PROGRAM)
+        .args([
+            "-machine", BOARD, "-display", "none", "-monitor", "none", "-serial", "null", "-serial", "null",
+        ])
+        .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
+        .arg(image)
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let start = Instant::now();
+    let status = loop {
+        match qemu.try_wait()? {
+            Some(status) => break status,
+            None if start.elapsed() > PATIENCE => {
+                qemu.kill()?;
+                break qemu.wait()?;
+            }
+            None => thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let mut said = String::new();
+    if let Some(mut stderr) = qemu.stderr.take() {
+        stderr.read_to_string(&mut said)?;
+    }
+    Ok((status.code(), said))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_refusal_says_what_to_install() {
+        assert!(super::refusal().contains("apt-get install qemu-system-arm"));
+    }
+}
