@@ -156,11 +156,7 @@ impl Board {
     ///
     /// # Errors
     /// A flash of another size than `options` says.
-    pub fn restore(
-        crossbar: Crossbar,
-        options: BoardOptions,
-        state: BoardState,
-    ) -> Result<Self, BoardError> {
+    pub fn restore(crossbar: Crossbar, options: BoardOptions, state: BoardState) -> Result<Self, BoardError> {
         if state.flash.len() != options.flash_bytes as usize {
             let (saved, bytes) = (state.flash.len(), options.flash_bytes as usize);
             return Err(FlashError::Saved { saved, bytes }.into());
@@ -352,7 +348,13 @@ impl Board {
 
     /// What every ADC's filter passes on at this instant, V per column, noise of the devices included.
     fn sample(&mut self) -> Result<(), BoardError> {
-        settled_outputs(&mut self.crossbar, &self.wiring, Some(self.now_ns), &mut self.currents, &mut self.outputs)?;
+        settled_outputs(
+            &mut self.crossbar,
+            &self.wiring,
+            Some(self.now_ns),
+            &mut self.currents,
+            &mut self.outputs,
+        )?;
         let elapsed_s = (self.now_ns - self.changed_ns) as f64 * 1e-9;
         for column in 0..self.outputs.len() {
             let adc = &self.chips.adcs[column / ADC_CHANNELS].chip;

@@ -76,10 +76,11 @@ impl Flash {
     fn range(&mut self, offset: u32, length: usize) -> Result<&mut [u8], FlashError> {
         let capacity = self.bytes.len();
         let start = offset as usize;
-        start
-            .checked_add(length)
-            .and_then(|end| self.bytes.get_mut(start..end))
-            .ok_or(FlashError::Range { offset, length, capacity })
+        start.checked_add(length).and_then(|end| self.bytes.get_mut(start..end)).ok_or(FlashError::Range {
+            offset,
+            length,
+            capacity,
+        })
     }
 
     /// Reads from `offset`.

@@ -5,10 +5,12 @@
 extern crate alloc;
 
 pub mod bench_server;
+pub mod board;
 pub mod chips;
 pub mod circuit;
 pub mod crossbar;
 pub mod device;
+pub mod flash;
 pub mod profile;
 pub mod random;
 pub mod truth;

@@ -82,12 +82,12 @@ fn measure(elf: &[u8]) -> Result<Size> {
     let (mut flash, mut static_ram) = (0, 0);
     for section in elf.sections() {
         let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
-        if sh_flags & u64::from(SHF_ALLOC) == 0 {
+        if !sh_flags.contains(SHF_ALLOC) {
             continue;
         }
         let zeroed = section.elf_section_header().sh_type.get(elf.endian()) == SHT_NOBITS;
         flash += if zeroed { 0 } else { section.size() };
-        static_ram += if zeroed || sh_flags & u64::from(SHF_WRITE) != 0 { section.size() } else { 0 };
+        static_ram += if zeroed || sh_flags.contains(SHF_WRITE) { section.size() } else { 0 };
     }
 
     let functions = || elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0);

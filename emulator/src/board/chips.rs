@@ -61,10 +61,7 @@ impl<'a> Port<'a> {
 
 /// Whether a kind counts rows; the others count columns.
 fn per_row(kind: ChipKind) -> bool {
-    matches!(
-        kind,
-        ChipKind::RowDac | ChipKind::RowConnect | ChipKind::RowCalibrate | ChipKind::FormingBypass
-    )
+    matches!(kind, ChipKind::RowDac | ChipKind::RowConnect | ChipKind::RowCalibrate | ChipKind::FormingBypass)
 }
 
 impl Chips {
@@ -84,7 +81,10 @@ impl Chips {
                 let fitted = ports.len();
                 (ports.get_mut(index).map(Port::Dac), fitted)
             }
-            ChipKind::Adc => (self.adcs.get_mut(index).map(Port::Adc), self.adcs.len()),
+            ChipKind::Adc => {
+                let fitted = self.adcs.len();
+                (self.adcs.get_mut(index).map(Port::Adc), fitted)
+            }
             _ => {
                 let ports = &mut self.switches[number - ChipKind::RowConnect as usize];
                 let fitted = ports.len();

@@ -118,7 +118,9 @@ mod tests {
     fn an_ideal_board_has_no_errors_and_a_real_one_stays_within_its_limits() {
         let ideal = BoardErrors::draw(&BoardImperfections::IDEAL, 4, 4, 1);
         assert!(ideal.rows.iter().all(|row| row.distort(0.3) == 0.3));
-        assert!(ideal.columns.iter().all(|column| column.calibration_ohms == 10e3 && column.tia_offset_v == 0.0));
+        assert!(
+            ideal.columns.iter().all(|column| column.calibration_ohms == 10e3 && column.tia_offset_v == 0.0)
+        );
         let limits = BoardImperfections::OR16;
         let real = BoardErrors::draw(&limits, 256, 256, 1);
         let largest = real.rows.iter().map(|row| row.distort(0.0).abs()).fold(0.0, f64::max);

@@ -39,9 +39,8 @@ pub(super) fn remaining(t_s: f64, slew_v: f64, tia_s: f64, filter_s: f64) -> f64
         lags[k] = lags[k].max(lags[k - 1] * 1.01);
     }
     let [a, b, c] = lags;
-    let share = |lag: f64, other: f64, third: f64| {
-        lag * lag / ((lag - other) * (lag - third)) * libm::exp(-t / lag)
-    };
+    let share =
+        |lag: f64, other: f64, third: f64| lag * lag / ((lag - other) * (lag - third)) * libm::exp(-t / lag);
     (share(a, b, c) + share(b, a, c) + share(c, a, b)).clamp(0.0, 1.0)
 }
 

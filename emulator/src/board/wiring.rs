@@ -80,7 +80,10 @@ impl Wiring {
                 return Line::Floating;
             }
             let forming = if chips.closed(ChipKind::FormingBypass, row) { 0.0 } else { FORMING_OHMS };
-            driver(row).map_or(Line::Floating, |volts| Line::Driven { volts, ohms: ROW_OHMS + forming + SWITCH_OHMS })
+            driver(row).map_or(Line::Floating, |volts| Line::Driven {
+                volts,
+                ohms: ROW_OHMS + forming + SWITCH_OHMS,
+            })
         }));
         self.columns.clear();
         self.amplifiers.clear();

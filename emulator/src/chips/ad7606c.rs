@@ -127,8 +127,7 @@ impl Ad7606c {
         if active {
             self.reset_since.get_or_insert(at_ns);
         } else if let Some(since) = self.reset_since.take() {
-            let registers =
-                if at_ns - since >= FULL_RESET_NS { reset_values() } else { self.registers };
+            let registers = if at_ns - since >= FULL_RESET_NS { reset_values() } else { self.registers };
             *self = Self { registers, stuck_busy: self.stuck_busy, ..Self::new() };
             self.registers[usize::from(register::STATUS)] |= RESET_DETECTED;
         }
@@ -178,8 +177,7 @@ impl Ad7606c {
         for (channel, (code, volts)) in codes.iter_mut().zip(inputs_v).enumerate() {
             *code = self.code(channel, *volts);
         }
-        let ends_ns =
-            at_ns + CONVERSION_NS + OVERSAMPLING_NS * u64::from(self.oversampling() - 1);
+        let ends_ns = at_ns + CONVERSION_NS + OVERSAMPLING_NS * u64::from(self.oversampling() - 1);
         let ends_ns = if self.stuck_busy { u64::MAX } else { ends_ns };
         self.conversion = Some(Conversion { started_ns: at_ns, ends_ns, codes });
         self.position = 0;

@@ -226,7 +226,8 @@ impl Ltc2688 {
             *channel = Channel { output, ..Channel::RESET };
         }
         let fresh = Self::new();
-        *self = Self { channels: self.channels, tgp0: self.tgp0, clear: self.clear, reply: self.reply, ..fresh };
+        *self =
+            Self { channels: self.channels, tgp0: self.tgp0, clear: self.clear, reply: self.reply, ..fresh };
     }
 
     fn toggles(&self, channel: usize) -> bool {

@@ -10,7 +10,7 @@ use crate::front_end::{FrontEnd, Selection};
 use ohmrig_protocol::frame::{self, Kind};
 use ohmrig_protocol::message::{
     CELL_RESULT_BYTES, CELL_SUMS_BYTES, FaultCode, Field, Identity, JobEnd, JobId, JobState, LimitName,
-    Limits, MAX_ARM_MS, MAX_RANGES, Mode, Refusal, Reply, Request, Status,
+    MAX_ARM_MS, MAX_RANGES, Mode, Refusal, Reply, Request, Status,
 };
 use ohmrig_protocol::session::{MAX_CACHED_REPLY_BYTES, Unexecuted};
 

@@ -5,13 +5,16 @@ mod document;
 mod pipe;
 mod recorder;
 
+use embedded_io::{Read, Write};
+use ohmrig_emulator::bench_server::ServerError;
 use ohmrig_firmware::bench_link::{BenchLink, LinkError};
 use ohmrig_protocol::bench::{Bench, BenchInfo, ChipKind, ChipSelect, OutputLine, wire};
 use pipe::{Damage, Direction, Fault, Pipe, Stream};
 use proptest::prelude::*;
-use recorder::{AB_SELECT, CHIPS, FLASH_BYTES, Recorder, Shifts};
+use recorder::{AB_SELECT, CHIPS, FLASH_BYTES, Recorder, RecorderError, Shifts};
 use std::cell::RefCell;
 use std::convert::Infallible;
+
 use std::rc::Rc;
 
 type Link = BenchLink<Stream<Recorder>>;
@@ -93,7 +96,7 @@ fn connect(pipe: &Rc<RefCell<Pipe<Recorder>>>) -> Result<Link, LinkError<Infalli
 }
 
 fn select() -> impl Strategy<Value = ChipSelect> {
-    let kinds = [
+    const KINDS: [ChipKind; 12] = [
         ChipKind::RowDac,
         ChipKind::BiasDac,
         ChipKind::GateDac,
@@ -107,7 +110,7 @@ fn select() -> impl Strategy<Value = ChipSelect> {
         ChipKind::RowCalibrate,
         ChipKind::FormingBypass,
     ];
-    (prop::sample::select(&kinds[..]), 0..CHIPS).prop_map(|(kind, index)| ChipSelect { kind, index })
+    (prop::sample::select(&KINDS[..]), 0..CHIPS).prop_map(|(kind, index)| ChipSelect { kind, index })
 }
 
 /// Bursts of up to 300 words of which neighbours are often equal or counting.
@@ -230,7 +233,8 @@ fn pulse_verify() -> Vec<Action> {
 
 /// A bench some seconds after its start, whose DACs hold mid-scale codes.
 fn running_bench(shifts: Shifts) -> Recorder {
-    let mut bench = Recorder { now_ns: 7_654_321_987, ..Recorder::default() };
+    let mut bench = Recorder::default();
+    bench.now_ns = 7_654_321_987;
     for select in [ROWS, BIAS] {
         bench.shifts.insert(select, shifts);
         for channel in 0..16 {
@@ -253,6 +257,7 @@ fn a_pulse_verify_costs_at_most_260_bytes() {
                 perform(&action, &mut link).unwrap();
             }
             let bytes = pipe.borrow().bytes();
+            for (d, b) in &pipe.borrow().transcript { println!("{d:?} {} {b:02x?}", b.len()); }
             assert!(bytes <= 260, "{bytes} bytes in pulse {repeat} with {shifts:?}");
             // Two DACs, pulse, clock, conversion, ADC.
             assert_eq!(pipe.borrow().round_trips(), 6);
@@ -299,4 +304,178 @@ fn damaged_conversation() -> Vec<Action> {
         Action::Now,
     ]);
     actions
+}
+
+/// Performs `actions`, and says what came of each up to the first error.
+fn converse(
+    actions: &[Action],
+    pipe: &Rc<RefCell<Pipe<Recorder>>>,
+) -> (Vec<Outcome>, Option<LinkError<Infallible>>) {
+    let mut link = match connect(pipe) {
+        Ok(link) => link,
+        Err(error) => return (Vec::new(), Some(error)),
+    };
+    let mut outcomes = Vec::new();
+    for action in actions {
+        match perform(action, &mut link) {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(error) => {
+                assert_eq!(perform(&Action::PulseDone, &mut link), Err(LinkError::Broken));
+                return (outcomes, Some(error));
+            }
+        }
+    }
+    (outcomes, None)
+}
+
+#[test]
+fn every_byte_lost_doubled_or_changed_is_noticed_before_a_wrong_result() {
+    let actions = damaged_conversation();
+    let bench = running_bench(Shifts::RegistersAndEcho);
+    let sound = Pipe::new(bench.clone(), 64);
+    let (expected, error) = converse(&actions, &sound);
+    assert_eq!(error, None);
+    for direction in [Direction::ToBench, Direction::FromBench] {
+        let bytes: usize =
+            sound.borrow().transcript.iter().filter(|said| said.0 == direction).map(|said| said.1.len()).sum();
+        let damages = [Damage::Lost, Damage::Doubled].into_iter();
+        for damage in damages.chain((0..8).map(|bit| Damage::Flipped { bit })) {
+            for at in 0..bytes {
+                let pipe = Pipe::new(bench.clone(), 64);
+                pipe.borrow_mut().fault = Some(Fault { direction, at, damage });
+                let (outcomes, error) = converse(&actions, &pipe);
+                assert!(expected.starts_with(&outcomes), "{direction:?} {at} {damage:?}: {outcomes:?}");
+                if error.is_none() {
+                    // Only what was no part of the conversation may pass: a byte before the greeting, one at the end.
+                    assert_eq!(damage, Damage::Doubled, "{direction:?} {at}");
+                    assert!(at == 0 || at == bytes - 1, "{direction:?} {at}");
+                    assert_eq!(pipe.borrow().bench.calls, sound.borrow().bench.calls);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_absent_chip_fails_the_next_awaited_call_and_ends_the_conversation() {
+    let pipe = Pipe::new(Recorder::default(), 64);
+    let mut link = connect(&pipe).unwrap();
+    link.spi_write(ABSENT, 3, &[1, 2, 3]).unwrap();
+    link.set_output(OutputLine::DacClear, true).unwrap();
+    let failed = LinkError::Failed { opcode: wire::opcode::SPI_WRITE_3, fault: wire::Fault::Refused };
+    assert_eq!(link.pulse_done(), Err(failed));
+    assert_eq!(link.start_pulse(20_000), Err(LinkError::Broken));
+    assert_eq!(pipe.borrow().bench.calls, []);
+    assert_eq!(
+        pipe.borrow().server_errors,
+        [ServerError::Bench { opcode: wire::opcode::SPI_WRITE_3, error: RecorderError::Absent(ABSENT) }]
+    );
+
+    let mut link = connect(&pipe).unwrap();
+    assert_eq!(link.pulse_done(), Ok(true));
+}
+
+#[test]
+fn a_firmware_that_restarts_amid_an_operation_is_greeted_and_the_rest_never_happens() {
+    let pipe = Pipe::new(Recorder::default(), 64);
+    let _ = connect(&pipe).unwrap();
+    let mut stream = Stream::new(&pipe);
+    // A literal of 4 words of which one arrives.
+    let half = [wire::opcode::SPI_WRITE_3, 0x00, 4, 0x03, 0x12, 0x34, 0x56];
+    stream.write_all(&half).unwrap();
+    let mut link = connect(&pipe).unwrap();
+    assert_eq!(link.now_ns(), Ok(0));
+    assert_eq!(pipe.borrow().bench.calls, []);
+    assert_eq!(pipe.borrow().server_errors, []);
+}
+
+/// A stream with something to say, whatever it is told.
+struct Recording<'a>(&'a [u8]);
+
+impl embedded_io::ErrorType for Recording<'_> {
+    type Error = Infallible;
+}
+
+impl Read for Recording<'_> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Infallible> {
+        self.0.read(into)
+    }
+}
+
+impl Write for Recording<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_bench_of_another_version_is_refused_with_both_versions() {
+    let answer = [&wire::HELLO_REPLY[..], &[0x34, 0x12]].concat();
+    let error = BenchLink::connect(Recording(&answer)).err().unwrap();
+    assert_eq!(error, LinkError::Version { link: wire::VERSION, bench: 0x1234 });
+    assert_eq!(error.to_string(), "bench protocol version 4660 at the bench, 1 here");
+}
+
+#[test]
+fn something_that_is_no_bench_is_given_up() {
+    let chatter = [0xA5; 10_000];
+    assert_eq!(
+        BenchLink::connect(Recording(&chatter)).err(),
+        Some(LinkError::NoBench { skipped: 4096 })
+    );
+    assert_eq!(BenchLink::connect(Recording(b"login: ")).err(), Some(LinkError::Closed));
+}
+
+#[test]
+fn a_call_the_protocol_cannot_carry_is_refused_and_the_conversation_goes_on() {
+    let pipe = Pipe::new(Recorder::default(), 64);
+    let mut link = connect(&pipe).unwrap();
+    let mut input = [0; 6];
+    assert_eq!(link.spi_write(ADC, 0, &[]), Err(LinkError::FrameSize { bytes: 0 }));
+    assert_eq!(link.spi_write(ADC, 33, &[0; 33]), Err(LinkError::FrameSize { bytes: 33 }));
+    assert_eq!(link.spi_write(ADC, 3, &[0; 7]), Err(LinkError::NotWholeFrames { bytes: 7, frame: 3 }));
+    assert_eq!(
+        link.spi_transfer(ADC, 3, &[0; 9], &mut input),
+        Err(LinkError::UnequalLengths { out: 9, input: 6 })
+    );
+    assert_eq!(link.i2c(0x48, &[0; 33], &mut input), Err(LinkError::I2cLength { bytes: 33 }));
+    assert_eq!(
+        link.flash_write(u32::MAX, &[0; 6]),
+        Err(LinkError::FlashRange { offset: u32::MAX, bytes: 6 })
+    );
+    assert_eq!(link.pulse_done(), Ok(true));
+    assert_eq!(pipe.borrow().bench.calls, [recorder::Call::PulseDone { at_ns: 0 }]);
+}
+
+#[test]
+fn the_clock_is_asked_for_only_after_posted_transactions() {
+    let pipe = Pipe::new(Recorder::default(), 64);
+    let mut link = connect(&pipe).unwrap();
+    let trips = |link: &mut Link, call: &dyn Fn(&mut Link)| {
+        let before = pipe.borrow().round_trips();
+        call(link);
+        link.now_ns().unwrap();
+        pipe.borrow().round_trips() - before
+    };
+    assert_eq!(trips(&mut link, &|_| ()), 0);
+    assert_eq!(trips(&mut link, &|link| link.wait_until_ns(5_000).unwrap()), 0);
+    assert_eq!(trips(&mut link, &|link| link.wait_until_ns(4_000).unwrap()), 0);
+    assert_eq!(trips(&mut link, &|link| link.start_pulse(1_000_000).unwrap()), 0);
+    assert_eq!(trips(&mut link, &|link| link.spi_write(ADC, 3, &[0; 3]).unwrap()), 1);
+    assert_eq!(trips(&mut link, &|_| ()), 0);
+    assert_eq!(link.now_ns(), Ok(pipe.borrow().bench.now_ns));
+}
+
+#[test]
+fn a_bench_whose_clock_moves_by_itself_is_refused() {
+    let pipe = Pipe::new(Recorder::default(), 64);
+    let mut link = connect(&pipe).unwrap();
+    link.wait_until_ns(1_000).unwrap();
+    link.start_pulse(20_000).unwrap();
+    pipe.borrow_mut().deliver();
+    pipe.borrow_mut().bench.now_ns += 7;
+    assert_eq!(link.pulse_done(), Err(LinkError::Clock { link: 1_000, bench: 1_007 }));
 }

@@ -10,13 +10,13 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     ToBench,
     FromBench,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Damage {
+pub(crate) enum Damage {
     Lost,
     Doubled,
     Flipped { bit: u8 },
@@ -24,19 +24,19 @@ pub enum Damage {
 
 /// What to do to the byte `at` (from 0, in one direction).
 #[derive(Clone, Copy, Debug)]
-pub struct Fault {
-    pub direction: Direction,
-    pub at: usize,
-    pub damage: Damage,
+pub(crate) struct Fault {
+    pub(crate) direction: Direction,
+    pub(crate) at: usize,
+    pub(crate) damage: Damage,
 }
 
-pub struct Pipe<B: Bench> {
-    pub bench: B,
-    pub server: BenchServer,
-    pub server_errors: Vec<ServerError<B::Error>>,
+pub(crate) struct Pipe<B: Bench> {
+    pub(crate) bench: B,
+    pub(crate) server: BenchServer,
+    pub(crate) server_errors: Vec<ServerError<B::Error>>,
     /// What was said, as sent; consecutive bytes in one direction together.
-    pub transcript: Vec<(Direction, Vec<u8>)>,
-    pub fault: Option<Fault>,
+    pub(crate) transcript: Vec<(Direction, Vec<u8>)>,
+    pub(crate) fault: Option<Fault>,
     chunk: usize,
     towards: Vec<u8>,
     back: VecDeque<u8>,
@@ -45,7 +45,7 @@ pub struct Pipe<B: Bench> {
 
 impl<B: Bench> Pipe<B> {
     /// A pipe that hands the server `chunk` bytes at a time.
-    pub fn new(bench: B, chunk: usize) -> Rc<RefCell<Self>> {
+    pub(crate) fn new(bench: B, chunk: usize) -> Rc<RefCell<Self>> {
         Rc::new(RefCell::new(Self {
             bench,
             server: BenchServer::new(),
@@ -60,12 +60,12 @@ impl<B: Bench> Pipe<B> {
     }
 
     /// Bytes in both directions.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.transcript.iter().map(|(_, bytes)| bytes.len()).sum()
     }
 
     /// How often the firmware had to wait for the bench.
-    pub fn round_trips(&self) -> usize {
+    pub(crate) fn round_trips(&self) -> usize {
         self.transcript.iter().filter(|(direction, _)| *direction == Direction::FromBench).count()
     }
 
@@ -92,7 +92,7 @@ impl<B: Bench> Pipe<B> {
     }
 
     /// Hands the server what was written.
-    pub fn deliver(&mut self) {
+    pub(crate) fn deliver(&mut self) {
         let towards = std::mem::take(&mut self.towards);
         for chunk in towards.chunks(self.chunk) {
             let mut out = Vec::new();
@@ -106,10 +106,10 @@ impl<B: Bench> Pipe<B> {
 }
 
 /// The firmware's end of a pipe.
-pub struct Stream<B: Bench>(Rc<RefCell<Pipe<B>>>);
+pub(crate) struct Stream<B: Bench>(Rc<RefCell<Pipe<B>>>);
 
 impl<B: Bench> Stream<B> {
-    pub fn new(pipe: &Rc<RefCell<Pipe<B>>>) -> Self {
+    pub(crate) fn new(pipe: &Rc<RefCell<Pipe<B>>>) -> Self {
         Self(Rc::clone(pipe))
     }
 }

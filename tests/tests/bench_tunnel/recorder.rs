@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 /// A call as the board would see it: bursts by frame, flash by byte, so that splitting either is no difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Call {
+pub(crate) enum Call {
     Frame { at_ns: u64, select: ChipSelect, out: Vec<u8> },
     I2c { at_ns: u64, address: u8, out: Vec<u8>, read: usize },
     WaitUntil { at_ns: u64, until_ns: u64 },
@@ -23,7 +23,7 @@ pub enum Call {
 
 /// What a chip shifts out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shifts {
+pub(crate) enum Shifts {
     /// A 24-bit register file: the reply to a read (top bit of the command) is the command and the register, one frame
     /// later; the reply to a write is what was written.
     RegistersAndEcho,
@@ -33,32 +33,30 @@ pub enum Shifts {
     Noise,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecorderError {
-    #[error("no chip {0:?}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RecorderError {
     Absent(ChipSelect),
-    #[error("flash ends at {FLASH_BYTES}")]
-    BeyondFlash,
+    BeyondFlash { offset: u32, length: usize },
 }
 
-pub const FLASH_BYTES: u32 = 16384;
+pub(crate) const FLASH_BYTES: u32 = 16384;
 /// Chips of a kind.
-pub const CHIPS: u8 = 32;
+pub(crate) const CHIPS: u8 = 32;
 /// LTC2688: a bit here moves the code address of its channel from register A to B. Address as in Linux
 /// `drivers/iio/dac/ltc2688.c`.
-pub const AB_SELECT: u8 = 0x72;
+pub(crate) const AB_SELECT: u8 = 0x72;
 /// A 20 MHz SPI clock, and chip select high for 100 ns between frames.
 const NS_PER_BYTE: u64 = 400;
 const NS_PER_FRAME: u64 = 100;
 
 #[derive(Clone, Debug)]
-pub struct Recorder {
-    pub calls: Vec<Call>,
-    pub now_ns: u64,
+pub(crate) struct Recorder {
+    pub(crate) calls: Vec<Call>,
+    pub(crate) now_ns: u64,
     /// What each chip shifts out, if not noise.
-    pub shifts: HashMap<ChipSelect, Shifts>,
+    pub(crate) shifts: HashMap<ChipSelect, Shifts>,
     /// Registers by chip and address; register B of channel n (see [`AB_SELECT`]) is at `0x80 + n`.
-    pub registers: HashMap<(ChipSelect, u8), u16>,
+    pub(crate) registers: HashMap<(ChipSelect, u8), u16>,
     reply: HashMap<ChipSelect, Vec<u8>>,
     noise: u64,
     pulse_end_ns: u64,
@@ -114,10 +112,9 @@ impl Recorder {
 
     fn shift(&mut self, select: ChipSelect, word: &[u8]) -> Vec<u8> {
         let shifts = self.shifts.get(&select).copied().unwrap_or(Shifts::Noise);
-        if shifts == Shifts::Noise {
+        let (true, &[command, high, low]) = (shifts != Shifts::Noise, word) else {
             return word.iter().map(|_| self.noise()).collect();
-        }
-        let &[command, high, low] = word else { panic!("a register chip got {} bytes", word.len()) };
+        };
         let mut address = command & 0x7F;
         let ab_select = self.registers.get(&(select, AB_SELECT)).copied().unwrap_or_default();
         if address < 16 && ab_select >> address & 1 == 1 {
@@ -137,7 +134,7 @@ impl Recorder {
     fn flash_range(offset: u32, length: usize) -> Result<std::ops::Range<usize>, RecorderError> {
         let start = offset as usize;
         let range = start..start + length;
-        if range.end > FLASH_BYTES as usize { Err(RecorderError::BeyondFlash) } else { Ok(range) }
+        if range.end > FLASH_BYTES as usize { Err(RecorderError::BeyondFlash { offset, length }) } else { Ok(range) }
     }
 }
 

@@ -1,12 +1,7 @@
 //! The instrument on `qemu-system-arm -machine mps2-an386`.
 #![no_std]
 #![no_main]
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::todo
-)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::todo)]
 
 mod hal;
 

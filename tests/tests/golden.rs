@@ -1,0 +1,290 @@
+//! Golden bytes of every message of wire version 0, as whole frames. From the first tag on this file and
+//! `golden/v0.txt` only ever grow: a line that has to change means a new wire version.
+//!
+//! `OHMRIG_WRITE_GOLDEN=1 cargo test -p ohmrig-tests --test golden` writes the file anew (before the first tag, or to
+//! append).
+
+use ohmrig_protocol::bench::ChipKind;
+use ohmrig_protocol::frame::{self, Header, Kind, SessionId};
+use ohmrig_protocol::message::*;
+use ohmrig_protocol::session::{Hello, Mismatch, Unexecuted, Welcome};
+use ohmrig_protocol::units::*;
+use std::fmt::Write;
+
+const REGION: Region = Region { row: 1, column: 2, rows: 3, columns: 300 };
+const LIMITS: Limits = Limits {
+    cell: Volts(5.0),
+    half_select: Volts(2.6),
+    read: Volts(0.5),
+    width_min: Seconds(5e-6),
+    width_max: Seconds(1.0),
+    current: Amperes(5e-3),
+    pulses_per_cell: 1_000_000,
+};
+const STAIRS: Staircase = Staircase { start: Volts(1.0), step: Volts(0.05), stop: Volts(1.8) };
+
+/// Every variant once; the match makes a new one impossible to forget.
+fn requests() -> Vec<Request<'static>> {
+    use Request as R;
+    let all = vec![
+        R::Identify,
+        R::Status,
+        R::ReadCells(ReadCells { region: REGION, volts: Volts(0.2), range: 1, conversions: 4 }),
+        R::ReadColumn(ReadColumn {
+            row: 3,
+            column: 200,
+            volts: Volts(-0.2),
+            range: 1,
+            samples: 1000,
+            interval_ns: 100_000,
+        }),
+        R::ReadReference(ReadReference { row: 3, volts: Volts(1.0), range: 1, conversions: 16 }),
+        R::Mvm(Mvm { range: 1, conversions: 1, codes: &[0x00, 0x80, 0xFF, 0xFF] }),
+        R::CheckChips,
+        R::JobStatus(JobId(0x0123_4567_89AB_CDEF)),
+        R::JobResults { job: JobId(5), offset: 300 },
+        R::Arm { milliseconds: 60_000 },
+        R::Safe,
+        R::ClearFault(FaultCode::Chip),
+        R::TightenLimits(LIMITS),
+        R::Pulse(Pulse {
+            row: 3,
+            column: 4,
+            volts: Volts(-1.5),
+            width: Seconds(1e-4),
+            scheme: Scheme::Third,
+            gate: Some(Volts(1.25)),
+        }),
+        R::Program(Program {
+            job: JobId(5),
+            region: Region { row: 0, column: 0, rows: 1, columns: 1 },
+            targets: &[0, 0, 0x80, 0x3F],
+            window: Siemens(1e-6),
+            algorithm: Algorithm::Incremental { set: STAIRS, reset: STAIRS },
+            width: Seconds(1e-4),
+            scheme: Scheme::Half,
+            read_volts: Volts(0.2),
+            range: 1,
+            conversions: 4,
+            max_pulses: 100,
+            max_reversals: 30,
+        }),
+        R::AbortJob(JobId(5)),
+        R::ReleaseJob(JobId(5)),
+    ];
+    for (index, request) in all.iter().enumerate() {
+        let at = match request {
+            R::Identify => 0,
+            R::Status => 1,
+            R::ReadCells(_) => 2,
+            R::ReadColumn(_) => 3,
+            R::ReadReference(_) => 4,
+            R::Mvm(_) => 5,
+            R::CheckChips => 6,
+            R::JobStatus(_) => 7,
+            R::JobResults { .. } => 8,
+            R::Arm { .. } => 9,
+            R::Safe => 10,
+            R::ClearFault(_) => 11,
+            R::TightenLimits(_) => 12,
+            R::Pulse(_) => 13,
+            R::Program(_) => 14,
+            R::AbortJob(_) => 15,
+            R::ReleaseJob(_) => 16,
+        };
+        assert_eq!(at, index);
+    }
+    assert_eq!(all.len(), 17);
+    all
+}
+
+fn replies() -> Vec<Reply<'static>> {
+    use Reply as R;
+    let status = Status {
+        mode: Mode::Busy,
+        armed_ms: 300,
+        fault: Some(Fault {
+            code: FaultCode::Chip,
+            chip: Some((ChipKind::ColumnBias, 1)),
+            at_ns: 1_000_000,
+            sequence: Some(9),
+        }),
+        job: Some(JobId(5)),
+        temperature: Some(Kelvin(296.5)),
+        at_ns: 2_000_000,
+        link_ms: 77,
+        counters: Counters {
+            frames: 1,
+            bad_frames: 2,
+            repeated: 3,
+            unexecuted: 4,
+            pulses: 5,
+            conversions: 6,
+        },
+    };
+    let refusals = vec![
+        Refusal::NotArmed,
+        Refusal::Faulted(FaultCode::LinkSilent),
+        Refusal::JobRuns(JobId(5)),
+        Refusal::ResultsHeld(JobId(5)),
+        Refusal::NoSuchJob { boot_nonce: 7 },
+        Refusal::NoSuchFault,
+        Refusal::Limit { limit: LimitName::HalfSelect, asked: 3.0, allowed: 2.6 },
+        Refusal::Invalid { field: Field::Volts, asked: f32::INFINITY, min: 0.0, max: 0.5 },
+        Refusal::OutsideArray { rows: 16, columns: 16 },
+        Refusal::Fault(FaultCode::Timeout),
+        Refusal::Unsupported(Field::Gate),
+    ];
+    let jobs = [
+        JobState::Running { cells: 1, of: 256, pulses: 300 },
+        JobState::Ended { end: JobEnd::Finished, cells: 256, of: 256, pulses: 2000 },
+        JobState::Ended { end: JobEnd::Aborted, cells: 2, of: 256, pulses: 20 },
+        JobState::Ended { end: JobEnd::Fault(FaultCode::OverCurrent), cells: 2, of: 256, pulses: 20 },
+        JobState::Ended { end: JobEnd::Disarmed, cells: 2, of: 256, pulses: 20 },
+        JobState::Unknown { boot_nonce: 7 },
+    ];
+    let mut all = vec![
+        R::Identity(Identity {
+            board: "emulated",
+            front_end: "or16",
+            firmware: "0.1.0",
+            git: "0123456789ab",
+            rows: 16,
+            columns: 16,
+            converters: Converters {
+                dac_step: Volts(10.0 / 65536.0),
+                dac_zero: 0x8000,
+                adc_step: Volts(12.5 / 65536.0),
+                adc_linear: 27262,
+                feedback: [Ohms(100e3), Ohms(9090.9), Ohms(990.1), Ohms(0.0)],
+                reference: Ohms(10e3),
+            },
+            limits: LIMITS,
+            board_limits: LIMITS,
+            reset: ResetReason::PowerOn,
+            at_ns: 1_000_000,
+        }),
+        R::Status(status),
+        R::Done,
+        R::Cells { sums: &[1; CELL_SUMS_BYTES] },
+        R::Column { at_ns: 5, codes: &[1, 2] },
+        R::Reference { sums: &[2; CELL_SUMS_BYTES] },
+        R::Mvm { saturated: 1, codes: &[0, 0x80] },
+        R::Results { offset: 3, cells: &[1; CELL_RESULT_BYTES] },
+        R::Pulsed { current: Some(Amperes(1e-4)), at_ns: 12, slew_limited: true },
+    ];
+    all.extend(refusals.into_iter().map(R::Refused));
+    all.extend(jobs.into_iter().map(R::Job));
+    all
+}
+
+fn line(text: &mut String, name: &str, kind: Kind, sequence: u32, body: &impl serde::Serialize) {
+    let header = Header { version: 0, kind, session: SessionId::from_bits(0x00C0_FFEE), sequence };
+    let mut bytes = [0; 1024];
+    let length = frame::encode(header, body, &mut bytes).expect("1 KiB is enough for a golden frame");
+    write!(text, "{name}: ").unwrap();
+    for byte in &bytes[..length] {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text.push('\n');
+}
+
+fn variant(debug: &str) -> String {
+    debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
+}
+
+fn golden() -> String {
+    let mut text = String::new();
+    line(&mut text, "Hello", Kind::Hello, 0, &Hello { host_nonce: 0x0123_4567_89AB_CDEF });
+    let welcome = Welcome {
+        host_nonce: 0x0123_4567_89AB_CDEF,
+        boot_nonce: 7,
+        sessions: 1,
+        max_frame: 2048,
+        window: 8,
+        job_cells: 256,
+    };
+    line(&mut text, "Welcome", Kind::Welcome, 0, &welcome);
+    for (sequence, request) in (0..).zip(requests()) {
+        line(
+            &mut text,
+            &format!("Request::{}", variant(&format!("{request:?}"))),
+            Kind::Request,
+            sequence,
+            &request,
+        );
+    }
+    for (sequence, reply) in (0..).zip(replies()) {
+        let debug = format!("{reply:?}");
+        let name = match &reply {
+            Reply::Refused(refusal) => format!("Reply::Refused::{}", variant(&format!("{refusal:?}"))),
+            Reply::Job(state) => format!("Reply::Job::{}", variant(&format!("{state:?}"))),
+            _ => format!("Reply::{}", variant(&debug)),
+        };
+        line(&mut text, &name, Kind::Reply, sequence, &reply);
+    }
+    for why in [
+        Unexecuted::Expected { sequence: 300 },
+        Unexecuted::Stale { oldest: 5 },
+        Unexecuted::NoSession { boot_nonce: 7 },
+        Unexecuted::Reused,
+        Unexecuted::Malformed,
+    ] {
+        line(
+            &mut text,
+            &format!("Unexecuted::{}", variant(&format!("{why:?}"))),
+            Kind::Unexecuted,
+            9,
+            &why,
+        );
+    }
+    line(&mut text, "Mismatch", Kind::Mismatch, 0, &Mismatch { received: 9, min: 0, current: 0 });
+    text
+}
+
+#[test]
+fn every_message_of_version_0_has_the_bytes_it_always_had() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/v0.txt");
+    let text = golden();
+    if std::env::var_os("OHMRIG_WRITE_GOLDEN").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).expect("tests/golden/v0.txt is committed");
+    for (kept, now) in kept.lines().zip(text.lines()) {
+        assert_eq!(kept, now);
+    }
+    assert_eq!(kept.lines().count(), text.lines().count());
+}
+
+#[test]
+fn golden_requests_and_replies_decode_to_what_they_were_made_from() {
+    for request in requests() {
+        let mut bytes = [0; 1024];
+        let body = postcard::to_slice(&request, &mut bytes).unwrap();
+        assert_eq!(frame::decode_body::<Request<'_>>(body), Ok(request));
+    }
+    for reply in replies() {
+        let mut bytes = [0; 1024];
+        let body = postcard::to_slice(&reply, &mut bytes).unwrap();
+        assert_eq!(frame::decode_body::<Reply<'_>>(body), Ok(reply));
+    }
+}
+
+/// Of a batch of 16 products of 16 × 16, all bytes besides the codes themselves.
+#[test]
+fn a_batch_of_16_products_of_16_by_16_costs_at_most_51_bytes_of_overhead() {
+    let header = Header {
+        version: 0,
+        kind: Kind::Request,
+        session: SessionId::from_bits(0x00FF_FFFF),
+        sequence: u32::MAX - 1,
+    };
+    let codes = [0x55; 16 * 16 * 2];
+    let mut bytes = [0; 1024];
+    let request = Request::Mvm(Mvm { range: 1, conversions: 1, codes: &codes });
+    let there = frame::encode(header, &request, &mut bytes).unwrap();
+    let reply = Reply::Mvm { saturated: 0, codes: &codes };
+    let back = frame::encode(Header { kind: Kind::Reply, ..header }, &reply, &mut bytes).unwrap();
+    let overhead = there + back - 2 * codes.len();
+    assert!(overhead <= 51, "{overhead} bytes");
+}
