@@ -326,7 +326,7 @@ impl Board {
         mut input: Option<&mut [u8]>,
     ) -> Result<(), BoardError> {
         let room = input.as_ref().map_or(out.len(), |input| input.len());
-        if !(1..=LONGEST_FRAME).contains(&frame) || out.len() % frame != 0 || room != out.len() {
+        if !(1..=LONGEST_FRAME).contains(&frame) || !out.len().is_multiple_of(frame) || room != out.len() {
             return Err(BoardError::Frame { frame, bytes: out.len(), input: room });
         }
         let mut ignored = [0; LONGEST_FRAME];

@@ -61,7 +61,7 @@ impl Flash {
     /// # Errors
     /// A size that isn't a multiple of [`SECTOR_BYTES`].
     pub fn from_contents(bytes: Vec<u8>) -> Result<Self, FlashError> {
-        if bytes.len() % SECTOR_BYTES as usize == 0 {
+        if bytes.len().is_multiple_of(SECTOR_BYTES as usize) {
             Ok(Self { bytes })
         } else {
             Err(FlashError::Size { bytes: bytes.len() })

@@ -1,0 +1,304 @@
+//! A crossbar instrument in SI units: what it is, reading, pulsing, programming, products.
+
+mod products;
+mod program;
+mod read;
+mod refusal;
+
+pub use products::{Products, ProductSettings};
+pub use program::{ProgramOrder, Programmed, Progress};
+pub use read::{CellMap, ReadSettings, Trace};
+pub use refusal::describe as describe_refusal;
+
+use crate::client::{Client, Device, LinkError, wrong_reply};
+use ohmrig_protocol::message::{
+    FaultCode, JobEnd, JobId, MAX_RANGES, Pulse, Refusal, Region, Reply, Request, Status,
+};
+use thiserror::Error;
+
+/// A request that didn't lead to what was asked for.
+#[derive(Debug, Error)]
+pub enum InstrumentError {
+    /// The link.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The device said no.
+    #[error("{}", refusal::describe(request, refusal))]
+    Refused {
+        /// Name of the request.
+        request: &'static str,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Something asked for that no request can be made of; nothing was sent.
+    #[error("{0}")]
+    Argument(String),
+    /// A reply whose data have another size than the request implies.
+    #[error("the reply to {request} has {got} bytes of data instead of {expected}")]
+    Size {
+        /// Name of the request.
+        request: &'static str,
+        /// Bytes there should be.
+        expected: usize,
+        /// Bytes there are.
+        got: usize,
+    },
+    /// A job ended before its cells were done. What it did can't be undone; `done` says how far it came.
+    #[error("job {job:#018x} ended after {done} of {of} cells: {}", refusal::job_end(*end))]
+    JobEnded {
+        /// The job.
+        job: u64,
+        /// How.
+        end: JobEnd,
+        /// Cells finished.
+        done: u32,
+        /// Cells in all.
+        of: u32,
+    },
+    /// A job the device doesn't know any more, or never knew.
+    #[error(
+        "job {job:#018x} is not known to the device{}",
+        if *reset {
+            ": it was reset meanwhile; which of the job's cells were changed is unknown, so read them"
+        } else {
+            "; it was never started and nothing was written"
+        }
+    )]
+    JobLost {
+        /// The job.
+        job: u64,
+        /// Whether the device was reset since the job was started.
+        reset: bool,
+    },
+    /// The run file (or whoever keeps the books) could not take down a job before it was sent.
+    #[error("the job was not started: {0}")]
+    NotRecorded(String),
+}
+
+pub(crate) fn refused(request: &'static str, refusal: Refusal) -> InstrumentError {
+    InstrumentError::Refused { request, refusal }
+}
+
+/// What a single pulse did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pulsed {
+    /// Current of the selected column during the pulse, A; `None` where the scheme or the width can't tell.
+    pub current_a: Option<f64>,
+    /// Instrument time of the rising edge, ns.
+    pub at_ns: u64,
+    /// Too short for a flat top.
+    pub slew_limited: bool,
+}
+
+/// A connected instrument.
+pub struct Instrument {
+    client: Client,
+}
+
+impl Instrument {
+    /// Takes over a connected client.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The link below, for its counters.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The link below.
+    pub fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.client.device()
+    }
+
+    /// The whole array.
+    #[must_use]
+    pub fn whole(&self) -> Region {
+        Region { row: 0, column: 0, rows: self.device().rows, columns: self.device().columns }
+    }
+
+    /// Effective feedback resistance of a range, Ω.
+    ///
+    /// # Errors
+    /// [`InstrumentError::Argument`] if there is no such range.
+    pub fn feedback(&self, range: u8) -> Result<f64, InstrumentError> {
+        let feedback = &self.device().converters.feedback;
+        feedback.get(usize::from(range)).map(|r| f64::from(r.0)).filter(|&r| r > 0.0).ok_or_else(|| {
+            let ranges = feedback.iter().filter(|r| r.0 > 0.0).count();
+            InstrumentError::Argument(format!("there is no range {range}; the board has 0 to {}", ranges - 1))
+        })
+    }
+
+    /// The most sensitive range that is linear up to `current_a`, A.
+    ///
+    /// # Errors
+    /// [`InstrumentError::Argument`] if it is too much for every range.
+    pub fn range_for(&self, current_a: f64) -> Result<u8, InstrumentError> {
+        let linear = self.linear_volts();
+        let fitting = self.ranges().into_iter().find(|&(_, ohms)| current_a.abs() * ohms <= linear);
+        fitting.map(|(range, _)| range).ok_or_else(|| {
+            let most = self.ranges().last().map_or(0.0, |&(_, ohms)| linear / ohms);
+            InstrumentError::Argument(format!(
+                "a column current of {current_a:.3e} A is beyond the least sensitive range ({most:.3e} A); use a lower voltage"
+            ))
+        })
+    }
+
+    /// Ranges and their feedback in Ω, most sensitive first.
+    fn ranges(&self) -> Vec<(u8, f64)> {
+        let feedback = self.device().converters.feedback;
+        let mut ranges: Vec<(u8, f64)> =
+            (0..MAX_RANGES as u8).zip(feedback).map(|(i, r)| (i, f64::from(r.0))).filter(|r| r.1 > 0.0).collect();
+        ranges.sort_by(|a, b| b.1.total_cmp(&a.1));
+        ranges
+    }
+
+    /// Largest amplifier output that is measured linearly, V.
+    fn linear_volts(&self) -> f64 {
+        let converters = &self.device().converters;
+        f64::from(converters.adc_linear) * f64::from(converters.adc_step.0)
+    }
+
+    /// What the row driver puts out when asked for `volts`: the nearest code's voltage.
+    #[must_use]
+    pub fn applied_volts(&self, volts: f64) -> f64 {
+        let step = f64::from(self.device().converters.dac_step.0);
+        (volts / step).round() * step
+    }
+
+    /// Checks a voltage for reads and products against the limits in force.
+    fn check_read_volts(&self, volts: f64) -> Result<f32, InstrumentError> {
+        let allowed = f64::from(self.device().limits.read.0);
+        // As commanded + 20 mV + 0.5 %: the bound the device will apply.
+        if volts.abs() * 1.005 + 0.02 <= allowed {
+            Ok(volts as f32)
+        } else {
+            Err(InstrumentError::Argument(format!(
+                "{volts} V is too much for reading: with tolerance it must stay below {allowed} V"
+            )))
+        }
+    }
+
+    /// Checks a region against the array.
+    ///
+    /// # Errors
+    /// [`InstrumentError::Argument`] with both sizes.
+    pub fn check_region(&self, region: Region) -> Result<(), InstrumentError> {
+        let device = self.device();
+        if region.is_within(device.rows, device.columns) {
+            return Ok(());
+        }
+        Err(InstrumentError::Argument(format!(
+            "rows {}..{} and columns {}..{} are not all inside the array of {} rows × {} columns (counted from 0)",
+            region.row,
+            u32::from(region.row) + u32::from(region.rows),
+            region.column,
+            u32::from(region.column) + u32::from(region.columns),
+            device.rows,
+            device.columns
+        )))
+    }
+
+    /// How it is.
+    ///
+    /// # Errors
+    /// [`InstrumentError`].
+    pub fn status(&mut self) -> Result<Status, InstrumentError> {
+        self.client.request(&Request::Status, |reply| match reply {
+            Reply::Status(status) => Ok(*status),
+            other => Err(unexpected("status", other)),
+        })
+    }
+
+    /// Waits until it is in SAFE after its start; a latched fault is left for the caller to see.
+    ///
+    /// # Errors
+    /// [`InstrumentError`].
+    pub fn wait_ready(&mut self) -> Result<Status, InstrumentError> {
+        use ohmrig_protocol::message::Mode;
+        for _ in 0..200 {
+            let status = self.status()?;
+            if status.mode != Mode::Starting {
+                return Ok(status);
+            }
+            self.client.pause(std::time::Duration::from_millis(10))?;
+        }
+        Err(refused("status", Refusal::NotReady))
+    }
+
+    fn done(&mut self, request: &Request<'_>, name: &'static str) -> Result<(), InstrumentError> {
+        self.client.request(request, |reply| match reply {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(name, other)),
+        })
+    }
+
+    /// Allows writing for a time.
+    ///
+    /// # Errors
+    /// [`InstrumentError`].
+    pub fn arm(&mut self, milliseconds: u32) -> Result<(), InstrumentError> {
+        self.done(&Request::Arm { milliseconds }, "arm")
+    }
+
+    /// Ends everything and goes to SAFE.
+    ///
+    /// # Errors
+    /// [`InstrumentError`].
+    pub fn safe(&mut self) -> Result<(), InstrumentError> {
+        self.done(&Request::Safe, "safe")
+    }
+
+    /// Clears the latched fault, by name.
+    ///
+    /// # Errors
+    /// [`InstrumentError`].
+    pub fn clear_fault(&mut self, code: FaultCode) -> Result<(), InstrumentError> {
+        self.done(&Request::ClearFault(code), "clear fault")
+    }
+
+    /// Reads back every chip.
+    ///
+    /// # Errors
+    /// [`InstrumentError::Refused`] if one is wrong.
+    pub fn check_chips(&mut self) -> Result<(), InstrumentError> {
+        self.done(&Request::CheckChips, "check chips")
+    }
+
+    /// One write pulse; [`arm`](Self::arm) first.
+    ///
+    /// # Errors
+    /// [`InstrumentError`].
+    pub fn pulse(&mut self, pulse: Pulse) -> Result<Pulsed, InstrumentError> {
+        self.client.request(&Request::Pulse(pulse), |reply| match *reply {
+            Reply::Pulsed { current, at_ns, slew_limited } => {
+                Ok(Pulsed { current_a: current.map(|a| f64::from(a.0)), at_ns, slew_limited })
+            }
+            ref other => Err(unexpected("pulse", other)),
+        })
+    }
+
+    /// Frees a job's results without reading them.
+    ///
+    /// # Errors
+    /// [`InstrumentError`].
+    pub fn release_job(&mut self, job: JobId) -> Result<(), InstrumentError> {
+        self.done(&Request::ReleaseJob(job), "release job")
+    }
+}
+
+/// A refusal, or a reply that is no answer.
+fn unexpected(request: &'static str, reply: &Reply<'_>) -> InstrumentError {
+    match reply {
+        Reply::Refused(refusal) => refused(request, *refusal),
+        other => wrong_reply(request, other).into(),
+    }
+}

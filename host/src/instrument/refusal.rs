@@ -1,0 +1,150 @@
+//! Refusals in words: what was asked, what is allowed, what to do.
+
+use ohmrig_protocol::message::{FaultCode, Field, JobEnd, LimitName, Refusal};
+
+/// One line for a refusal of `request`.
+#[must_use]
+pub fn describe(request: &str, refusal: &Refusal) -> String {
+    let why = match refusal {
+        Refusal::NotArmed => "writing is not armed".to_owned(),
+        Refusal::Faulted(code) => {
+            format!(
+                "the fault {} is latched; find its cause, then `ohmrig safe --clear-fault {}`",
+                fault(*code),
+                fault(*code)
+            )
+        }
+        Refusal::NotReady => "the device is not in SAFE yet; try again in a moment".to_owned(),
+        Refusal::JobRuns(job) => format!("job {:#018x} is running; wait for it, or `ohmrig safe`", job.0),
+        Refusal::ResultsHeld(job) => format!(
+            "the results of job {:#018x} were never fetched; `ohmrig program --discard-held …` frees them",
+            job.0
+        ),
+        Refusal::NoSuchJob { .. } => "the device knows no such job".to_owned(),
+        Refusal::NoSuchFault => "no such fault is latched; `ohmrig info` shows what is".to_owned(),
+        Refusal::Limit { limit, asked, allowed } => {
+            format!("limit {}: {} asked, {} allowed", limit_name(*limit), number(*asked), number(*allowed))
+        }
+        Refusal::Invalid { field, asked, min, max } => format!(
+            "{} is {}; it may be {} to {}",
+            field_name(*field),
+            number(*asked),
+            number(*min),
+            number(*max)
+        ),
+        Refusal::OutsideArray { rows, columns } => {
+            format!("cells outside the array of {rows} rows × {columns} columns (counted from 0)")
+        }
+        Refusal::Fault(code) => format!(
+            "the device found a fault meanwhile ({}) and went to SAFE; `ohmrig info` says more",
+            fault(*code)
+        ),
+        Refusal::Unsupported(field) => format!("this board can't: {}", field_name(*field)),
+    };
+    format!("{request} refused: {why}")
+}
+
+/// Whether a refusal is one of safety: a limit, a missing arming, a fault.
+#[must_use]
+pub const fn is_safety(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::NotArmed | Refusal::Faulted(_) | Refusal::Fault(_) | Refusal::Limit { .. })
+}
+
+/// A number with six digits at most, and no trailing zeros.
+fn number(value: f32) -> String {
+    if value != 0.0 && !(1e-3..1e6).contains(&value.abs()) { format!("{value:e}") } else { value.to_string() }
+}
+
+/// A fault's name on the command line.
+#[must_use]
+pub const fn fault(code: FaultCode) -> &'static str {
+    match code {
+        FaultCode::LinkSilent => "link-silent",
+        FaultCode::OverCurrent => "over-current",
+        FaultCode::Chip => "chip",
+        FaultCode::Timeout => "timeout",
+        FaultCode::Bus => "bus",
+    }
+}
+
+/// The fault of a name.
+#[must_use]
+pub fn fault_of(name: &str) -> Option<FaultCode> {
+    use FaultCode as F;
+    [F::LinkSilent, F::OverCurrent, F::Chip, F::Timeout, F::Bus].into_iter().find(|&code| fault(code) == name)
+}
+
+/// How a job ended, in words.
+#[must_use]
+pub fn job_end(end: JobEnd) -> String {
+    match end {
+        JobEnd::Finished => "finished".to_owned(),
+        JobEnd::Aborted => "it was aborted (by request, or by a new session)".to_owned(),
+        JobEnd::Fault(code) => format!("fault {}; `ohmrig info` says more", fault(code)),
+        JobEnd::Disarmed => "the arming ran out".to_owned(),
+    }
+}
+
+const fn limit_name(limit: LimitName) -> &'static str {
+    match limit {
+        LimitName::Cell => "voltage across the selected cell, with tolerance (V)",
+        LimitName::HalfSelect => "voltage across an unselected cell, with tolerance (V)",
+        LimitName::Read => "voltage across a cell in a read, with tolerance (V)",
+        LimitName::WidthMin => "shortest pulse (s)",
+        LimitName::WidthMax => "longest pulse (s)",
+        LimitName::Current => "current of a column (A)",
+        LimitName::PulsesPerCell => "pulses per cell",
+        LimitName::Conversions => "conversions in one request",
+        LimitName::Frame => "bytes of a reply",
+        LimitName::JobCells => "cells of a job",
+        LimitName::DacSpan => "output of the drivers (V)",
+    }
+}
+
+#[allow(unreachable_patterns)] // The protocol may gain fields.
+const fn field_name(field: Field) -> &'static str {
+    match field {
+        Field::Volts => "the voltage (V)",
+        Field::Width => "the pulse width (s)",
+        Field::Range => "the range",
+        Field::Conversions => "the number of conversions",
+        Field::Data => "the length of the data (bytes)",
+        Field::Target => "a target conductance (S)",
+        Field::Window => "the window (S)",
+        Field::Staircase => "a pulse amplitude (V)",
+        Field::Limits => "a limit",
+        Field::Arm => "the arming time (ms)",
+        Field::Gate => "a gate voltage (V)",
+        Field::MaxPulses => "the pulse budget",
+        Field::Scheme => "the scheme of unselected lines",
+        Field::Job => "the job number",
+        Field::Offset => "the offset into the results",
+        Field::Interval => "the time of all samples (s)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_told_with_both_values() {
+        let text = describe("pulse", &Refusal::Limit { limit: LimitName::Cell, asked: 5.5, allowed: 5.0 });
+        assert_eq!(
+            text,
+            "pulse refused: limit voltage across the selected cell, with tolerance (V): 5.5 asked, 5 allowed"
+        );
+    }
+
+    #[test]
+    fn a_small_number_keeps_its_digits() {
+        assert_eq!(number(2e-5), "2e-5");
+        assert_eq!(number(0.25), "0.25");
+    }
+
+    #[test]
+    fn a_fault_is_found_by_the_name_it_is_shown_with() {
+        assert_eq!(fault_of("over-current"), Some(FaultCode::OverCurrent));
+        assert_eq!(fault_of("nothing"), None);
+    }
+}
