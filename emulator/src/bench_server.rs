@@ -40,7 +40,7 @@ pub enum ServerError<E> {
 }
 
 /// One firmware's conversation with a bench.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct BenchServer {
     /// The operation being received.
     operation: Vec<u8>,
@@ -365,5 +365,222 @@ impl<'a> Reader<'a> {
             DecodeError::Overrun { .. } => Unread::BadArgument("segment"),
         })?;
         Ok((select, frame, burst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use ohmrig_protocol::bench::{BenchInfo, ChipKind};
+    use proptest::prelude::*;
+
+    /// Longest operation: SPI with an escaped chip select, told frame size, and a header before each of 128 words.
+    const LONGEST: usize = 5 + wire::MAX_BURST_BYTES + wire::MAX_BURST_WORDS;
+
+    /// A bench without chips; counts calls and keeps time.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    struct Bare {
+        calls: usize,
+        now_ns: u64,
+    }
+
+    impl Bare {
+        fn count(&mut self) -> Result<(), &'static str> {
+            self.calls += 1;
+            Ok(())
+        }
+    }
+
+    impl Bench for Bare {
+        type Error = &'static str;
+
+        fn info(&mut self) -> Result<BenchInfo, Self::Error> {
+            Ok(BenchInfo { rows: 1, columns: 2, flash_bytes: 3, flash_erase_bytes: 4, boot_nonce: 5 })
+        }
+        fn now_ns(&mut self) -> Result<u64, Self::Error> {
+            Ok(self.now_ns)
+        }
+        fn wait_until_ns(&mut self, at_ns: u64) -> Result<(), Self::Error> {
+            self.now_ns = self.now_ns.max(at_ns);
+            self.count()
+        }
+        fn spi_write(&mut self, select: ChipSelect, _: usize, out: &[u8]) -> Result<(), Self::Error> {
+            self.now_ns += out.len() as u64;
+            if select.kind == ChipKind::Adc { Err("no converter") } else { self.count() }
+        }
+        fn spi_transfer(
+            &mut self,
+            select: ChipSelect,
+            frame: usize,
+            out: &[u8],
+            input: &mut [u8],
+        ) -> Result<(), Self::Error> {
+            input.copy_from_slice(out);
+            self.spi_write(select, frame, out)
+        }
+        fn i2c(&mut self, _: u8, _: &[u8], _: &mut [u8]) -> Result<bool, Self::Error> {
+            self.count()?;
+            Ok(false)
+        }
+        fn set_output(&mut self, _: OutputLine, _: bool) -> Result<(), Self::Error> {
+            self.count()
+        }
+        fn start_pulse(&mut self, _: u32) -> Result<(), Self::Error> {
+            self.count()
+        }
+        fn stop_pulse(&mut self) -> Result<(), Self::Error> {
+            self.count()
+        }
+        fn pulse_done(&mut self) -> Result<bool, Self::Error> {
+            self.count()?;
+            Ok(true)
+        }
+        fn start_conversion(&mut self) -> Result<(), Self::Error> {
+            self.count()
+        }
+        fn conversion_done(&mut self) -> Result<bool, Self::Error> {
+            self.count()?;
+            Ok(false)
+        }
+        fn flash_read(&mut self, _: u32, _: &mut [u8]) -> Result<(), Self::Error> {
+            self.count()
+        }
+        fn flash_write(&mut self, _: u32, _: &[u8]) -> Result<(), Self::Error> {
+            self.count()
+        }
+        fn flash_erase(&mut self, _: u32) -> Result<(), Self::Error> {
+            Err("flash is locked")
+        }
+    }
+
+    fn greeting() -> Vec<u8> {
+        [&wire::HELLO[..], &wire::VERSION.to_le_bytes()].concat()
+    }
+
+    /// A greeted server; what it said to that is dropped.
+    fn greeted(bench: &mut Bare) -> BenchServer {
+        let mut server = BenchServer::new();
+        server.feed(&greeting(), bench, &mut Vec::new()).unwrap();
+        server
+    }
+
+    #[track_caller]
+    fn fails_with(bytes: &[u8], said: [u8; 3], error: ServerError<&'static str>) {
+        let mut bench = Bare::default();
+        let mut server = greeted(&mut bench);
+        let mut out = Vec::new();
+        assert_eq!(server.feed(bytes, &mut bench, &mut out), Err(error));
+        assert_eq!(out, said);
+        assert_eq!(bench.calls, 0);
+
+        out.clear();
+        assert_eq!(server.feed(&[opcode::STOP_PULSE, opcode::PULSE_DONE], &mut bench, &mut out), Ok(()));
+        assert_eq!((out.len(), bench.calls), (0, 0), "only a greeting starts anew");
+        server.feed(&greeting(), &mut bench, &mut out).unwrap();
+        assert!(out.starts_with(&wire::HELLO_REPLY));
+        server.feed(&[opcode::STOP_PULSE], &mut bench, &mut out).unwrap();
+        assert_eq!(bench.calls, 1);
+    }
+
+    #[test]
+    fn an_unknown_opcode_ends_the_conversation() {
+        fails_with(&[0x77, opcode::STOP_PULSE], [0xE5, 1, 0x77], ServerError::UnknownOpcode(0x77));
+        fails_with(&[0x00], [0xE5, 1, 0], ServerError::UnknownOpcode(0));
+        fails_with(&[0xA5, b'o', b'x'], [0xE5, 1, 0xA5], ServerError::UnknownOpcode(0xA5));
+    }
+
+    #[test]
+    fn an_argument_outside_its_range_ends_the_conversation() {
+        let cases: [(&[u8], &'static str); 11] = [
+            (&[opcode::SET_OUTPUT, 3], "line"),
+            (&[opcode::START_PULSE, 0xFF, 0xFF, 0xFF, 0xFF, 0x1F], "width"),
+            (&[opcode::WAIT, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x02], "time"),
+            (&[opcode::SPI_WRITE_3, 0x0C], "chip"),
+            (&[opcode::SPI_WRITE, 0x00, 0], "frame size"),
+            (&[opcode::SPI_WRITE, 0x00, 33], "frame size"),
+            (&[opcode::SPI_WRITE_3, 0x00, 0], "number of frames"),
+            (&[opcode::SPI_WRITE_18, 0x00, 22], "number of frames"),
+            (&[opcode::SPI_TRANSFER_3, 0x00, 2, 0xC2], "segment"),
+            (&[opcode::I2C, 0x80, 0, 0], "address"),
+            (&[opcode::I2C, 0x48, 0, 33], "length"),
+        ];
+        for (bytes, argument) in cases {
+            let opcode = bytes[0];
+            fails_with(bytes, [0xE5, 2, opcode], ServerError::BadArgument { opcode, argument });
+        }
+    }
+
+    #[test]
+    fn what_the_bench_refuses_ends_the_conversation() {
+        let opcode = opcode::SPI_WRITE_3;
+        let error = ServerError::Bench { opcode, error: "no converter" };
+        fails_with(&[opcode, ChipKind::Adc as u8, 1, 0xC0], [0xE5, 3, opcode], error);
+        let opcode = opcode::FLASH_ERASE;
+        let error = ServerError::Bench { opcode, error: "flash is locked" };
+        fails_with(&[opcode, 0, 0, 0, 0], [0xE5, 3, opcode], error);
+    }
+
+    #[test]
+    fn a_firmware_of_another_version_hears_ours_and_nothing_else() {
+        let (mut server, mut bench, mut out) = (BenchServer::new(), Bare::default(), Vec::new());
+        let greeting = [&wire::HELLO[..], &[0xFE, 0xCA]].concat();
+        assert_eq!(
+            server.feed(&greeting, &mut bench, &mut out),
+            Err(ServerError::Version { firmware: 0xCAFE, bench: wire::VERSION })
+        );
+        assert_eq!(out, [&wire::HELLO_REPLY[..], &wire::VERSION.to_le_bytes()].concat());
+        assert_eq!(server.feed(&[opcode::STOP_PULSE], &mut bench, &mut out), Ok(()));
+        assert_eq!(bench.calls, 0);
+    }
+
+    #[test]
+    fn nothing_happens_before_a_greeting() {
+        let (mut server, mut bench, mut out) = (BenchServer::new(), Bare::default(), Vec::new());
+        server.feed(&[opcode::STOP_PULSE, opcode::NOW, 0x77], &mut bench, &mut out).unwrap();
+        assert_eq!((out.len(), bench.calls, server.operation.len()), (0, 0, 0));
+    }
+
+    /// Bytes that are often the start of an operation.
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let opcodes: &[u8] = &[
+            0x01, 0x02, 0x03, 0x04, 0x08, 0x09, 0x0A, 0x0C, 0x0D, 0x10, 0x11, 0x12, 0x14, 0x15, 0x16, 0x20, 0x30,
+            0x31, 0x32,
+        ];
+        let piece = prop_oneof![
+            1 => Just(greeting()),
+            6 => (prop::sample::select(opcodes), prop::collection::vec(any::<u8>(), 0..12))
+                .prop_map(|(opcode, rest)| [&[opcode][..], &rest].concat()),
+            // A burst that is right up to its segments.
+            4 => (1u8..=128, prop::collection::vec(any::<u8>(), 0..600))
+                .prop_map(|(words, rest)| [&[opcode::SPI_TRANSFER_3, 0x12, words][..], &rest].concat()),
+            1 => prop::collection::vec(any::<u8>(), 0..300),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_any_chunks_do_the_same_and_fill_no_memory(
+            stream in stream(),
+            chunk in 1usize..100,
+        ) {
+            let mut whole = (BenchServer::new(), Bare::default(), Vec::new());
+            let mut parts = whole.clone();
+            let mut errors = Vec::new();
+            for input in [&greeting()[..], &stream] {
+                errors.extend(whole.0.feed(input, &mut whole.1, &mut whole.2).err());
+                prop_assert!(whole.0.operation.len() < LONGEST);
+                let mut first = None;
+                for chunk in input.chunks(chunk) {
+                    let error = parts.0.feed(chunk, &mut parts.1, &mut parts.2).err();
+                    first = first.or(error);
+                    prop_assert!(parts.0.operation.len() < LONGEST);
+                }
+                prop_assert_eq!(first.as_ref(), errors.last());
+                errors.clear();
+            }
+            prop_assert_eq!((whole.1, whole.2), (parts.1, parts.2));
+        }
     }
 }

@@ -37,7 +37,7 @@ pub use wiring::{CALIBRATION_OHMS, FORMING_OHMS, ROW_OHMS, SWITCH_OHMS};
 ///
 /// | chip | bit | its limit |
 /// | --- | --- | --- |
-/// | LTC2688 | 50 ns | 50 MHz to write, 25 MHz to read |
+/// | LTC2688 | 50 ns | 50 MHz to write, 20 MHz to read (the board's design) |
 /// | AD7606C-16 | 50 ns | 23.5 MHz (Linux `ad7606_spi.c`, `MAX_SPI_FREQ_HZ`) |
 /// | ADGS1414D | 50 ns | 50 MHz (ADGS1412 data sheet rev. B, "Theory of Operation") |
 pub const SPI_BIT_NS: u64 = 50;
@@ -489,6 +489,7 @@ impl Bench for Board {
         if width_ns == 0 {
             return Err(BoardError::NoPulse);
         }
+        // Started again while high, the one-shot counts anew and there is no edge.
         if self.pulse_ends_ns.is_none() {
             self.catch_up()?;
             self.crossbar.note_write_edge();

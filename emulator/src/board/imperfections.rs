@@ -42,7 +42,7 @@ impl BoardImperfections {
     pub const OR16: Self = Self {
         adc_noise_lsb: 0.505,
         adc_offset_v: 3.1e-3,
-        adc_gain: 2.5e-4,
+        adc_gain: 5e-4,
         tia_offset_v: 100e-6,
         dac_offset_v: 2e-3,
         dac_gain: 8e-4,

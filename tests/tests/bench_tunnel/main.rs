@@ -184,8 +184,8 @@ proptest! {
     }
 }
 
-/// A DAC burst as the write path makes it: codes, settings and toggle of one channel are set, then A, B and setting
-/// of all channels and the toggle register are read back. Register addresses of the LTC2688 as in Linux
+/// A DAC burst as the write path makes it: code B, setting and toggle of one channel are set, then A, B and setting of
+/// all channels and the toggle register are read back. Register addresses of the LTC2688 as in Linux
 /// `drivers/iio/dac/ltc2688.c`.
 fn arm_channel(select: ChipSelect, channel: u8, code: u16) -> Action {
     const CODE: u8 = 0x00;
@@ -231,7 +231,7 @@ fn pulse_verify() -> Vec<Action> {
     ]
 }
 
-/// A bench some seconds after its start, whose DACs hold mid-scale codes.
+/// A bench some seconds after its start, whose DACs hold mid-scale codes and one setting for all channels.
 fn running_bench(shifts: Shifts) -> Recorder {
     let mut bench = Recorder::default();
     bench.now_ns = 7_654_321_987;
@@ -240,7 +240,7 @@ fn running_bench(shifts: Shifts) -> Recorder {
         for channel in 0..16 {
             bench.registers.insert((select, channel), 0x8000);
             bench.registers.insert((select, 0x80 | channel), 0x8000);
-            bench.registers.insert((select, 0x10 + channel), 0x0001);
+            bench.registers.insert((select, 0x10 + channel), 0x8001);
         }
     }
     bench
@@ -257,7 +257,6 @@ fn a_pulse_verify_costs_at_most_260_bytes() {
                 perform(&action, &mut link).unwrap();
             }
             let bytes = pipe.borrow().bytes();
-            for (d, b) in &pipe.borrow().transcript { println!("{d:?} {} {b:02x?}", b.len()); }
             assert!(bytes <= 260, "{bytes} bytes in pulse {repeat} with {shifts:?}");
             // Two DACs, pulse, clock, conversion, ADC.
             assert_eq!(pipe.borrow().round_trips(), 6);

@@ -331,6 +331,12 @@ unsafe fn DefaultHandler(interrupt: i16) {
     }
 }
 
+/// Prints a line on QEMU's standard error. Slow: for the start and the end.
+pub(crate) fn say(line: core::fmt::Arguments<'_>) {
+    // Without a console there is still the exit status.
+    let _ = hio::hstderr().map(|mut console| writeln!(console, "{line}"));
+}
+
 /// Ends QEMU with `status`.
 pub(crate) fn exit(status: u32) -> ! {
     /// SYS_EXIT_EXTENDED and ADP_Stopped_ApplicationExit (Arm "Semihosting for AArch32 and AArch64", section 7.8).
@@ -347,13 +353,12 @@ pub(crate) fn exit(status: u32) -> ! {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     cortex_m::interrupt::disable();
-    // Without a console there is still the exit status.
-    let _ = hio::hstderr().map(|mut console| writeln!(console, "{info}"));
+    say(format_args!("{info}"));
     exit(EXIT_PANIC)
 }
 
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    let _ = hio::hstderr().map(|mut console| writeln!(console, "HardFault at {:#010x}", frame.pc()));
+    say(format_args!("HardFault at {:#010x}", frame.pc()));
     exit(EXIT_HARD_FAULT)
 }
