@@ -263,6 +263,15 @@ impl DeviceProfile {
             CurrentLaw::Cubic { coefficient_per_v2: c } => {
                 require("device.current.coefficient_per_v2", c, (0.0..=1e3).contains(&c), "0 to 1000 1/V²")?;
             }
+            CurrentLaw::Milo => {
+                // The fit of Milo et al. holds from 50 to 225 µS.
+                let (low, high) = (range.minimum_s, range.maximum_s);
+                let (least, most) = (low * (1.0 - SPREAD_CUT * spread), high * (1.0 + SPREAD_CUT * spread));
+                let allowed = "50e-6 or more for every device with current = \"milo\"";
+                require("device.conductance.minimum_s", low, least >= 50e-6, allowed)?;
+                let allowed = "225e-6 or less for every device with current = \"milo\"";
+                require("device.conductance.maximum_s", high, most <= 225e-6, allowed)?;
+            }
         }
         let noise = &self.read_noise;
         require(

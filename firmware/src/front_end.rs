@@ -74,8 +74,11 @@ pub struct Selection {
 ///
 /// States: DEAD (all switches open) –[`make_safe`](Self::make_safe)→ SAFE (rows connected at 0 V, columns on their
 /// amplifiers) –[`select`](Self::select)→ selected (the selected column on its amplifier, the other columns on bias
-/// drivers at 0 V; for [`Scheme::Floating`] the other lines open only while a pulse is loaded) –`make_safe`→ SAFE.
-/// Reading works in SAFE (all columns) and selected (the selected column).
+/// drivers at 0 V) –`make_safe`→ SAFE. While a pulse is loaded, [`Scheme::Floating`] has the other lines open and
+/// [`Scheme::SymmetricHalf`] the selected column on its bias driver; they are put back by the next call that drives or
+/// grounds rows, not by `unload_pulse`, when lines may still be on their way to 0 V.
+/// Reading works in SAFE (all columns) and selected (the selected column). After an error other than of a refused
+/// argument, only `dead` and `make_safe` are left. A call out of order is refused with [`FaultCode::Chip`] and no chip.
 pub trait FrontEnd {
     /// The constants.
     fn description(&self) -> &Description;
@@ -83,9 +86,9 @@ pub trait FrontEnd {
     /// DEAD at once, by reset lines alone. Never fails: if the lines don't work, nothing would.
     fn dead(&mut self);
 
-    /// One step towards SAFE from anywhere: from DEAD it checks and sets up every chip (switches open → DACs to 0 V
-    /// in their present span → spans → 0 V → read back → close), otherwise it ends pulses, grounds rows and restores
-    /// the switches.
+    /// One step towards SAFE from anywhere: from DEAD or after an error it resets, checks and sets up every chip
+    /// (switches open → codes of 0 V in the span to come → spans → read back → close), otherwise it ends pulses,
+    /// grounds rows and restores the switches.
     ///
     /// # Errors
     /// A chip that doesn't answer as it must.

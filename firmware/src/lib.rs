@@ -16,3 +16,4 @@ pub mod core;
 pub mod front_end;
 pub mod hardware;
 mod log;
+pub mod or16;

@@ -219,6 +219,21 @@ impl Client {
         }
     }
 
+    /// Waits as long as this port's pace says between two looks at a job.
+    ///
+    /// # Errors
+    /// [`LinkError`] of the transport.
+    pub fn pause_between_looks(&mut self) -> Result<(), LinkError> {
+        self.pause(self.link.pace().poll)
+    }
+
+    /// Sends a request and waits for nothing: the last word of a host that is about to go.
+    pub fn send_unanswered(&mut self, request: &Request<'_>) {
+        if let Err(error) = self.launch(0, request) {
+            log::debug!("last request not sent: {error}");
+        }
+    }
+
     /// Lets time pass for the device and drops what it says meanwhile.
     ///
     /// # Errors

@@ -218,22 +218,6 @@ impl Instrument {
         })
     }
 
-    /// Waits until it is in SAFE after its start; a latched fault is left for the caller to see.
-    ///
-    /// # Errors
-    /// [`InstrumentError`].
-    pub fn wait_ready(&mut self) -> Result<Status, InstrumentError> {
-        use ohmrig_protocol::message::Mode;
-        for _ in 0..200 {
-            let status = self.status()?;
-            if status.mode != Mode::Starting {
-                return Ok(status);
-            }
-            self.client.pause(std::time::Duration::from_millis(10))?;
-        }
-        Err(refused("status", Refusal::NotReady))
-    }
-
     fn done(&mut self, request: &Request<'_>, name: &'static str) -> Result<(), InstrumentError> {
         self.client.request(request, |reply| match reply {
             Reply::Done => Ok(()),

@@ -3,7 +3,7 @@
 //! - [`frame`]: COBS, CRC-32, headers, an incremental decoder
 //! - [`session`]: sessions, sequence numbers, refusals of the link
 //! - [`message`]: requests and replies
-//! - [`bench`]: the hardware below the chip drivers, as calls and as bytes
+//! - [`mod@bench`]: the hardware below the chip drivers, as calls and as bytes
 //! - [`units`], [`version`]
 //!
 //! Nothing here does I/O, allocates or panics.

@@ -26,7 +26,7 @@ struct Budget {
 
 /// One per board. Flash and RAM leave room in the smallest microcontroller the OR-16 is meant for (512 kB and 256 kB).
 const BUDGETS: [Budget; 1] =
-    [Budget { board: "mps2-an386", flash: 256 * 1024, static_ram: 128 * 1024, panic_sites: 12 }];
+    [Budget { board: "mps2-an386", flash: 256 * 1024, static_ram: 128 * 1024, panic_sites: 15 }];
 
 /// What an image uses.
 struct Size {

@@ -1,10 +1,14 @@
 //! The array as a resistor network: node voltages and output currents, exact to the stated tolerance.
 //!
-//! [`lumped`] holds when the array's own wires are ideal and only the lines' sources have resistance.
+//! [`lumped`] holds when the array's own wires are ideal and only the lines' sources have resistance, [`wired`] when
+//! the wires themselves have some; [`array`] picks between them and handles nonlinear devices.
 
+pub mod array;
 pub mod law;
 pub mod lumped;
+pub mod wired;
 
+pub use array::{Ends, Wires, operate, solve};
 pub use law::CurrentLaw;
 
 /// What is connected to one end of a row or column.

@@ -61,11 +61,7 @@ impl Burst {
     }
 
     /// Sends it and compares every read.
-    pub(super) fn run<H: Hardware>(
-        &self,
-        hardware: &mut H,
-        select: ChipSelect,
-    ) -> Result<(), FrontEndError> {
+    pub(super) fn run<H: Hardware>(&self, hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
         let mut expected = self.expected.iter();
         let mut wrong = None;
         Ltc2688::new(hardware.chip(select))
@@ -97,11 +93,33 @@ pub(super) fn burst<H: Hardware>(
     burst.run(hardware, select)
 }
 
-/// From whatever state: toggling off, 0 V in A and B of every channel, the span, everything put out, all read back.
+/// After a reset, with every switch open: 0 V into A and B of every channel, the span, everything put out, all read back.
 ///
 /// The codes come before the span, because code 0 is −5 V in ±5 V; and the span comes with an update in the same frame,
 /// because a part that applied it at once to what it puts out would else show −5 V until the update.
+pub(super) fn set_up<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
+    let DacCode(zero) = zero(select.kind);
+    let setting = setting(select.kind).bits();
+    zero_all(
+        hardware,
+        select,
+        &[(Register::CodeAll, zero), (Register::SettingAllUpdateAll, setting), (Register::UpdateAll, 0)],
+    )
+}
+
+/// From whatever state since then: toggling off, 0 V in A and B of every channel and put out, all read back. Spans are
+/// read back but not written: with lines connected, a frame gone wrong there could put volts on them.
 pub(super) fn to_zero<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
+    let DacCode(zero) = zero(select.kind);
+    zero_all(hardware, select, &[(Register::CodeAllUpdateAll, zero)])
+}
+
+/// `into_a` writes 0 V into A of every channel and puts it out.
+fn zero_all<H: Hardware>(
+    hardware: &mut H,
+    select: ChipSelect,
+    into_a: &[(Register, u16)],
+) -> Result<(), FrontEndError> {
     let DacCode(zero) = zero(select.kind);
     let setting = setting(select.kind).bits();
     burst(hardware, select, |burst| {
@@ -110,10 +128,11 @@ pub(super) fn to_zero<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Resu
             .write(Register::AbSelect, InputRegister::B.select_mask())?
             .write(Register::CodeAll, zero)?
             .expect_all(Register::Code, |_| zero)?
-            .write(Register::AbSelect, InputRegister::A.select_mask())?
-            .write(Register::CodeAll, zero)?
-            .write(Register::SettingAllUpdateAll, setting)?
-            .write(Register::UpdateAll, 0)?
+            .write(Register::AbSelect, InputRegister::A.select_mask())?;
+        for &(register, value) in into_a {
+            burst.write(register, value)?;
+        }
+        burst
             .expect_all(Register::Code, |_| zero)?
             .expect_all(Register::Setting, |_| setting)?
             .expect(Register::ToggleEnable, 0)?;

@@ -52,10 +52,9 @@ impl Population {
     /// Lines that chips of `kind` serve. Gate lines run along the columns.
     pub(super) fn lines(&self, kind: ChipKind) -> u16 {
         match kind {
-            ChipKind::RowDac
-            | ChipKind::RowConnect
-            | ChipKind::RowCalibrate
-            | ChipKind::FormingBypass => self.rows,
+            ChipKind::RowDac | ChipKind::RowConnect | ChipKind::RowCalibrate | ChipKind::FormingBypass => {
+                self.rows
+            }
             ChipKind::GateDac if !self.gates => 0,
             _ => self.columns,
         }

@@ -103,8 +103,7 @@ impl Plan {
     }
 
     /// Writes the codes of all DACs and reads back A, B and setting of every channel of every DAC that will move;
-    /// then lets the channels in play follow TGP0 and reads that back. `is_grounded` says whether a DAC is at
-    /// 0 V; one that isn't is put there first.
+    /// then lets the channels in play follow TGP0 and reads that back. Rows must be at 0 V.
     ///
     /// Two rounds, because a channel in toggle mode puts out A: if the frame that selects B were lost, the pulse's codes
     /// would be in A, and toggling at once would put them on the array for as long as it takes to notice.
@@ -112,12 +111,11 @@ impl Plan {
         &self,
         hardware: &mut H,
         population: &Population,
-        is_grounded: impl Fn(ChipSelect) -> bool,
     ) -> Result<(), FrontEndError> {
         for select in population.dacs() {
             let share = self.share(population, select);
             if share.toggled != 0 {
-                write_and_verify(hardware, select, &share, is_grounded(select))?;
+                write_and_verify(hardware, select, &share)?;
             }
         }
         for select in population.dacs() {
@@ -156,15 +154,11 @@ fn write_and_verify<H: Hardware>(
     hardware: &mut H,
     select: ChipSelect,
     share: &Share,
-    is_grounded: bool,
 ) -> Result<(), FrontEndError> {
     let DacCode(zero) = zero(select.kind);
     let Share { common, exception, .. } = *share;
     let setting = setting(select.kind).bits();
     burst(hardware, select, |burst| {
-        if !is_grounded {
-            burst.write(Register::CodeAllUpdateAll, zero)?;
-        }
         burst
             .write(Register::AbSelect, InputRegister::B.select_mask())?
             .write(Register::CodeAll, common.0)?;
@@ -179,7 +173,9 @@ fn write_and_verify<H: Hardware>(
             .expect_all(Register::Code, code)?
             .write(Register::AbSelect, InputRegister::A.select_mask())?
             .expect_all(Register::Code, |_| zero)?
-            .expect_all(Register::Setting, |_| setting)?;
+            .expect_all(Register::Setting, |_| setting)?
+            // A channel still toggling would have ignored the read since the last pulse, and that read been believed.
+            .expect(Register::ToggleEnable, 0)?;
         Ok(())
     })
 }

@@ -72,9 +72,7 @@ impl Arrangement {
         let selected = Self::selected(selection.column);
         match selection.scheme {
             Scheme::Half | Scheme::Third | Scheme::Grounded => selected,
-            Scheme::SymmetricHalf => {
-                Self { column_sense: Lines::None, column_bias: Lines::All, ..selected }
-            }
+            Scheme::SymmetricHalf => Self { column_sense: Lines::None, column_bias: Lines::All, ..selected },
             Scheme::Floating => {
                 Self { row_connect: Lines::Only(selection.row), column_bias: Lines::None, ..selected }
             }
@@ -141,9 +139,7 @@ impl Switches {
         if *place == byte {
             return Ok(false);
         }
-        Adgs1414d::new(hardware.chip(select))
-            .set(byte)
-            .map_err(|error| faults::switch(select, error))?;
+        Adgs1414d::new(hardware.chip(select)).set(byte).map_err(|error| faults::switch(select, error))?;
         *place = byte;
         Ok(true)
     }

@@ -20,9 +20,6 @@ const REQUEST_OVERHEAD: usize = 96;
 const ARM_MS: u32 = 10_000;
 const RENEW: Duration = Duration::from_secs(2);
 
-/// From one look at a job to the next.
-const POLL: Duration = Duration::from_millis(20);
-
 /// Times a lost link is picked up again within one job.
 const RECONNECTS: u32 = 3;
 
@@ -217,7 +214,7 @@ impl Instrument {
                 }
                 Err(error) => return Err(error),
             }
-            started = self.client.pause(POLL).map_err(InstrumentError::from);
+            started = self.client.pause_between_looks().map_err(InstrumentError::from);
         }
     }
 

@@ -14,7 +14,6 @@ pub fn describe(request: &str, refusal: &Refusal) -> String {
                 fault(*code)
             )
         }
-        Refusal::NotReady => "the device is not in SAFE yet; try again in a moment".to_owned(),
         Refusal::JobRuns(job) => format!("job {:#018x} is running; wait for it, or `ohmrig safe`", job.0),
         Refusal::ResultsHeld(job) => format!(
             "the results of job {:#018x} were never fetched; `ohmrig program --discard-held …` frees them",
@@ -101,7 +100,6 @@ const fn limit_name(limit: LimitName) -> &'static str {
     }
 }
 
-#[allow(unreachable_patterns)] // The protocol may gain fields.
 const fn field_name(field: Field) -> &'static str {
     match field {
         Field::Volts => "the voltage (V)",

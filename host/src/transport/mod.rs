@@ -46,6 +46,8 @@ pub struct Pace {
     pub conversion: Duration,
     /// For a device to answer a hello, its start included.
     pub hello: Duration,
+    /// From one look at a running job to the next.
+    pub poll: Duration,
 }
 
 impl Pace {
@@ -56,6 +58,16 @@ impl Pace {
         bytes_per_second: 8_000.0,
         conversion: Duration::from_millis(2),
         hello: Duration::from_secs(3),
+        poll: Duration::from_millis(20),
+    };
+
+    /// An emulated device that runs while it is waited for; its conversions cost what the circuit costs to solve.
+    pub const IN_PROCESS: Self = Self {
+        base: Duration::from_secs(2),
+        bytes_per_second: 1e6,
+        conversion: Duration::from_millis(5),
+        hello: Duration::from_secs(3),
+        poll: Duration::from_millis(5),
     };
 
     /// An ARM image in QEMU whose every chip access crosses a second UART of 13–40 kB/s.
@@ -64,6 +76,7 @@ impl Pace {
         bytes_per_second: 5_000.0,
         conversion: Duration::from_millis(40),
         hello: Duration::from_secs(20),
+        poll: Duration::from_millis(50),
     };
 }
 

@@ -325,12 +325,7 @@ pub fn info_bytes(info: &BenchInfo) -> [u8; INFO_BYTES] {
 /// Inverse of [`info_bytes`].
 pub fn info_from_bytes(bytes: &[u8; INFO_BYTES]) -> BenchInfo {
     let field = |start: usize, length: usize| {
-        bytes
-            .iter()
-            .skip(start)
-            .take(length)
-            .rev()
-            .fold(0u64, |high, &byte| high << 8 | u64::from(byte))
+        bytes.iter().skip(start).take(length).rev().fold(0u64, |high, &byte| high << 8 | u64::from(byte))
     };
     BenchInfo {
         rows: field(0, 2) as u16,

@@ -138,9 +138,8 @@ fn burst() -> impl Strategy<Value = (usize, Vec<u8>)> {
 
 fn action() -> impl Strategy<Value = Action> {
     let time = any::<(u64, u8)>().prop_map(|(ns, shift)| ns >> (24 + shift % 40));
-    let line = prop::sample::select(
-        &[OutputLine::DacClear, OutputLine::SwitchReset, OutputLine::AdcReset][..],
-    );
+    let line =
+        prop::sample::select(&[OutputLine::DacClear, OutputLine::SwitchReset, OutputLine::AdcReset][..]);
     let bytes = |most: usize| prop::collection::vec(any::<u8>(), 0..=most);
     prop_oneof![
         Just(Action::Info),
@@ -157,10 +156,8 @@ fn action() -> impl Strategy<Value = Action> {
         Just(Action::PulseDone),
         Just(Action::StartConversion),
         Just(Action::ConversionDone),
-        (0..FLASH_BYTES / 2, 0usize..700)
-            .prop_map(|(offset, length)| Action::FlashRead { offset, length }),
-        (0..FLASH_BYTES / 2, bytes(700))
-            .prop_map(|(offset, bytes)| Action::FlashWrite { offset, bytes }),
+        (0..FLASH_BYTES / 2, 0usize..700).prop_map(|(offset, length)| Action::FlashRead { offset, length }),
+        (0..FLASH_BYTES / 2, bytes(700)).prop_map(|(offset, bytes)| Action::FlashWrite { offset, bytes }),
         (0u32..4).prop_map(|sector| Action::FlashErase { offset: 4096 * sector }),
     ]
 }
@@ -299,7 +296,11 @@ fn damaged_conversation() -> Vec<Action> {
         Action::FlashRead { offset: 0, length: 8 },
         Action::Output(OutputLine::AdcReset, true),
         Action::WaitUntil(3),
-        Action::SpiWrite { select: ChipSelect { index: CHIPS - 1, ..ADC }, frame: 5, out: vec![0, 1, 2, 3, 4] },
+        Action::SpiWrite {
+            select: ChipSelect { index: CHIPS - 1, ..ADC },
+            frame: 5,
+            out: vec![0, 1, 2, 3, 4],
+        },
         Action::Now,
     ]);
     actions
@@ -335,8 +336,13 @@ fn every_byte_lost_doubled_or_changed_is_noticed_before_a_wrong_result() {
     let (expected, error) = converse(&actions, &sound);
     assert_eq!(error, None);
     for direction in [Direction::ToBench, Direction::FromBench] {
-        let bytes: usize =
-            sound.borrow().transcript.iter().filter(|said| said.0 == direction).map(|said| said.1.len()).sum();
+        let bytes: usize = sound
+            .borrow()
+            .transcript
+            .iter()
+            .filter(|said| said.0 == direction)
+            .map(|said| said.1.len())
+            .sum();
         let damages = [Damage::Lost, Damage::Doubled].into_iter();
         for damage in damages.chain((0..8).map(|bit| Damage::Flipped { bit })) {
             for at in 0..bytes {
@@ -421,10 +427,7 @@ fn a_bench_of_another_version_is_refused_with_both_versions() {
 #[test]
 fn something_that_is_no_bench_is_given_up() {
     let chatter = [0xA5; 10_000];
-    assert_eq!(
-        BenchLink::connect(Recording(&chatter)).err(),
-        Some(LinkError::NoBench { skipped: 4096 })
-    );
+    assert_eq!(BenchLink::connect(Recording(&chatter)).err(), Some(LinkError::NoBench { skipped: 4096 }));
     assert_eq!(BenchLink::connect(Recording(b"login: ")).err(), Some(LinkError::Closed));
 }
 

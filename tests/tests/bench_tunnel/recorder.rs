@@ -134,7 +134,11 @@ impl Recorder {
     fn flash_range(offset: u32, length: usize) -> Result<std::ops::Range<usize>, RecorderError> {
         let start = offset as usize;
         let range = start..start + length;
-        if range.end > FLASH_BYTES as usize { Err(RecorderError::BeyondFlash { offset, length }) } else { Ok(range) }
+        if range.end > FLASH_BYTES as usize {
+            Err(RecorderError::BeyondFlash { offset, length })
+        } else {
+            Ok(range)
+        }
     }
 }
 
@@ -176,12 +180,7 @@ impl Bench for Recorder {
     }
 
     fn i2c(&mut self, address: u8, out: &[u8], input: &mut [u8]) -> Result<bool, RecorderError> {
-        self.calls.push(Call::I2c {
-            at_ns: self.now_ns,
-            address,
-            out: out.to_vec(),
-            read: input.len(),
-        });
+        self.calls.push(Call::I2c { at_ns: self.now_ns, address, out: out.to_vec(), read: input.len() });
         self.now_ns += 22_500 * (1 + out.len() + input.len()) as u64;
         let acknowledged = address.is_multiple_of(2);
         if acknowledged {

@@ -223,13 +223,14 @@ impl embedded_io::Read for Uart {
 impl embedded_io::Write for Uart {
     /// Waits until at least one byte has gone.
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Silent> {
-        let mut start = None;
+        let mut busy_since = None;
         loop {
             let count = Uart::write(self, bytes);
             if count > 0 || bytes.is_empty() {
                 return Ok(count);
             }
-            if now_ns() - *start.get_or_insert_with(now_ns) > SILENCE_NS {
+            let since = *busy_since.get_or_insert_with(now_ns);
+            if now_ns() - since > SILENCE_NS {
                 return Err(Silent);
             }
         }

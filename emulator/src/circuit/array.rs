@@ -1,0 +1,244 @@
+//! One array, whatever its wires and devices: picks the solver, and puts Newton's method around it for devices whose
+//! current isn't proportional to the voltage.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::wired::{Convergence, Network, Segments, Wiring};
+use super::{CircuitError, CurrentLaw, Line, check_length, lumped};
+
+const MOST_NEWTON_STEPS: u32 = 60;
+/// The inner solve needn't be more exact than this part of the square of the last Newton step.
+const INNER_PART: f64 = 0.1;
+
+/// The resistance of an array's own wires.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wires {
+    /// None.
+    Ideal,
+    /// Segments of all rows and of all columns.
+    Resistive {
+        /// Rows.
+        row: Segments,
+        /// Columns.
+        column: Segments,
+    },
+}
+
+/// What every end of every line is connected to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ends<'a> {
+    /// Left ends of the rows.
+    pub left: &'a [Line],
+    /// Right ends of the rows; empty if all are open.
+    pub right: &'a [Line],
+    /// Top ends of the columns; empty if all are open.
+    pub top: &'a [Line],
+    /// Bottom ends of the columns, the outputs.
+    pub bottom: &'a [Line],
+}
+
+/// The state of an array.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operating {
+    /// V_row − V_column across every device, row-major (V).
+    pub cell_volts: Vec<f64>,
+    /// Out of each column's bottom end into its source (A); 0 where that end floats.
+    pub bottom: Vec<f64>,
+    /// How it was reached.
+    pub convergence: Convergence,
+}
+
+/// Cell voltages and output currents of an array with small-signal conductances `conductance` (row-major, S).
+///
+/// # Errors
+/// Wrong lengths, impossible values, ends at both sides of a line of an array with ideal wires, or
+/// [`CircuitError::NotConverged`].
+pub fn operate(
+    conductance: &[f64],
+    law: CurrentLaw,
+    wires: &Wires,
+    ends: &Ends<'_>,
+    tolerance: f64,
+) -> Result<Operating, CircuitError> {
+    let (rows, columns) = (ends.left.len(), ends.bottom.len());
+    check_length("conductances", conductance.len(), rows * columns)?;
+    if law == CurrentLaw::Linear {
+        return linear(conductance, None, wires, ends, tolerance);
+    }
+    let driven =
+        || ends.left.iter().chain(ends.right).chain(ends.top).chain(ends.bottom).filter_map(Line::volts);
+    let (lowest, highest) = driven().fold((0.0_f64, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
+    let span = highest - lowest;
+    // As if nothing dropped along the lines; what floats is guessed at 0 V.
+    let volts = |line: &Line| line.volts().unwrap_or(0.0);
+    let mut cell_volts = Vec::with_capacity(conductance.len());
+    for row in ends.left {
+        cell_volts.extend(ends.bottom.iter().map(|column| volts(row) - volts(column)));
+    }
+    let (mut slope, mut injected) = (vec![0.0; conductance.len()], vec![0.0; conductance.len()]);
+    let (mut before, mut inner) = (1.0_f64, tolerance.max(1e-3));
+    let mut iterations = 0;
+    let mut residual = f64::INFINITY;
+    for _ in 0..MOST_NEWTON_STEPS {
+        law.linearise(conductance, &cell_volts, &mut slope, &mut injected);
+        let mut solved = linear(&slope, Some(&injected), wires, ends, inner)?;
+        iterations += solved.convergence.iterations;
+        let mut change = 0.0_f64;
+        for (new, old) in solved.cell_volts.iter_mut().zip(&cell_volts) {
+            // No voltage in a network of passive devices exceeds the span of its sources; a Newton step may.
+            *new = new.clamp(-span, span);
+            change = change.max(libm::fabs(*new - *old));
+        }
+        let change = if span > 0.0 { change / span } else { 0.0 };
+        // Newton's steps shrink quadratically; taking only change²/before for the next one is on the safe side.
+        residual = change * (change / before).min(1.0);
+        if residual <= tolerance && inner <= tolerance {
+            solved.convergence =
+                Convergence { residual: residual.max(solved.convergence.residual), iterations };
+            return Ok(solved);
+        }
+        cell_volts = solved.cell_volts;
+        before = change.max(f64::MIN_POSITIVE);
+        inner = (INNER_PART * change * change).clamp(tolerance, inner);
+    }
+    Err(CircuitError::NotConverged { residual, tolerance, iterations })
+}
+
+/// Linear devices, in parallel to a given current from row to column each.
+fn linear(
+    conductance: &[f64],
+    injected: Option<&[f64]>,
+    wires: &Wires,
+    ends: &Ends<'_>,
+    tolerance: f64,
+) -> Result<Operating, CircuitError> {
+    let columns = ends.bottom.len();
+    match wires {
+        Wires::Ideal => {
+            for (what, end) in [("right end of ideal row", ends.right), ("top end of ideal column", ends.top)]
+            {
+                if let Some((index, value)) =
+                    end.iter().enumerate().find_map(|(index, line)| line.volts().map(|volts| (index, volts)))
+                {
+                    return Err(CircuitError::Value { what, index, value, allowed: "an open end" });
+                }
+            }
+            let volts = lumped::solve(conductance, injected, ends.left, ends.bottom)?;
+            let mut cell_volts = Vec::with_capacity(conductance.len());
+            let mut bottom = vec![0.0; columns];
+            for (row, conductances) in volts.rows.iter().zip(conductance.chunks_exact(columns)) {
+                for ((current, column), g) in bottom.iter_mut().zip(&volts.columns).zip(conductances) {
+                    cell_volts.push(row - column);
+                    *current += g * (row - column);
+                }
+            }
+            for currents in injected.into_iter().flat_map(|injected| injected.chunks_exact(columns)) {
+                for (sum, current) in bottom.iter_mut().zip(currents) {
+                    *sum += current;
+                }
+            }
+            for (current, line) in bottom.iter_mut().zip(ends.bottom) {
+                if *line == Line::Floating {
+                    *current = 0.0;
+                }
+            }
+            Ok(Operating { cell_volts, bottom, convergence: Convergence { residual: 0.0, iterations: 1 } })
+        }
+        Wires::Resistive { row, column } => {
+            let network = wired_network(conductance, row, column, ends)?;
+            let left: Vec<f64> = ends.left.iter().map(|line| line.volts().unwrap_or(0.0)).collect();
+            let solved = network.potentials(&left, injected, tolerance)?;
+            let mut cell_volts = solved.rows;
+            for (volts, column) in cell_volts.iter_mut().zip(&solved.columns) {
+                *volts -= column;
+            }
+            Ok(Operating { cell_volts, bottom: solved.bottom, convergence: solved.convergence })
+        }
+    }
+}
+
+fn wired_network(
+    conductance: &[f64],
+    row_segments: &Segments,
+    column_segments: &Segments,
+    ends: &Ends<'_>,
+) -> Result<Network, CircuitError> {
+    let open_rows = vec![Line::Floating; if ends.right.is_empty() { ends.left.len() } else { 0 }];
+    let open_columns = vec![Line::Floating; if ends.top.is_empty() { ends.bottom.len() } else { 0 }];
+    let right = if ends.right.is_empty() { &open_rows } else { ends.right };
+    let top = if ends.top.is_empty() { &open_columns } else { ends.top };
+    let wiring = Wiring { row_segments, column_segments, left: ends.left, right, top, bottom: ends.bottom };
+    Network::new(conductance, &wiring)
+}
+
+/// Output currents of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchCurrents {
+    /// `[vector][column]`, row-major: current out of each column's bottom end (A).
+    pub currents: Vec<f64>,
+    /// The worst residual and the largest number of iterations of any vector.
+    pub convergence: Convergence,
+}
+
+/// Column currents for a batch of input vectors: row i is driven with `volts[k][i]` (V) at its left end by an ideal
+/// source, every column ends at its bottom in an ideal 0 V, all other ends are open.
+///
+/// This is the netlist of badcrossbar: with a wire segment between each source and its first device, between
+/// neighbouring devices, and between the last device of a column and its output. `conductance` is row-major
+/// (`rows` × columns, S); every output current is within `tolerance` relative of its exact value.
+///
+/// # Errors
+/// Wrong lengths, impossible values, or [`CircuitError::NotConverged`].
+pub fn solve(
+    conductance: &[f64],
+    rows: usize,
+    volts: &[f64],
+    law: CurrentLaw,
+    wires: &Wires,
+    tolerance: f64,
+) -> Result<BatchCurrents, CircuitError> {
+    if rows == 0 || conductance.is_empty() || !conductance.len().is_multiple_of(rows) {
+        return Err(CircuitError::Shape { what: "conductances", expected: rows, got: conductance.len() });
+    }
+    if !volts.len().is_multiple_of(rows) {
+        return Err(CircuitError::Shape { what: "input voltages", expected: rows, got: volts.len() });
+    }
+    let columns = conductance.len() / rows;
+    let ground = Line::Driven { volts: 0.0, ohms: 0.0 };
+    let bottom = vec![ground; columns];
+    let mut currents = vec![0.0; volts.len() / rows * columns];
+    let mut convergence = Convergence::default();
+    let mut worst = |one: Convergence| {
+        convergence.residual = convergence.residual.max(one.residual);
+        convergence.iterations = convergence.iterations.max(one.iterations);
+    };
+    let vectors = volts.chunks_exact(rows).zip(currents.chunks_exact_mut(columns));
+    if let (Wires::Resistive { row, column }, CurrentLaw::Linear) = (wires, law) {
+        let left = vec![ground; rows];
+        let ends = Ends { left: &left, right: &[], top: &[], bottom: &bottom };
+        let network = wired_network(conductance, row, column, &ends)?;
+        // One vector at a time keeps its three fields in the cache; side by side was slower (see the benchmark).
+        for (index, (volts, currents)) in vectors.enumerate() {
+            if let Some((at, &value)) = volts.iter().enumerate().find(|(_, v)| !(-1e3..=1e3).contains(*v)) {
+                let what = "input voltage";
+                return Err(CircuitError::Value {
+                    what,
+                    index: index * rows + at,
+                    value,
+                    allowed: "-1000 to 1000 V",
+                });
+            }
+            worst(network.currents(volts.as_chunks::<1>().0, tolerance, currents.as_chunks_mut::<1>().0)?);
+        }
+    } else {
+        for (volts, currents) in vectors {
+            let left: Vec<Line> = volts.iter().map(|&volts| Line::Driven { volts, ohms: 0.0 }).collect();
+            let ends = Ends { left: &left, right: &[], top: &[], bottom: &bottom };
+            let solved = operate(conductance, law, wires, &ends, tolerance)?;
+            currents.copy_from_slice(&solved.bottom);
+            worst(solved.convergence);
+        }
+    }
+    Ok(BatchCurrents { currents, convergence })
+}

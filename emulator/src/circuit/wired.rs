@@ -1,0 +1,739 @@
+//! The network when the array's wires have resistance: two unknown voltages per cell, exact to the stated tolerance.
+//!
+//! With T_r and T_c the tridiagonal equations of all rows and all columns (wire segments, sources and the devices'
+//! conductances D on the diagonal), the node voltages w (row side) and c (column side) obey
+//! `T_r·w − D·c = b_r` and `T_c·c − D·w = b_c`. Eliminating the rows leaves `S·c = b_c + D·T_r⁻¹·b_r` with
+//! `S = T_c − D·T_r⁻¹·D`, symmetric and positive, which conjugate gradients preconditioned by T_c solve in a few
+//! iterations: a wire segment conducts far better than a device, so nearly all of the network's stiffness lies along
+//! the lines, where both solves are exact. The single-reduction form of Chronopoulos & Gear (J. Comput. Appl. Math.
+//! 25, 153, 1989) makes one iteration two passes over the array: `descend` from the top row to the bottom one
+//! (residual, forward elimination of the columns) and `ascend` back (back-substitution of the columns, and both
+//! sweeps of the rows, [`PANEL`] rows side by side).
+//!
+//! Sums are taken in fixed lanes and nothing is fused, so that the result doesn't depend on the target's vector width.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{CircuitError, Line, check_length, check_lines};
+
+/// Rows that are eliminated side by side.
+pub const PANEL: usize = 8;
+const MOST_ITERATIONS: u32 = 1_000;
+/// An output smaller than this part of the largest one is held to the tolerance of this part.
+const SMALLEST_OUTPUT: f64 = 1e-5;
+/// Corrections below this part of the voltages they correct are rounding.
+const ROUNDING: f64 = 4.0 * f64::EPSILON;
+/// What the estimate of the error left after the last correction is multiplied with.
+const CAUTION: f64 = 4.0;
+
+/// Resistance of the wire segments of all rows or all columns (Ω, 0.001 or more).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Segments {
+    /// The same everywhere.
+    Uniform(f64),
+    /// One by one: a line with n cells has n + 1 segments, the first between its first end (left, top) and its
+    /// first cell, the last between its last cell and its last end. Line by line.
+    Each(Vec<f64>),
+}
+
+/// What the array is wired with and connected to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Wiring<'a> {
+    /// Segments of the rows.
+    pub row_segments: &'a Segments,
+    /// Segments of the columns.
+    pub column_segments: &'a Segments,
+    /// Left ends of the rows.
+    pub left: &'a [Line],
+    /// Right ends of the rows.
+    pub right: &'a [Line],
+    /// Top ends of the columns.
+    pub top: &'a [Line],
+    /// Bottom ends of the columns, the outputs.
+    pub bottom: &'a [Line],
+}
+
+/// How a solution was reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Convergence {
+    /// Largest estimated error of an output current (or, where all node voltages were asked for, of a node voltage),
+    /// relative to it.
+    pub residual: f64,
+    /// Iterations made.
+    pub iterations: u32,
+}
+
+/// All node voltages, and the currents that follow from them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Potentials {
+    /// Row side of every device, row-major (V).
+    pub rows: Vec<f64>,
+    /// Column side of every device, row-major (V).
+    pub columns: Vec<f64>,
+    /// Out of each column's bottom end into its source (A); 0 where that end floats.
+    pub bottom: Vec<f64>,
+    /// How it was reached.
+    pub convergence: Convergence,
+}
+
+/// An array of linear devices with its wires and the kind of its sources, factorised: answers any source voltages.
+#[derive(Clone, Debug)]
+pub struct Network {
+    rows: usize,
+    columns: usize,
+    /// Device conductances in panels: `[panel · columns + column][row in panel]` (S).
+    device: Vec<[f64; PANEL]>,
+    /// 1/pivot of the rows' elimination, as `device` (Ω).
+    row_inverse: Vec<[f64; PANEL]>,
+    /// Multiplier from the cell to the left, as `device`, with one more entry per panel so that the cell to the
+    /// right of the last one has the multiplier 0.
+    row_ratio: Vec<[f64; PANEL]>,
+    /// 1/pivot of the columns' elimination, row-major (Ω).
+    column_inverse: Vec<f64>,
+    /// Multiplier from the cell above, row-major, with one more row of zeros.
+    column_ratio: Vec<f64>,
+    left: Vec<Source>,
+    right: Vec<Source>,
+    top: Vec<Source>,
+    bottom: Vec<Source>,
+}
+
+/// The end of a line: conductance to the outside (S, 0 for an open end) and voltage there (V).
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    siemens: f64,
+    volts: f64,
+}
+
+impl Source {
+    fn new(line: Line, segment_ohm: f64) -> Self {
+        match line {
+            Line::Driven { volts, ohms } => Self { siemens: 1.0 / (ohms + segment_ohm), volts },
+            Line::Floating => Self { siemens: 0.0, volts: 0.0 },
+        }
+    }
+
+    fn amperes(&self) -> f64 {
+        self.siemens * self.volts
+    }
+}
+
+impl Segments {
+    fn check(&self, what: &'static str, lines: usize, cells: usize) -> Result<(), CircuitError> {
+        let check = |index, ohm: f64| {
+            let allowed = "0.001 to 1e9 Ω";
+            if (1e-3..=1e9).contains(&ohm) {
+                Ok(())
+            } else {
+                Err(CircuitError::Value { what, index, value: ohm, allowed })
+            }
+        };
+        match self {
+            Self::Uniform(ohm) => check(0, *ohm),
+            Self::Each(each) => {
+                check_length(what, each.len(), lines * (cells + 1))?;
+                each.iter().enumerate().try_for_each(|(index, &ohm)| check(index, ohm))
+            }
+        }
+    }
+
+    fn ohm(&self, line: usize, cells: usize, segment: usize) -> f64 {
+        match self {
+            Self::Uniform(ohm) => *ohm,
+            Self::Each(each) => each[line * (cells + 1) + segment],
+        }
+    }
+}
+
+/// One step of an elimination that never subtracts: from the conductance `behind` towards everything already
+/// eliminated (own device included) and that of the segment `ahead`, 1/pivot, the multiplier for the next cell, and
+/// what the next cell sees behind the segment.
+fn eliminate(behind: f64, ahead: f64) -> (f64, f64, f64) {
+    let pivot = behind + ahead;
+    // A cell connected to nothing stays at 0 V.
+    let inverse = if pivot > 0.0 { 1.0 / pivot } else { 0.0 };
+    let ratio = ahead * inverse;
+    (inverse, ratio, behind * ratio)
+}
+
+impl Network {
+    /// Factorises the network for `conductance` (row-major, S, 0 or more).
+    ///
+    /// # Errors
+    /// Wrong lengths or impossible values.
+    pub fn new(conductance: &[f64], wiring: &Wiring<'_>) -> Result<Self, CircuitError> {
+        let (rows, columns) = (wiring.left.len(), wiring.bottom.len());
+        check_lines("left end", wiring.left, rows)?;
+        check_lines("right end", wiring.right, rows)?;
+        check_lines("top end", wiring.top, columns)?;
+        check_lines("bottom end", wiring.bottom, columns)?;
+        wiring.row_segments.check("row segment", rows, columns)?;
+        wiring.column_segments.check("column segment", columns, rows)?;
+        check_length("conductances", conductance.len(), rows * columns)?;
+        if let Some((index, &value)) = conductance.iter().enumerate().find(|(_, g)| !(0.0..=1e3).contains(*g))
+        {
+            return Err(CircuitError::Value { what: "conductance", index, value, allowed: "0 to 1000 S" });
+        }
+        let sources = |lines: &[Line], segments: &Segments, cells: usize, segment: usize| -> Vec<Source> {
+            let each = lines.iter().enumerate();
+            each.map(|(index, &line)| Source::new(line, segments.ohm(index, cells, segment))).collect()
+        };
+        let mut network = Self {
+            rows,
+            columns,
+            device: Vec::new(),
+            row_inverse: Vec::new(),
+            row_ratio: Vec::new(),
+            column_inverse: Vec::new(),
+            column_ratio: Vec::new(),
+            left: sources(wiring.left, wiring.row_segments, columns, 0),
+            right: sources(wiring.right, wiring.row_segments, columns, columns),
+            top: sources(wiring.top, wiring.column_segments, rows, 0),
+            bottom: sources(wiring.bottom, wiring.column_segments, rows, rows),
+        };
+        network.factorise_rows(conductance, wiring.row_segments);
+        network.factorise_columns(conductance, wiring.column_segments);
+        Ok(network)
+    }
+
+    fn factorise_rows(&mut self, conductance: &[f64], segments: &Segments) {
+        let (rows, columns) = (self.rows, self.columns);
+        let panels = rows.div_ceil(PANEL);
+        self.device = vec![[0.0; PANEL]; panels * columns];
+        self.row_inverse = vec![[0.0; PANEL]; panels * columns];
+        self.row_ratio = vec![[0.0; PANEL]; panels * (columns + 1)];
+        for panel in 0..panels {
+            let height = PANEL.min(rows - panel * PANEL);
+            let device = &mut self.device[panel * columns..][..columns];
+            for k in 0..height {
+                let row = &conductance[(panel * PANEL + k) * columns..][..columns];
+                for (cell, g) in device.iter_mut().zip(row) {
+                    cell[k] = *g;
+                }
+            }
+            let inverse = &mut self.row_inverse[panel * columns..][..columns];
+            let ratio = &mut self.row_ratio[panel * (columns + 1)..][..columns + 1];
+            let mut behind = [0.0; PANEL];
+            let mut last = [0.0; PANEL];
+            for k in 0..height {
+                behind[k] = self.left[panel * PANEL + k].siemens;
+                last[k] = self.right[panel * PANEL + k].siemens;
+            }
+            let mut ahead = [0.0; PANEL];
+            if let Segments::Uniform(ohm) = segments {
+                ahead[..height].fill(1.0 / ohm);
+            }
+            for j in 0..columns {
+                if j + 1 == columns {
+                    ahead = last;
+                } else if let Segments::Each(_) = segments {
+                    for (k, ahead) in ahead[..height].iter_mut().enumerate() {
+                        *ahead = 1.0 / segments.ohm(panel * PANEL + k, columns, j + 1);
+                    }
+                }
+                for k in 0..PANEL {
+                    let (i, r, b) = eliminate(device[j][k] + behind[k], ahead[k]);
+                    (inverse[j][k], ratio[j + 1][k], behind[k]) = (i, r, b);
+                }
+            }
+            // The far end is no cell to substitute back from.
+            ratio[columns] = [0.0; PANEL];
+        }
+    }
+
+    fn factorise_columns(&mut self, conductance: &[f64], segments: &Segments) {
+        let (rows, columns) = (self.rows, self.columns);
+        self.column_inverse = vec![0.0; rows * columns];
+        self.column_ratio = vec![0.0; (rows + 1) * columns];
+        let mut behind: Vec<f64> = self.top.iter().map(|source| source.siemens).collect();
+        let mut ahead = match segments {
+            Segments::Uniform(ohm) => vec![1.0 / ohm; columns],
+            Segments::Each(_) => vec![0.0; columns],
+        };
+        for i in 0..rows {
+            if i + 1 == rows {
+                for (ahead, source) in ahead.iter_mut().zip(&self.bottom) {
+                    *ahead = source.siemens;
+                }
+            } else if let Segments::Each(_) = segments {
+                for (j, ahead) in ahead.iter_mut().enumerate() {
+                    *ahead = 1.0 / segments.ohm(j, rows, i + 1);
+                }
+            }
+            let device = &conductance[i * columns..][..columns];
+            let inverse = &mut self.column_inverse[i * columns..][..columns];
+            let ratio = &mut self.column_ratio[(i + 1) * columns..][..columns];
+            let (behind, ahead) = (&mut behind[..columns], &ahead[..columns]);
+            for j in 0..columns {
+                (inverse[j], ratio[j], behind[j]) = eliminate(device[j] + behind[j], ahead[j]);
+            }
+        }
+        self.column_ratio[rows * columns..].fill(0.0);
+    }
+
+    /// Rows of the array.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns of the array.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Currents out of the bottom ends (A, 0 for a floating one) for `L` vectors of voltages at the left ends at once
+    /// (`[row][vector]`, V; those of floating ends don't matter), each within `tolerance` relative of its exact value.
+    /// All other ends keep the voltages that the network was made with.
+    ///
+    /// # Errors
+    /// Wrong lengths or [`CircuitError::NotConverged`].
+    pub fn currents<const L: usize>(
+        &self,
+        left_volts: &[[f64; L]],
+        tolerance: f64,
+        currents: &mut [[f64; L]],
+    ) -> Result<Convergence, CircuitError> {
+        check_length("left voltages", left_volts.len(), self.rows)?;
+        check_length("currents", currents.len(), self.columns)?;
+        let all_nodes = self.top.iter().any(|source| source.siemens != 0.0);
+        let mut iteration = Iteration::<L>::new(self, left_volts, None, all_nodes);
+        let convergence = iteration.run(tolerance)?;
+        currents.copy_from_slice(&iteration.bottom_currents());
+        Ok(convergence)
+    }
+
+    /// All node voltages for `left_volts` at the left ends (V) and, where given, a current `injected` from row to
+    /// column in parallel to every device (row-major, A), each node within `tolerance` of the largest source voltage.
+    ///
+    /// # Errors
+    /// Wrong lengths or [`CircuitError::NotConverged`].
+    pub fn potentials(
+        &self,
+        left_volts: &[f64],
+        injected: Option<&[f64]>,
+        tolerance: f64,
+    ) -> Result<Potentials, CircuitError> {
+        check_length("left voltages", left_volts.len(), self.rows)?;
+        if let Some(injected) = injected {
+            check_length("injected currents", injected.len(), self.rows * self.columns)?;
+        }
+        let (left_volts, _) = left_volts.as_chunks::<1>();
+        let mut iteration = Iteration::<1>::new(self, left_volts, injected, true);
+        let convergence = iteration.run(tolerance)?;
+        let bottom = iteration.bottom_currents().into_iter().map(|[current]| current).collect();
+        let columns: Vec<f64> =
+            core::mem::take(&mut iteration.nodes.volts).into_iter().map(|[v]| v).collect();
+        let rows = self.row_volts(left_volts, injected, &columns);
+        Ok(Potentials { rows, columns, bottom, convergence })
+    }
+
+    /// Row-side voltages that belong to `columns`.
+    fn row_volts(&self, left_volts: &[[f64; 1]], injected: Option<&[f64]>, columns: &[f64]) -> Vec<f64> {
+        let mut volts = vec![0.0; self.rows * self.columns];
+        let mut panel_volts = vec![[[0.0; 1]; PANEL]; self.columns];
+        for panel in 0..self.rows.div_ceil(PANEL) {
+            self.row_sources(panel, left_volts, injected, &mut panel_volts);
+            let first = panel * PANEL;
+            let height = PANEL.min(self.rows - first);
+            let device = &self.device[panel * self.columns..][..self.columns];
+            for k in 0..height {
+                let row = &columns[(first + k) * self.columns..][..self.columns];
+                for ((sum, g), volts) in panel_volts.iter_mut().zip(device).zip(row) {
+                    sum[k][0] += g[k] * volts;
+                }
+            }
+            self.row_forward(panel, &mut panel_volts);
+            self.row_back(panel, &mut panel_volts);
+            for k in 0..height {
+                let row = &mut volts[(first + k) * self.columns..][..self.columns];
+                for (volts, solved) in row.iter_mut().zip(&panel_volts) {
+                    *volts = solved[k][0];
+                }
+            }
+        }
+        volts
+    }
+
+    /// Currents that sources (and `injected`) feed into the rows of a panel (A).
+    fn row_sources<const L: usize>(
+        &self,
+        panel: usize,
+        left_volts: &[[f64; L]],
+        injected: Option<&[f64]>,
+        amperes: &mut [[[f64; L]; PANEL]],
+    ) {
+        amperes.fill([[0.0; L]; PANEL]);
+        let first = panel * PANEL;
+        for k in 0..PANEL.min(self.rows - first) {
+            let row = first + k;
+            for l in 0..L {
+                amperes[0][k][l] += self.left[row].siemens * left_volts[row][l];
+                amperes[self.columns - 1][k][l] += self.right[row].amperes();
+            }
+            if let Some(injected) = injected {
+                for (sum, current) in amperes.iter_mut().zip(&injected[row * self.columns..]) {
+                    for l in 0..L {
+                        sum[k][l] -= current;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forward elimination of a panel's rows, in place.
+    fn row_forward<const L: usize>(&self, panel: usize, values: &mut [[[f64; L]; PANEL]]) {
+        let ratio = &self.row_ratio[panel * (self.columns + 1)..][..self.columns];
+        let mut before = [[0.0; L]; PANEL];
+        for (value, ratio) in values.iter_mut().zip(ratio) {
+            for k in 0..PANEL {
+                for l in 0..L {
+                    before[k][l] = value[k][l] + ratio[k] * before[k][l];
+                }
+            }
+            *value = before;
+        }
+    }
+
+    /// Back-substitution of a panel's rows, in place.
+    fn row_back<const L: usize>(&self, panel: usize, values: &mut [[[f64; L]; PANEL]]) {
+        let inverse = &self.row_inverse[panel * self.columns..][..self.columns];
+        let ratio = &self.row_ratio[panel * (self.columns + 1) + 1..][..self.columns];
+        let mut after = [[0.0; L]; PANEL];
+        for ((value, inverse), ratio) in values.iter_mut().zip(inverse).zip(ratio).rev() {
+            for k in 0..PANEL {
+                for l in 0..L {
+                    after[k][l] = value[k][l] * inverse[k] + ratio[k] * after[k][l];
+                }
+            }
+            *value = after;
+        }
+    }
+}
+
+/// Column voltages with what conjugate gradients need to move them: of all rows, or of the bottom row alone.
+struct Nodes<const L: usize> {
+    volts: Vec<[f64; L]>,
+    correction: Vec<[f64; L]>,
+    direction: Vec<[f64; L]>,
+}
+
+/// Conjugate gradients for `L` right-hand sides of one network.
+struct Iteration<'a, const L: usize> {
+    network: &'a Network,
+    all_nodes: bool,
+    /// Largest |source voltage| of each vector (V).
+    scale: [f64; L],
+    residual: Vec<[f64; L]>,
+    /// S times the search direction.
+    image: Vec<[f64; L]>,
+    /// In turn the forward-eliminated residual and S times the correction.
+    work: Vec<[f64; L]>,
+    nodes: Nodes<L>,
+    panel: Vec<[[f64; L]; PANEL]>,
+    column_sums: Vec<[f64; L]>,
+    below: Vec<[f64; L]>,
+    /// correctionᵀ·T_c·correction.
+    gamma: [f64; L],
+}
+
+impl<'a, const L: usize> Iteration<'a, L> {
+    /// Starts at 0 V on every column: the residual is the right-hand side.
+    fn new(network: &'a Network, left_volts: &[[f64; L]], injected: Option<&[f64]>, all_nodes: bool) -> Self {
+        let (rows, columns) = (network.rows, network.columns);
+        let cells = rows * columns;
+        let fixed =
+            |sources: &[Source]| sources.iter().map(|source| libm::fabs(source.volts)).fold(0.0, f64::max);
+        let others = fixed(&network.right).max(fixed(&network.top)).max(fixed(&network.bottom));
+        let mut scale = [others; L];
+        for (volts, source) in left_volts.iter().zip(&network.left) {
+            for l in 0..L {
+                if source.siemens != 0.0 {
+                    scale[l] = scale[l].max(libm::fabs(volts[l]));
+                }
+            }
+        }
+        let tracked = if all_nodes { cells } else { columns };
+        let mut iteration = Self {
+            network,
+            all_nodes,
+            scale,
+            residual: vec![[0.0; L]; cells],
+            image: vec![[0.0; L]; cells],
+            work: vec![[0.0; L]; cells],
+            nodes: Nodes {
+                volts: vec![[0.0; L]; tracked],
+                correction: vec![[0.0; L]; tracked],
+                direction: vec![[0.0; L]; tracked],
+            },
+            panel: vec![[[0.0; L]; PANEL]; columns],
+            column_sums: vec![[0.0; L]; columns],
+            below: vec![[0.0; L]; columns],
+            gamma: [0.0; L],
+        };
+        for panel in 0..rows.div_ceil(PANEL) {
+            network.row_sources(panel, left_volts, injected, &mut iteration.panel);
+            network.row_forward(panel, &mut iteration.panel);
+            network.row_back(panel, &mut iteration.panel);
+            let device = &network.device[panel * columns..][..columns];
+            for k in 0..PANEL.min(rows - panel * PANEL) {
+                let row = (panel * PANEL + k) * columns;
+                for ((residual, volts), g) in
+                    iteration.residual[row..][..columns].iter_mut().zip(&iteration.panel).zip(device)
+                {
+                    for l in 0..L {
+                        residual[l] = g[k] * volts[k][l];
+                    }
+                }
+            }
+        }
+        for j in 0..columns {
+            for l in 0..L {
+                iteration.residual[j][l] += network.top[j].amperes();
+                iteration.residual[cells - columns + j][l] += network.bottom[j].amperes();
+            }
+        }
+        if let Some(injected) = injected {
+            for (residual, current) in iteration.residual.iter_mut().zip(injected) {
+                for l in 0..L {
+                    residual[l] += current;
+                }
+            }
+        }
+        iteration
+    }
+
+    fn run(&mut self, tolerance: f64) -> Result<Convergence, CircuitError> {
+        let (mut alpha, mut beta) = ([0.0; L], [0.0; L]);
+        // Largest Rayleigh quotient of I − T_c⁻¹·S met so far: the factor that one more correction gains at least.
+        let mut contraction = 0.0_f64;
+        let mut iterations = 0;
+        loop {
+            self.descend(alpha, beta);
+            let gamma_before = self.gamma;
+            self.gamma = self.reduce_columns();
+            self.correct_bottom();
+            let left_over = CAUTION * contraction / (1.0 - contraction.min(0.999_999));
+            if iterations > 0 && !self.all_nodes {
+                let residual = self.error(left_over);
+                if residual <= tolerance {
+                    self.apply();
+                    return Ok(Convergence { residual, iterations });
+                }
+            }
+            let coupling = self.ascend();
+            if iterations > 0 && self.all_nodes {
+                let residual = self.error(left_over);
+                if residual <= tolerance {
+                    self.apply();
+                    return Ok(Convergence { residual, iterations });
+                }
+            }
+            let gamma = self.gamma;
+            let stuck = gamma.iter().any(|gamma| !gamma.is_finite());
+            if iterations == MOST_ITERATIONS || stuck {
+                let residual = self.error(left_over);
+                return Err(CircuitError::NotConverged { residual, tolerance, iterations });
+            }
+            for l in 0..L {
+                if gamma[l] == 0.0 {
+                    (alpha[l], beta[l]) = (0.0, 0.0);
+                    continue;
+                }
+                contraction = contraction.max(coupling[l] / gamma[l]);
+                let delta = gamma[l] - coupling[l];
+                beta[l] = if gamma_before[l] > 0.0 { gamma[l] / gamma_before[l] } else { 0.0 };
+                let carried = if beta[l] > 0.0 { beta[l] * gamma[l] / alpha[l] } else { 0.0 };
+                alpha[l] = gamma[l] / (delta - carried);
+            }
+            iterations += 1;
+        }
+    }
+
+    /// Takes the step, and eliminates the columns of the new residual from top to bottom.
+    fn descend(&mut self, alpha: [f64; L], beta: [f64; L]) {
+        let columns = self.network.columns;
+        for ((volts, direction), correction) in
+            self.nodes.volts.iter_mut().zip(&mut self.nodes.direction).zip(&self.nodes.correction)
+        {
+            for l in 0..L {
+                direction[l] = correction[l] + beta[l] * direction[l];
+                volts[l] += alpha[l] * direction[l];
+            }
+        }
+        self.column_sums.fill([0.0; L]);
+        self.below.fill([0.0; L]);
+        for i in 0..self.network.rows {
+            let row = i * columns..(i + 1) * columns;
+            let residual = &mut self.residual[row.clone()][..columns];
+            let image = &mut self.image[row.clone()][..columns];
+            let work = &mut self.work[row.clone()][..columns];
+            let inverse = &self.network.column_inverse[row.clone()][..columns];
+            let ratio = &self.network.column_ratio[row][..columns];
+            let above = &mut self.below[..columns];
+            let sums = &mut self.column_sums[..columns];
+            for j in 0..columns {
+                for l in 0..L {
+                    let step = work[j][l] + beta[l] * image[j][l];
+                    let left = residual[j][l] - alpha[l] * step;
+                    let eliminated = left + ratio[j] * above[j][l];
+                    image[j][l] = step;
+                    residual[j][l] = left;
+                    above[j][l] = eliminated;
+                    work[j][l] = eliminated;
+                    sums[j][l] += eliminated * eliminated * inverse[j];
+                }
+            }
+        }
+    }
+
+    fn reduce_columns(&self) -> [f64; L] {
+        let mut total = [0.0; L];
+        for sums in &self.column_sums {
+            for l in 0..L {
+                total[l] += sums[l];
+            }
+        }
+        total
+    }
+
+    /// The correction of the bottom row is known as soon as the columns are eliminated.
+    fn correct_bottom(&mut self) {
+        let columns = self.network.columns;
+        let bottom = (self.network.rows - 1) * columns;
+        let tracked = self.nodes.correction.len() - columns;
+        let inverse = &self.network.column_inverse[bottom..];
+        for ((correction, work), inverse) in
+            self.nodes.correction[tracked..].iter_mut().zip(&self.work[bottom..]).zip(inverse)
+        {
+            for l in 0..L {
+                correction[l] = work[l] * inverse;
+            }
+        }
+    }
+
+    /// Substitutes the columns back from bottom to top (the correction z), and sweeps the rows both ways, which leaves
+    /// S·z. Returns zᵀ·D·T_r⁻¹·D·z.
+    fn ascend(&mut self) -> [f64; L] {
+        let network = self.network;
+        let (rows, columns) = (network.rows, network.columns);
+        let mut coupling = [[0.0; L]; PANEL];
+        self.below.fill([0.0; L]);
+        for panel in (0..rows.div_ceil(PANEL)).rev() {
+            let first = panel * PANEL;
+            let height = PANEL.min(rows - first);
+            let cells = &mut self.panel[..columns];
+            for k in (0..height).rev() {
+                let row = (first + k) * columns;
+                let work = &self.work[row..][..columns];
+                let inverse = &network.column_inverse[row..][..columns];
+                let ratio = &network.column_ratio[row + columns..][..columns];
+                let below = &mut self.below[..columns];
+                for j in 0..columns {
+                    for l in 0..L {
+                        let correction = work[j][l] * inverse[j] + ratio[j] * below[j][l];
+                        below[j][l] = correction;
+                        cells[j][k][l] = correction;
+                    }
+                }
+                if self.all_nodes {
+                    self.nodes.correction[row..][..columns].copy_from_slice(below);
+                }
+            }
+            let device = &network.device[panel * columns..][..columns];
+            let inverse = &network.row_inverse[panel * columns..][..columns];
+            let ratio = &network.row_ratio[panel * (columns + 1)..][..columns + 1];
+            let mut before = [[0.0; L]; PANEL];
+            for j in 0..columns {
+                for k in 0..PANEL {
+                    for l in 0..L {
+                        let eliminated = device[j][k] * cells[j][k][l] + ratio[j][k] * before[k][l];
+                        coupling[k][l] += eliminated * eliminated * inverse[j][k];
+                        before[k][l] = eliminated;
+                        cells[j][k][l] = eliminated;
+                    }
+                }
+            }
+            let mut after = [[0.0; L]; PANEL];
+            for j in (0..columns).rev() {
+                for k in 0..PANEL {
+                    for l in 0..L {
+                        after[k][l] = cells[j][k][l] * inverse[j][k] + ratio[j + 1][k] * after[k][l];
+                        cells[j][k][l] = device[j][k] * after[k][l];
+                    }
+                }
+            }
+            for k in 0..height {
+                let row = (first + k) * columns;
+                let work = &mut self.work[row..][..columns];
+                let residual = &self.residual[row..][..columns];
+                for j in 0..columns {
+                    for l in 0..L {
+                        work[j][l] = residual[j][l] - cells[j][k][l];
+                    }
+                }
+            }
+        }
+        let mut total = [0.0; L];
+        for sums in coupling {
+            for l in 0..L {
+                total[l] += sums[l];
+            }
+        }
+        total
+    }
+
+    /// Estimated relative error after the correction is applied, given the part of it that is then still missing.
+    fn error(&self, left_over: f64) -> f64 {
+        let tracked = self.nodes.volts.len() - self.network.columns;
+        let mut worst = 0.0_f64;
+        let mut largest = [0.0_f64; L];
+        let outputs = || {
+            self.nodes.volts[tracked..]
+                .iter()
+                .zip(&self.nodes.correction[tracked..])
+                .zip(&self.network.bottom)
+                .filter(|(_, source)| source.siemens != 0.0)
+        };
+        for ((volts, _), source) in outputs() {
+            for l in 0..L {
+                largest[l] = largest[l].max(libm::fabs(volts[l] - source.volts));
+            }
+        }
+        for ((volts, correction), source) in outputs() {
+            for l in 0..L {
+                let rounding = ROUNDING * (libm::fabs(volts[l]) + libm::fabs(source.volts));
+                let missing = libm::fabs(correction[l]) * left_over - rounding;
+                let size = libm::fabs(volts[l] - source.volts).max(SMALLEST_OUTPUT * largest[l]);
+                if missing > 0.0 {
+                    worst = worst.max(missing / size);
+                }
+            }
+        }
+        if self.all_nodes {
+            for correction in &self.nodes.correction {
+                for l in 0..L {
+                    let missing = libm::fabs(correction[l]) * left_over - ROUNDING * self.scale[l];
+                    if missing > 0.0 {
+                        worst = worst.max(missing / self.scale[l]);
+                    }
+                }
+            }
+        }
+        worst
+    }
+
+    fn apply(&mut self) {
+        for (volts, correction) in self.nodes.volts.iter_mut().zip(&self.nodes.correction) {
+            for l in 0..L {
+                volts[l] += correction[l];
+            }
+        }
+    }
+
+    fn bottom_currents(&self) -> Vec<[f64; L]> {
+        let tracked = self.nodes.volts.len() - self.network.columns;
+        let nodes = self.nodes.volts[tracked..].iter().zip(&self.network.bottom);
+        nodes.map(|(volts, source)| volts.map(|volts| (volts - source.volts) * source.siemens)).collect()
+    }
+}

@@ -1,0 +1,490 @@
+//! OR-16, the reference analog board, as a front end: LTC2688 drivers, a matrix of ADGS1414D switches, AD7606C-16
+//! converters and a TMP117, for any geometry from 1×1 to 256×256 by repeating chips.
+//!
+//! What each cell sees decides every order here. Nothing is closed before all DACs have been read back at 0 V; columns
+//! break before they make; outside of a pulse every driver is at 0 V or at a read voltage; and nothing toggles before
+//! all that will move has been read back. After any complaint of a chip nothing is believed any more: the next
+//! [`make_safe`](FrontEnd::make_safe) begins with the reset lines.
+
+mod bring_up;
+mod drive;
+mod faults;
+mod population;
+mod pulse;
+mod settling;
+mod switches;
+#[cfg(test)]
+mod tests;
+
+use crate::chips::ad7606c::{Ad7606c, CHANNELS, SATURATION_VOLTS};
+use crate::chips::tmp117::{self, Tmp117};
+use crate::front_end::{Description, FrontEnd, FrontEndError, Progress, Selection, Settle};
+use crate::hardware::{Hardware, Sequencer};
+use crate::log::log;
+use drive::Driven;
+use embedded_hal::digital::{OutputPin, PinState};
+use ohmrig_protocol::bench::{ChipKind, OutputLine};
+use ohmrig_protocol::message::{Converters, Limits};
+use ohmrig_protocol::units::{Amperes, Kelvin, Ohms, Seconds, Volts};
+use population::{MAX_LINES, Population};
+use pulse::Plan;
+use switches::{Arrangement, Lines, Switches};
+
+/// What the board allows at most. A cell: the drivers' ±5 V. A half-selected cell: half of that and its tolerance.
+/// Reads: what no device in use is disturbed by. Widths: from what a slewing output can do to what a one-shot timer
+/// of 32 bits at ns lasts. Current: an output's and a TIA's at 1 kΩ ‖ 100 kΩ.
+const LIMITS: Limits = Limits {
+    cell: Volts(5.0),
+    half_select: Volts(2.6),
+    read: Volts(0.5),
+    width_min: Seconds(5e-6),
+    width_max: Seconds(1.0),
+    current: Amperes(5e-3),
+    pulses_per_cell: 1_000_000,
+};
+
+/// Nominal relations: ±5 V of the row DACs and ±6.25 V of the ADCs over 2¹⁶ codes; the feedback resistors as they are in
+/// effect, 100 kΩ always in parallel.
+const CONVERTERS: Converters = Converters {
+    dac_step: Volts(10.0 / 65536.0),
+    dac_zero: 0x8000,
+    adc_step: Volts(12.5 / 65536.0),
+    adc_linear: (SATURATION_VOLTS / 12.5 * 65536.0) as u16,
+    feedback: [
+        Ohms(100e3),
+        Ohms(1.0 / (1.0 / 100e3 + 1.0 / 10e3)),
+        Ohms(1.0 / (1.0 / 100e3 + 1.0 / 1e3)),
+        Ohms(0.0),
+    ],
+    reference: Ohms(10e3),
+};
+
+/// Narrower pulses have no flat top: an output slews a few V/µs and settles within about 10 µs.
+const SLEW_LIMITED_NS: u32 = 20_000;
+/// One cycle at the ADC's 1 MSPS; BUSY is over earlier.
+const CONVERSION_NS: u32 = 1_000;
+/// No conversion without oversampling takes a tenth of this.
+const CONVERSION_TIMEOUT_NS: u32 = 20_000;
+
+/// Lines that hold the board DEAD while low, in the order in which that is best: the array is off before the DACs move.
+const RESET_LINES: [OutputLine; 3] = [OutputLine::SwitchReset, OutputLine::DacClear, OutputLine::AdcReset];
+
+/// What is fitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Or16Config {
+    /// Rows of the array, 1 to 256.
+    pub rows: u16,
+    /// Columns of the array, 1 to 256.
+    pub columns: u16,
+    /// Whether there are DACs on 1T1R gate lines, one line per column.
+    pub gates: bool,
+}
+
+/// No OR-16 has this geometry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rows} rows × {columns} columns: each must be 1 to {MAX_LINES}")]
+pub struct NoSuchGeometry {
+    /// Rows asked for.
+    pub rows: u16,
+    /// Columns asked for.
+    pub columns: u16,
+}
+
+/// What the board is in the middle of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// At power-on, in DEAD, and after any error: nothing is believed.
+    Unknown,
+    /// Reset lines low.
+    Held,
+    /// Reset lines high, everything open; this part is next to be set up.
+    SettingUp(u16),
+    /// Up; this DAC is next to be put to 0 V.
+    Zeroing(u16),
+    /// All drivers at 0 V, read back; the switches are next.
+    Arranging,
+    Safe,
+    Selected(Selection),
+    /// Everything has been read back; one edge is allowed.
+    Loaded(Plan),
+    /// That edge has been given.
+    Pulsed(Plan),
+    /// As `Selected`, but switches that were moved for the pulse are still so: when the pulse's codes were taken away, the
+    /// lines were perhaps on their way back to 0 V.
+    Unloaded(Selection),
+    /// The driver of this row is on the calibration bus.
+    Reference(u16),
+}
+
+/// The front end, owner of its hardware.
+#[derive(Debug)]
+pub struct Or16<H> {
+    hardware: H,
+    description: Description,
+    population: Population,
+    switches: Switches,
+    driven: Driven,
+    range: u8,
+    phase: Phase,
+    kelvin: Option<Kelvin>,
+}
+
+impl<H: Hardware> Or16<H> {
+    /// Takes the hardware; touches nothing.
+    ///
+    /// # Errors
+    /// A geometry beyond what chip selects can address.
+    pub fn new(hardware: H, config: Or16Config) -> Result<Self, NoSuchGeometry> {
+        let Or16Config { rows, columns, gates } = config;
+        if ![rows, columns].iter().all(|lines| (1..=MAX_LINES).contains(lines)) {
+            return Err(NoSuchGeometry { rows, columns });
+        }
+        Ok(Self {
+            hardware,
+            description: Description {
+                name: "or16",
+                rows,
+                columns,
+                converters: CONVERTERS,
+                limits: LIMITS,
+                gates,
+                slew_limited_ns: SLEW_LIMITED_NS,
+                conversion_ns: CONVERSION_NS,
+                conversion_timeout_ns: CONVERSION_TIMEOUT_NS,
+            },
+            population: Population { rows, columns, gates },
+            switches: Switches::OPEN,
+            driven: Driven::NONE,
+            range: 0,
+            phase: Phase::Unknown,
+            kelvin: None,
+        })
+    }
+
+    /// The hardware, for what is not the front end's business (clock, flash). Chips must be left alone.
+    pub fn hardware_mut(&mut self) -> &mut H {
+        &mut self.hardware
+    }
+
+    /// Does `work`; if it fails, nothing is believed any more.
+    fn trusting<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, FrontEndError>,
+    ) -> Result<T, FrontEndError> {
+        let outcome = work(self);
+        if outcome.is_err() {
+            self.phase = Phase::Unknown;
+        }
+        outcome
+    }
+
+    /// Refuses unless rows may be driven.
+    fn require_idle(&self) -> Result<(), FrontEndError> {
+        match self.phase {
+            Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(_) => Ok(()),
+            _ => Err(faults::misuse("not in SAFE, selected or on the reference")),
+        }
+    }
+
+    /// Refuses unless the amplifiers and converters work.
+    fn require_up(&self) -> Result<(), FrontEndError> {
+        match self.phase {
+            Phase::Loaded(_) | Phase::Pulsed(_) => Ok(()),
+            _ => self.require_idle(),
+        }
+    }
+
+    fn arrange(&mut self, to: &Arrangement) -> Result<bool, FrontEndError> {
+        self.switches.arrange(&mut self.hardware, &self.population, to)
+    }
+
+    /// Puts switches back that were moved for a pulse; whether there were any.
+    fn rejoin(&mut self) -> Result<bool, FrontEndError> {
+        let Phase::Unloaded(selection) = self.phase else { return Ok(false) };
+        let moved = self.arrange(&Arrangement::selected(selection.column))?;
+        self.phase = Phase::Selected(selection);
+        Ok(moved)
+    }
+
+    /// Whether any row was not at 0 V.
+    fn ground(&mut self) -> Result<bool, FrontEndError> {
+        let mut moved = false;
+        for select in self.population.chips(ChipKind::RowDac) {
+            moved |= self.driven.ground(&mut self.hardware, select)?;
+        }
+        Ok(moved)
+    }
+
+    fn settle_if(&self, moved: bool) -> Settle {
+        if moved { settling::read(self.range) } else { settling::NONE }
+    }
+
+    fn set_lines(&mut self, state: PinState) -> Result<(), FrontEndError> {
+        let mut outcome = Ok(());
+        for line in RESET_LINES {
+            // Every line is tried: one that fails must not keep the others from moving.
+            let set = self.hardware.output(line).set_state(state).map_err(|_| faults::bus(None));
+            outcome = outcome.and(set);
+        }
+        outcome
+    }
+
+    /// Pulls the reset lines: every switch open, every DAC at its reset value.
+    fn pull(&mut self) -> Result<(), FrontEndError> {
+        self.phase = Phase::Unknown;
+        self.switches = Switches::OPEN;
+        self.driven = Driven::NONE;
+        self.range = 0;
+        let stopped = self.hardware.sequencer().stop_pulse().map_err(|_| faults::bus(None));
+        self.set_lines(PinState::Low).and(stopped)
+    }
+
+    fn step_to_safe(&mut self) -> Result<Progress, FrontEndError> {
+        let (next, settle) = match self.phase {
+            Phase::Unknown => {
+                self.pull()?;
+                (Phase::Held, settling::RESET_HELD)
+            }
+            Phase::Held => {
+                self.set_lines(PinState::High)?;
+                (Phase::SettingUp(0), settling::RESET_OVER)
+            }
+            Phase::SettingUp(step) => match self.population.parts().nth(usize::from(step)) {
+                Some(part) => {
+                    bring_up::set_up(&mut self.hardware, part)?;
+                    (Phase::SettingUp(step + 1), settling::NONE)
+                }
+                None => (Phase::Arranging, settling::PULSE_OVER),
+            },
+            Phase::Loaded(_) | Phase::Pulsed(_) => {
+                self.hardware.sequencer().stop_pulse().map_err(|_| faults::bus(None))?;
+                (Phase::Zeroing(0), settling::NONE)
+            }
+            Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(_) => {
+                (Phase::Zeroing(0), settling::NONE)
+            }
+            Phase::Zeroing(step) => match self.population.dacs().nth(usize::from(step)) {
+                Some(select) => {
+                    drive::to_zero(&mut self.hardware, select)?;
+                    self.driven.clear(select);
+                    (Phase::Zeroing(step + 1), settling::NONE)
+                }
+                None => (Phase::Arranging, settling::PULSE_OVER),
+            },
+            Phase::Arranging => {
+                self.arrange(&Arrangement::SAFE)?;
+                self.phase = Phase::Safe;
+                return Ok(Progress::Done(settling::sense(self.range)));
+            }
+            Phase::Safe => {
+                let moved = self.ground()?;
+                return Ok(Progress::Done(self.settle_if(moved)));
+            }
+        };
+        self.phase = next;
+        Ok(Progress::Again(settle))
+    }
+}
+
+impl<H: Hardware> FrontEnd for Or16<H> {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn dead(&mut self) {
+        if self.pull().is_err() {
+            log!(error, "the reset lines don't work");
+        }
+    }
+
+    fn make_safe(&mut self) -> Result<Progress, FrontEndError> {
+        self.trusting(Self::step_to_safe)
+    }
+
+    fn set_range(&mut self, range: u8) -> Result<Settle, FrontEndError> {
+        self.require_up()?;
+        let branch = |range| match range {
+            0 => Ok(None),
+            1 => Ok(Some(ChipKind::Feedback10k)),
+            2 => Ok(Some(ChipKind::Feedback1k)),
+            _ => Err(faults::misuse("no such feedback setting")),
+        };
+        let (from, to) = (branch(self.range)?, branch(range)?);
+        if from == to {
+            return Ok(settling::NONE);
+        }
+        self.trusting(|this| {
+            // The new branch first: in between, the gain is low and no amplifier leaves its range for it.
+            for (branch, lines) in [(to, Lines::All), (from, Lines::None)] {
+                if let Some(kind) = branch {
+                    this.switches.set_group(&mut this.hardware, &this.population, kind, lines)?;
+                }
+            }
+            this.range = range;
+            Ok(settling::sense(range))
+        })
+    }
+
+    fn drive_rows(&mut self, codes: &[u8]) -> Result<Settle, FrontEndError> {
+        self.require_idle()?;
+        let (codes, rest) = codes.as_chunks::<2>();
+        if codes.len() != usize::from(self.description.rows) || !rest.is_empty() {
+            return Err(faults::misuse("not two bytes for each row"));
+        }
+        self.trusting(|this| {
+            this.rejoin()?;
+            let dacs = this.population.chips(ChipKind::RowDac);
+            for (select, codes) in dacs.zip(codes.chunks(crate::chips::ltc2688::CHANNELS)) {
+                this.driven.drive_dac(&mut this.hardware, select, codes)?;
+            }
+            Ok(settling::read(this.range))
+        })
+    }
+
+    fn drive_row(&mut self, row: u16, code: u16) -> Result<Settle, FrontEndError> {
+        self.require_idle()?;
+        if row >= self.description.rows {
+            return Err(faults::misuse("no such row"));
+        }
+        self.trusting(|this| {
+            this.rejoin()?;
+            this.driven.drive_row(&mut this.hardware, row, code)?;
+            Ok(settling::read(this.range))
+        })
+    }
+
+    fn ground_rows(&mut self) -> Result<Settle, FrontEndError> {
+        self.require_up()?;
+        self.trusting(|this| {
+            let moved = this.rejoin()? | this.ground()?;
+            Ok(this.settle_if(moved))
+        })
+    }
+
+    fn start_conversion(&mut self) -> Result<(), FrontEndError> {
+        self.require_up()?;
+        self.trusting(|this| this.hardware.sequencer().start_conversion().map_err(|_| faults::bus(None)))
+    }
+
+    fn conversion_done(&mut self) -> Result<bool, FrontEndError> {
+        self.require_up()?;
+        self.trusting(|this| this.hardware.sequencer().conversion_done().map_err(|_| faults::bus(None)))
+    }
+
+    fn read_codes(&mut self, first: u16, codes: &mut [i16]) -> Result<(), FrontEndError> {
+        self.require_up()?;
+        let first = usize::from(first);
+        let end = first + codes.len();
+        if end > usize::from(self.description.columns) {
+            return Err(faults::misuse("no such columns"));
+        }
+        self.trusting(|this| {
+            let chips = this.population.chips(ChipKind::Adc).zip((0..).step_by(CHANNELS));
+            let asked = chips.filter(|(_, start)| start + CHANNELS > first && *start < end);
+            let mut codes = codes.iter_mut();
+            for (select, start) in asked {
+                let samples = Ad7606c::new(this.hardware.chip(select))
+                    .read()
+                    .map_err(|error| faults::adc(select, error))?;
+                let before = first.saturating_sub(start);
+                // Samples first: `zip` must not take a code for which there is none left.
+                for (sample, code) in samples.iter().skip(before).zip(codes.by_ref()) {
+                    *code = sample.0;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn connect_reference(&mut self, row: u16) -> Result<Settle, FrontEndError> {
+        self.require_idle()?;
+        if row >= self.description.rows {
+            return Err(faults::misuse("no such row"));
+        }
+        if self.phase == Phase::Reference(row) {
+            return Ok(settling::NONE);
+        }
+        self.trusting(|this| {
+            let moved = this.ground()? | this.arrange(&Arrangement::reference(row))?;
+            this.phase = Phase::Reference(row);
+            Ok(this.settle_if(moved))
+        })
+    }
+
+    fn select(&mut self, selection: Selection) -> Result<Settle, FrontEndError> {
+        self.require_idle()?;
+        if selection.row >= self.description.rows || selection.column >= self.description.columns {
+            return Err(faults::misuse("no such cell"));
+        }
+        self.trusting(|this| {
+            let moved = this.arrange(&Arrangement::selected(selection.column))?;
+            this.phase = Phase::Selected(selection);
+            Ok(this.settle_if(moved))
+        })
+    }
+
+    fn load_pulse(&mut self, volts: Volts, gate: Option<Volts>) -> Result<Settle, FrontEndError> {
+        let (Phase::Selected(selection) | Phase::Unloaded(selection)) = self.phase else {
+            return Err(faults::misuse("nothing is selected"));
+        };
+        let plan = Plan::new(&self.population, selection, volts, gate)?;
+        self.trusting(|this| {
+            let moved = this.ground()? | this.arrange(&Arrangement::loaded(selection))?;
+            plan.load(&mut this.hardware, &this.population)?;
+            this.phase = Phase::Loaded(plan);
+            Ok(this.settle_if(moved))
+        })
+    }
+
+    fn start_pulse(&mut self, width_ns: u32) -> Result<(), FrontEndError> {
+        let Phase::Loaded(plan) = self.phase else {
+            return Err(faults::misuse("no pulse is loaded"));
+        };
+        self.phase = Phase::Pulsed(plan);
+        self.trusting(|this| this.hardware.sequencer().start_pulse(width_ns).map_err(|_| faults::bus(None)))
+    }
+
+    fn pulse_done(&mut self) -> Result<bool, FrontEndError> {
+        self.trusting(|this| this.hardware.sequencer().pulse_done().map_err(|_| faults::bus(None)))
+    }
+
+    fn stop_pulse(&mut self) -> Result<(), FrontEndError> {
+        self.trusting(|this| this.hardware.sequencer().stop_pulse().map_err(|_| faults::bus(None)))
+    }
+
+    fn unload_pulse(&mut self) -> Result<Settle, FrontEndError> {
+        let (Phase::Loaded(plan) | Phase::Pulsed(plan)) = self.phase else {
+            return Err(faults::misuse("no pulse is loaded"));
+        };
+        self.trusting(|this| {
+            plan.unload(&mut this.hardware, &this.population)?;
+            this.phase = Phase::Unloaded(plan.selection);
+            Ok(settling::PULSE_OVER)
+        })
+    }
+
+    fn check_chip(&mut self, step: u16) -> Result<Progress, FrontEndError> {
+        self.require_idle()?;
+        let mut parts = self.population.parts().skip(usize::from(step));
+        let Some(part) = parts.next() else {
+            return Err(faults::misuse("no such part"));
+        };
+        self.trusting(|this| {
+            let Self { hardware, switches, driven, .. } = this;
+            bring_up::check(hardware, part, |chip| switches.closed(chip), |chip| driven.of(chip))?;
+            let more = parts.next().is_some();
+            Ok(if more { Progress::Again(settling::NONE) } else { Progress::Done(settling::NONE) })
+        })
+    }
+
+    fn temperature(&mut self) -> Result<Option<Kelvin>, FrontEndError> {
+        // In DEAD the sensor may not have been set up. What it says has no bearing on the array: no error of it does either.
+        if self.require_up().is_ok() {
+            let mut sensor = Tmp117::new(self.hardware.i2c(), tmp117::ADDRESS);
+            if let Some(kelvin) = sensor.temperature_kelvin().map_err(faults::thermometer)? {
+                self.kelvin = Some(Kelvin(kelvin));
+            }
+        }
+        Ok(self.kelvin)
+    }
+}

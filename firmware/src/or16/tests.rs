@@ -1,0 +1,528 @@
+//! The front end against registers that read back: what is closed when, what each line is at, what crosses the bus.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod board;
+
+use super::*;
+use board::{Board, Spoilt, Witness};
+use ohmrig_protocol::bench::ChipSelect;
+use ohmrig_protocol::bench::runs::{Foreseen, encode};
+use ohmrig_protocol::bench::wire::FrameSize;
+use ohmrig_protocol::message::{FaultCode, Scheme};
+use std::vec::Vec;
+
+/// Half an LSB of ±5 V: what rounding to the nearest code may cost.
+const HALF_LSB: f32 = 0.5 * 10.0 / 65536.0;
+
+const ROW_DAC: ChipSelect = ChipSelect { kind: ChipKind::RowDac, index: 0 };
+const BIAS_DAC: ChipSelect = ChipSelect { kind: ChipKind::BiasDac, index: 0 };
+
+fn front_end(rows: u16, columns: u16) -> Or16<Board> {
+    Or16::new(Board::new(rows, columns), Or16Config { rows, columns, gates: false }).unwrap()
+}
+
+fn go_safe(or16: &mut Or16<Board>) -> Result<(), FrontEndError> {
+    while let Progress::Again(_) = or16.make_safe()? {}
+    Ok(())
+}
+
+fn safe(rows: u16, columns: u16) -> Or16<Board> {
+    let mut or16 = front_end(rows, columns);
+    go_safe(&mut or16).unwrap();
+    or16
+}
+
+fn selection(row: u16, column: u16, scheme: Scheme) -> Selection {
+    Selection { row, column, scheme }
+}
+
+fn selected(row: u16, column: u16, scheme: Scheme) -> Or16<Board> {
+    let mut or16 = safe(16, 16);
+    let _ = or16.select(selection(row, column, scheme)).unwrap();
+    or16
+}
+
+/// One whole pulse; the levels are in the board afterwards.
+fn pulse(or16: &mut Or16<Board>, volts: f32) -> Result<(), FrontEndError> {
+    let _ = or16.load_pulse(Volts(volts), None)?;
+    or16.start_pulse(100_000)?;
+    assert!(!or16.pulse_done()?);
+    or16.hardware_mut().end_pulse();
+    assert!(or16.pulse_done()?);
+    let _ = or16.unload_pulse()?;
+    Ok(())
+}
+
+/// Chips of all transactions since the last call.
+fn touched(or16: &mut Or16<Board>) -> Vec<ChipSelect> {
+    or16.hardware_mut().transactions.drain(..).map(|transaction| transaction.select).collect()
+}
+
+fn is_switch(select: &ChipSelect) -> bool {
+    population::SWITCHES.contains(&select.kind)
+}
+
+#[track_caller]
+fn assert_level(is: Option<f32>, volts: f32, what: &str) {
+    let is = is.unwrap_or_else(|| panic!("{what} is disconnected"));
+    assert!((is - volts).abs() <= HALF_LSB, "{what} at {is} V instead of {volts} V");
+}
+
+#[test]
+fn safe_has_rows_at_0_v_through_100_ohms_and_columns_on_their_amplifiers() {
+    for (rows, columns) in [(1, 1), (16, 16), (17, 9), (256, 256)] {
+        let mut or16 = safe(rows, columns);
+        let board = or16.hardware_mut();
+        let all_rows: Vec<u16> = (0..rows).collect();
+        let all_columns: Vec<u16> = (0..columns).collect();
+        assert_eq!(board.closed(ChipKind::RowConnect), all_rows);
+        assert_eq!(board.closed(ChipKind::FormingBypass), all_rows);
+        assert_eq!(board.closed(ChipKind::ColumnSense), all_columns);
+        for kind in [
+            ChipKind::ColumnBias,
+            ChipKind::Calibrate,
+            ChipKind::RowCalibrate,
+            ChipKind::Feedback10k,
+            ChipKind::Feedback1k,
+        ] {
+            assert_eq!(board.closed(kind), [], "{kind:?}");
+        }
+        assert!((0..rows).all(|row| board.row_volts(row) == Some(0.0)));
+        assert_eq!(board.witness, Witness::default());
+    }
+}
+
+#[test]
+fn nothing_is_closed_before_every_dac_has_been_read_back() {
+    let mut or16 = safe(16, 16);
+    let board = or16.hardware_mut();
+    let closes = |transaction: &board::Transaction| {
+        is_switch(&transaction.select) && transaction.sent[0] == 0x01 && transaction.sent[1] != 0
+    };
+    let first_closed = board.transactions.iter().position(closes).unwrap();
+    let last_dac = board.transactions.iter().rposition(|t| t.select.kind == ChipKind::BiasDac).unwrap();
+    assert!(last_dac < first_closed);
+    assert_eq!(board.witness, Witness::default());
+}
+
+#[test]
+fn a_board_whose_dac_reads_back_wrong_stays_open() {
+    for spoilt in [Spoilt::A(0), Spoilt::B(15), Spoilt::Setting(7), Spoilt::ToggleEnable] {
+        let mut or16 = front_end(16, 16);
+        or16.hardware_mut().spoilt = Some((BIAS_DAC, spoilt));
+        let fault = FrontEndError { code: FaultCode::Chip, chip: Some(BIAS_DAC) };
+        assert_eq!(go_safe(&mut or16), Err(fault));
+        for kind in population::SWITCHES {
+            assert_eq!(or16.hardware_mut().closed(kind), [], "{spoilt:?} {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_column_goes_from_amplifier_to_bias_and_back_without_ever_being_on_both() {
+    let mut or16 = safe(16, 16);
+    for (column, scheme) in [
+        (0, Scheme::Half),
+        (7, Scheme::SymmetricHalf),
+        (8, Scheme::Floating),
+        (15, Scheme::Third),
+        (3, Scheme::Half),
+    ] {
+        let _ = or16.select(selection(2, column, scheme)).unwrap();
+        let board = or16.hardware_mut();
+        assert_eq!(board.closed(ChipKind::ColumnSense), [column]);
+        assert_eq!(
+            board.closed(ChipKind::ColumnBias),
+            (0..16).filter(|&other| other != column).collect::<Vec<_>>()
+        );
+        pulse(&mut or16, 1.0).unwrap();
+    }
+    go_safe(&mut or16).unwrap();
+    let _ = or16.connect_reference(1).unwrap();
+    go_safe(&mut or16).unwrap();
+    assert_eq!(or16.hardware_mut().witness, Witness::default());
+}
+
+#[test]
+fn another_cell_in_the_same_column_touches_no_switch() {
+    let mut or16 = selected(0, 5, Scheme::Half);
+    touched(&mut or16);
+    for row in 1..16 {
+        assert_eq!(or16.select(selection(row, 5, Scheme::Half)).unwrap(), settling::NONE);
+    }
+    assert_eq!(touched(&mut or16), []);
+}
+
+#[test]
+fn another_column_touches_only_the_chips_of_the_two() {
+    let mut or16 = selected(0, 1, Scheme::Half);
+    touched(&mut or16);
+    let _ = or16.select(selection(0, 2, Scheme::Half)).unwrap();
+    let chip = |kind, index| ChipSelect { kind, index };
+    let [bias, sense] = [chip(ChipKind::ColumnBias, 0), chip(ChipKind::ColumnSense, 0)];
+    // Both break, then both make.
+    assert_eq!(touched(&mut or16), [bias, sense, sense, bias]);
+    let _ = or16.select(selection(0, 9, Scheme::Half)).unwrap();
+    let there = [chip(ChipKind::ColumnBias, 1), chip(ChipKind::ColumnSense, 1)];
+    assert_eq!(touched(&mut or16), [there[0], sense, there[1], bias]);
+}
+
+#[test]
+fn a_pulse_puts_every_line_where_its_scheme_says_and_nowhere_else() {
+    let v = 1.7;
+    // Selected row, other rows, selected column, other columns; None is disconnected.
+    let table = [
+        (Scheme::Half, Some(v), Some(v / 2.0), Some(0.0), Some(v / 2.0)),
+        (Scheme::SymmetricHalf, Some(v / 2.0), Some(0.0), Some(-v / 2.0), Some(0.0)),
+        (Scheme::Third, Some(v), Some(v / 3.0), Some(0.0), Some(2.0 * v / 3.0)),
+        (Scheme::Grounded, Some(v), Some(0.0), Some(0.0), Some(0.0)),
+        (Scheme::Floating, Some(v), None, Some(0.0), None),
+    ];
+    for (scheme, row, other_rows, column, other_columns) in table {
+        let mut or16 = selected(4, 11, scheme);
+        pulse(&mut or16, v).unwrap();
+        let board = or16.hardware_mut();
+        for line in 0..16 {
+            let cases = [
+                (board.pulse_rows[line], if line == 4 { row } else { other_rows }),
+                (board.pulse_columns[line], if line == 11 { column } else { other_columns }),
+            ];
+            for (is, wanted) in cases {
+                match wanted {
+                    Some(volts) => assert_level(is, volts, &std::format!("{scheme:?} line {line}")),
+                    None => assert_eq!(is, None, "{scheme:?} line {line}"),
+                }
+            }
+        }
+        // Nothing before the edge, nothing after it, and the cell can be read again.
+        let _ = or16.ground_rows().unwrap();
+        let board = or16.hardware_mut();
+        assert_eq!(board.witness, Witness::default(), "{scheme:?}");
+        assert_eq!(board.closed(ChipKind::ColumnSense), [11]);
+        assert_eq!(board.closed(ChipKind::RowConnect).len(), 16);
+    }
+}
+
+#[test]
+fn lines_left_floating_are_rejoined_only_once_the_selected_row_had_its_time_to_fall() {
+    let mut or16 = selected(0, 0, Scheme::Floating);
+    let _ = or16.load_pulse(Volts(2.0), None).unwrap();
+    or16.start_pulse(100_000).unwrap();
+    or16.hardware_mut().end_pulse();
+    touched(&mut or16);
+    let settle = or16.unload_pulse().unwrap();
+    assert!(settle.ns > 5_000, "a row slews from 2 V");
+    assert_eq!(touched(&mut or16), [ROW_DAC]);
+    assert_eq!(or16.hardware_mut().closed(ChipKind::RowConnect), [0]);
+    let _ = or16.drive_row(0, 0x8100).unwrap();
+    let after = touched(&mut or16);
+    assert_eq!(after.last(), Some(&ROW_DAC));
+    assert!(after.len() > 1 && after[..after.len() - 1].iter().all(is_switch));
+    assert_eq!(or16.hardware_mut().closed(ChipKind::RowConnect).len(), 16);
+}
+
+#[test]
+fn a_read_back_that_is_wrong_stops_before_the_edge() {
+    let on = |chip| {
+        [Spoilt::A(3), Spoilt::B(3), Spoilt::B(12), Spoilt::Setting(0), Spoilt::ToggleEnable]
+            .map(|register| (chip, register))
+    };
+    for (chip, register) in on(ROW_DAC).into_iter().chain(on(BIAS_DAC)) {
+        let mut or16 = selected(3, 5, Scheme::Half);
+        or16.hardware_mut().spoilt = Some((chip, register));
+        let fault = FrontEndError { code: FaultCode::Chip, chip: Some(chip) };
+        assert_eq!(or16.load_pulse(Volts(2.0), None).unwrap_err(), fault, "{register:?}");
+        assert!(or16.start_pulse(100_000).is_err());
+        assert_eq!(or16.hardware_mut().pulses, 0);
+        or16.hardware_mut().spoilt = None;
+        go_safe(&mut or16).unwrap();
+        assert_eq!(or16.hardware_mut().witness, Witness::default());
+    }
+}
+
+#[test]
+fn whichever_frame_of_loading_is_lost_the_array_sees_the_right_pulse_or_nothing() {
+    for chip in [ROW_DAC, BIAS_DAC] {
+        let mut refused = 0;
+        for lost in 0.. {
+            let mut or16 = selected(3, 5, Scheme::Half);
+            // Different codes from an earlier pulse are still in B.
+            pulse(&mut or16, -2.2).unwrap();
+            or16.hardware_mut().deaf = Some((chip, lost));
+            let loaded = or16.load_pulse(Volts(2.0), None);
+            let board = or16.hardware_mut();
+            let all_heard = board.deaf.is_some();
+            board.deaf = None;
+            assert_eq!(board.witness.worst_v, 0.0, "frame {lost} of {chip:?}");
+            if loaded.is_ok() {
+                or16.start_pulse(100_000).unwrap();
+                let board = or16.hardware_mut();
+                for line in (0..16).filter(|&line| line != 3) {
+                    assert_level(board.pulse_rows[line], 1.0, "other row");
+                }
+                assert_level(board.pulse_rows[3], 2.0, "selected row");
+                for line in (0..16).filter(|&line| line != 5) {
+                    assert_level(board.pulse_columns[line], 1.0, "other column");
+                }
+            } else {
+                refused += 1;
+            }
+            if all_heard {
+                break;
+            }
+        }
+        // Every frame but no-ops.
+        assert!(refused > 50, "{refused} frames of {chip:?} were missed when lost");
+    }
+}
+
+#[test]
+fn a_frame_of_unloading_that_is_lost_shows_before_the_next_edge_or_does_not_matter() {
+    for chip in [ROW_DAC, BIAS_DAC] {
+        for (lost, matters) in [(0, true), (1, false)] {
+            let mut or16 = selected(3, 5, Scheme::Half);
+            let _ = or16.load_pulse(Volts(1.0), None).unwrap();
+            or16.start_pulse(100_000).unwrap();
+            or16.hardware_mut().end_pulse();
+            or16.hardware_mut().deaf = Some((chip, lost));
+            let _ = or16.unload_pulse().unwrap();
+            assert_eq!(or16.hardware_mut().deaf, None);
+            assert_eq!(or16.load_pulse(Volts(1.0), None).is_err(), matters, "frame {lost} of {chip:?}");
+            assert_eq!(or16.hardware_mut().witness, Witness::default());
+        }
+    }
+}
+
+#[test]
+fn every_edge_needs_a_load_of_its_own() {
+    let mut or16 = selected(1, 1, Scheme::Half);
+    assert!(or16.start_pulse(100_000).is_err());
+    let _ = or16.load_pulse(Volts(1.0), None).unwrap();
+    or16.start_pulse(100_000).unwrap();
+    or16.hardware_mut().end_pulse();
+    assert!(or16.start_pulse(100_000).is_err());
+    assert_eq!(or16.hardware_mut().pulses, 1);
+    let _ = or16.unload_pulse().unwrap();
+    assert!(or16.start_pulse(100_000).is_err());
+}
+
+#[test]
+fn a_loaded_pulse_keeps_rows_and_switches_from_being_touched() {
+    let mut or16 = selected(1, 1, Scheme::Half);
+    let _ = or16.load_pulse(Volts(1.0), None).unwrap();
+    touched(&mut or16);
+    assert!(or16.drive_row(0, 0x9000).is_err());
+    assert!(or16.drive_rows(&[0; 32]).is_err());
+    assert!(or16.select(selection(1, 2, Scheme::Half)).is_err());
+    assert!(or16.connect_reference(0).is_err());
+    assert_eq!(or16.ground_rows().unwrap(), settling::NONE);
+    assert_eq!(touched(&mut or16), []);
+    // None of these refusals has cost the load.
+    or16.start_pulse(100_000).unwrap();
+}
+
+#[test]
+fn loading_grounds_rows_first() {
+    let mut or16 = selected(1, 1, Scheme::Half);
+    or16.hardware_mut().reading = true;
+    let _ = or16.drive_row(9, 0x9000).unwrap();
+    assert!(or16.load_pulse(Volts(1.0), None).unwrap().ns > 0);
+    assert_eq!(or16.hardware_mut().row_volts(9), Some(0.0));
+}
+
+#[test]
+fn making_safe_ends_a_pulse_under_way() {
+    let mut or16 = selected(1, 1, Scheme::Floating);
+    let _ = or16.load_pulse(Volts(3.0), None).unwrap();
+    or16.start_pulse(1_000_000_000).unwrap();
+    go_safe(&mut or16).unwrap();
+    let board = or16.hardware_mut();
+    assert!((0..16).all(|row| board.row_volts(row) == Some(0.0)));
+    assert_eq!(board.closed(ChipKind::ColumnSense).len(), 16);
+    assert_eq!(board.witness, Witness::default());
+}
+
+#[test]
+fn dead_opens_everything_and_safe_starts_over_from_it() {
+    let mut or16 = selected(1, 1, Scheme::Half);
+    or16.dead();
+    for kind in population::SWITCHES {
+        assert_eq!(or16.hardware_mut().closed(kind), []);
+    }
+    assert!(or16.drive_row(0, 0x8000).is_err());
+    assert!(or16.start_conversion().is_err());
+    go_safe(&mut or16).unwrap();
+    assert_eq!(or16.hardware_mut().closed(ChipKind::RowConnect).len(), 16);
+    assert_eq!(or16.hardware_mut().witness, Witness::default());
+}
+
+#[test]
+fn a_switch_that_does_not_close_is_named() {
+    let mut or16 = safe(16, 16);
+    let stuck = ChipSelect { kind: ChipKind::ColumnBias, index: 1 };
+    or16.hardware_mut().stuck = Some(stuck);
+    let fault = FrontEndError { code: FaultCode::Chip, chip: Some(stuck) };
+    assert_eq!(or16.select(selection(0, 0, Scheme::Half)).unwrap_err(), fault);
+}
+
+#[test]
+fn the_range_changes_all_columns_once() {
+    let mut or16 = safe(4, 12);
+    let columns: Vec<u16> = (0..12).collect();
+    assert!(or16.set_range(1).unwrap().ns > 0);
+    assert_eq!(or16.hardware_mut().closed(ChipKind::Feedback10k), columns);
+    assert!(or16.set_range(2).unwrap().ns > 0);
+    assert_eq!(or16.hardware_mut().closed(ChipKind::Feedback10k), []);
+    assert_eq!(or16.hardware_mut().closed(ChipKind::Feedback1k), columns);
+    touched(&mut or16);
+    assert_eq!(or16.set_range(2).unwrap(), settling::NONE);
+    assert!(or16.set_range(3).is_err());
+    assert_eq!(touched(&mut or16), []);
+    let _ = or16.set_range(0).unwrap();
+    assert_eq!(or16.hardware_mut().closed(ChipKind::Feedback1k), []);
+}
+
+#[test]
+fn rows_are_driven_together_and_grounded_for_one_frame_per_dac_that_is_not() {
+    let mut or16 = safe(18, 4);
+    or16.hardware_mut().reading = true;
+    let codes: Vec<u8> = (0..18u16).flat_map(|row| (0x8000 + 100 * row).to_le_bytes()).collect();
+    touched(&mut or16);
+    let _ = or16.drive_rows(&codes).unwrap();
+    let board = or16.hardware_mut();
+    for row in 0..18 {
+        assert_level(board.row_volts(row), f32::from(100 * row) * 10.0 / 65536.0, "row");
+    }
+    let frames: Vec<usize> = board.transactions.drain(..).map(|t| t.sent.len() / 3).collect();
+    assert_eq!(frames, [16, 2]);
+
+    let _ = or16.drive_row(17, 0x8000).unwrap();
+    let _ = or16.drive_row(16, 0x8000).unwrap();
+    touched(&mut or16);
+    assert!(or16.ground_rows().unwrap().ns > 0);
+    assert_eq!(touched(&mut or16), [ROW_DAC]);
+    assert!((0..18).all(|row| or16.hardware_mut().row_volts(row) == Some(0.0)));
+    assert_eq!(or16.ground_rows().unwrap(), settling::NONE);
+    assert_eq!(touched(&mut or16), []);
+    assert!(or16.drive_rows(&codes[1..]).is_err());
+}
+
+#[test]
+fn codes_come_from_the_converters_of_the_asked_columns_only() {
+    let mut or16 = safe(4, 20);
+    for index in 0..3u8 {
+        let first = 8 * i16::from(index);
+        or16.hardware_mut().set_samples(index, core::array::from_fn(|n| 100 + first + n as i16));
+    }
+    touched(&mut or16);
+    for (first, count, chips) in [(0, 20, 3), (5, 1, 1), (7, 2, 2), (8, 8, 1), (6, 12, 3), (19, 1, 1)] {
+        let mut codes = std::vec![0; count];
+        or16.read_codes(first, &mut codes).unwrap();
+        let expected: Vec<i16> = (0..count as i16).map(|n| 100 + first as i16 + n).collect();
+        assert_eq!(codes, expected);
+        assert_eq!(touched(&mut or16).len(), chips);
+    }
+    assert!(or16.read_codes(19, &mut [0; 2]).is_err());
+}
+
+#[test]
+fn the_reference_takes_the_array_off_and_one_driver_onto_the_bus() {
+    let mut or16 = selected(2, 2, Scheme::Half);
+    let _ = or16.connect_reference(13).unwrap();
+    let board = or16.hardware_mut();
+    for kind in [ChipKind::RowConnect, ChipKind::ColumnSense, ChipKind::ColumnBias] {
+        assert_eq!(board.closed(kind), []);
+    }
+    assert_eq!(board.closed(ChipKind::RowCalibrate), [13]);
+    assert_eq!(board.closed(ChipKind::Calibrate).len(), 16);
+    let _ = or16.drive_row(13, 0x9000).unwrap();
+    go_safe(&mut or16).unwrap();
+    let board = or16.hardware_mut();
+    assert_eq!(board.closed(ChipKind::RowCalibrate), []);
+    assert_eq!(board.witness, Witness::default());
+}
+
+#[test]
+fn a_check_asks_every_chip_once_and_finds_what_has_moved_by_itself() {
+    let mut or16 = safe(16, 16);
+    let check = |or16: &mut Or16<Board>| {
+        touched(or16);
+        let mut step = 0;
+        while let Progress::Again(_) = or16.check_chip(step)? {
+            step += 1;
+        }
+        let mut chips = touched(or16);
+        chips.dedup();
+        Ok::<_, FrontEndError>(chips.len())
+    };
+    // 8 groups of 2 switch chips, 2 DACs, 2 ADCs.
+    assert_eq!(check(&mut or16), Ok(20));
+    let _ = or16.select(selection(0, 3, Scheme::Half)).unwrap();
+    or16.hardware_mut().reading = true;
+    let _ = or16.drive_row(5, 0x8123).unwrap();
+    assert_eq!(check(&mut or16), Ok(20));
+    or16.hardware_mut().spoilt = Some((ROW_DAC, Spoilt::A(6)));
+    assert_eq!(check(&mut or16), Err(FrontEndError { code: FaultCode::Chip, chip: Some(ROW_DAC) }));
+}
+
+#[test]
+fn temperature_is_none_before_the_sensor_is_set_up_and_kept_afterwards() {
+    let mut or16 = front_end(1, 1);
+    assert_eq!(or16.temperature(), Ok(None));
+    go_safe(&mut or16).unwrap();
+    assert_eq!(or16.temperature(), Ok(Some(Kelvin(298.15))));
+    or16.dead();
+    assert_eq!(or16.temperature(), Ok(Some(Kelvin(298.15))));
+}
+
+#[test]
+fn geometries_that_cannot_be_addressed_are_refused() {
+    for (rows, columns) in [(0, 1), (1, 0), (257, 1), (1, 257)] {
+        let config = Or16Config { rows, columns, gates: false };
+        assert_eq!(Or16::new(Board::new(0, 0), config).err(), Some(NoSuchGeometry { rows, columns }));
+    }
+}
+
+#[test]
+fn the_linear_range_told_is_the_one_the_converter_s_driver_knows() {
+    let linear = CONVERTERS.adc_linear as i16;
+    let saturated = |code| crate::chips::ad7606c::AdcCode(code).is_saturated();
+    assert!(!saturated(linear) && !saturated(-linear) && saturated(linear + 1) && saturated(-linear - 1));
+}
+
+#[test]
+fn a_write_verify_step_fits_the_tunnel_s_budget() {
+    let mut or16 = selected(3, 5, Scheme::Half);
+    or16.hardware_mut().reading = true;
+    // A B that differs from what is to come, as in a staircase.
+    pulse(&mut or16, 1.1).unwrap();
+    touched(&mut or16);
+    pulse(&mut or16, 1.3).unwrap();
+    let _ = or16.drive_row(3, 0x8A00).unwrap();
+    or16.start_conversion().unwrap();
+    assert!(or16.conversion_done().unwrap());
+    or16.read_codes(5, &mut [0]).unwrap();
+    let _ = or16.ground_rows().unwrap();
+
+    // As specified in the bench protocol: opcode, chip, frames and segments out; status, clock (2 bytes are usual) and
+    // check, then segments, back.
+    let coded = |burst: &[u8], frame, foreseen| {
+        encode(burst, FrameSize::new(frame).unwrap(), foreseen)
+            .map(|segment| 1 + segment.body.len())
+            .sum::<usize>()
+    };
+    let transactions = core::mem::take(&mut or16.hardware_mut().transactions);
+    let spi: usize = transactions
+        .iter()
+        .map(|t| {
+            let reply =
+                if t.back.is_empty() { 0 } else { 5 + coded(&t.back, t.frame, Foreseen::Echo(&t.sent)) };
+            3 + coded(&t.sent, t.frame, Foreseen::Zeros) + reply
+        })
+        .sum();
+    // The pulse and its end (asked twice by `pulse`), the conversion and its end, and five waits of four bytes.
+    let others = (4 + 2 * 6) + (1 + 6) + 5 * 4;
+    assert_eq!(transactions.len(), 2 + 2 + 2 + 1 + 1 + 1);
+    assert!(spi + others <= 300, "{spi} + {others} bytes");
+    std::println!("{spi} + {others} bytes");
+}

@@ -1,0 +1,348 @@
+//! The emulated bench of this process: which board it is, and the files that follow it (`--truth`, `--state`).
+
+use crate::arrays::replace;
+use ohmrig_emulator::board::{Board, BoardError, BoardOptions, BoardState};
+use ohmrig_emulator::crossbar::{Crossbar, CrossbarError};
+use ohmrig_emulator::profile::{Profile, ProfileError};
+use ohmrig_emulator::truth::Truth;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Flash of an emulated board.
+const FLASH_BYTES: u32 = 64 * 1024;
+
+/// Least time between two writes of a truth file.
+const TRUTH_EVERY: Duration = Duration::from_secs(1);
+
+/// Layout of state files; another number is refused.
+const STATE_FORMAT: u32 = 1;
+
+/// Why there is no emulated bench.
+#[derive(Debug, Error)]
+pub enum EmulationError {
+    /// The profile.
+    #[error("{0}")]
+    Profile(#[from] ProfileError),
+    /// A profile file that can't be read.
+    #[error("profile {}: {source}", .path.display())]
+    ProfileFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The array.
+    #[error("{0}")]
+    Crossbar(#[from] CrossbarError),
+    /// The circuit or a chip.
+    #[error("emulated board: {0}")]
+    Board(BoardError),
+    /// Rows or columns.
+    #[error("an array of {rows} rows × {columns} columns; each must be 1 to 256")]
+    Geometry {
+        /// Rows asked for.
+        rows: u16,
+        /// Columns asked for.
+        columns: u16,
+    },
+    /// The state file is another process's.
+    #[error("state file {} is in use by another ohmrig; close that one first", .path.display())]
+    StateInUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The state file can't be read or written.
+    #[error("state file {}: {why}", .path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The state file is of another array.
+    #[error(
+        "state file {} holds {found}, asked for is {asked}; use its own settings or another file",
+        .path.display()
+    )]
+    StateOfAnother {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+        /// What was asked for.
+        asked: String,
+    },
+    /// No randomness for the boot nonce.
+    #[error("the system gives no random numbers: {0}")]
+    Entropy(getrandom::Error),
+}
+
+/// Reads a profile: a built-in name, or a TOML file.
+///
+/// # Errors
+/// [`EmulationError`].
+pub fn profile(name: Option<&str>) -> Result<Profile, EmulationError> {
+    let name = name.unwrap_or(Profile::DEFAULT);
+    if !name.ends_with(".toml") {
+        return Ok(Profile::built_in(name)?);
+    }
+    let path = PathBuf::from(name);
+    let text =
+        std::fs::read_to_string(&path).map_err(|source| EmulationError::ProfileFile { path, source })?;
+    Ok(Profile::from_toml(&text)?)
+}
+
+/// Which board to emulate, and the files that follow it.
+#[derive(Clone, Debug)]
+pub struct Emulation {
+    /// Devices and board.
+    pub profile: Profile,
+    /// Rows of the array.
+    pub rows: u16,
+    /// Columns of the array.
+    pub columns: u16,
+    /// Draws devices, errors and noise.
+    pub seed: u64,
+    /// Ground truth goes here.
+    pub truth: Option<PathBuf>,
+    /// State is kept here between processes.
+    pub state: Option<PathBuf>,
+}
+
+/// Everything that outlives a process.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    format: u32,
+    profile: Profile,
+    seed: u64,
+    crossbar: Crossbar,
+    board: BoardState,
+}
+
+impl Emulation {
+    /// A fresh array of a profile's own size.
+    #[must_use]
+    pub fn new(profile: Profile, seed: u64) -> Self {
+        let (rows, columns) = (profile.rows, profile.columns);
+        Self { profile, rows, columns, seed, truth: None, state: None }
+    }
+
+    /// Powers up the board, from its state file if it has one.
+    ///
+    /// # Errors
+    /// [`EmulationError`].
+    pub fn power_up(&self) -> Result<(Board, BenchFiles), EmulationError> {
+        let state = self.state.as_deref().map(StateFile::lock).transpose()?;
+        let saved = state.as_ref().map(StateFile::load).transpose()?.flatten();
+        let options = BoardOptions {
+            imperfections: self.profile.board.imperfections.into(),
+            seed: self.seed,
+            boot_nonce: getrandom::u64().map_err(EmulationError::Entropy)?,
+            flash_bytes: FLASH_BYTES,
+        };
+        let board = match saved {
+            None => {
+                let (rows, columns) = (usize::from(self.rows), usize::from(self.columns));
+                let crossbar = Crossbar::new(rows, columns, &self.profile.device, self.seed)?;
+                Board::new(crossbar, options).map_err(EmulationError::Board)?
+            }
+            Some(saved) => {
+                self.require_same(&saved)?;
+                Board::restore(saved.crossbar, options, saved.board).map_err(EmulationError::Board)?
+            }
+        };
+        let truth = self.truth.clone().map(TruthFile::new);
+        Ok((board, BenchFiles { truth, state, profile: self.profile.clone(), seed: self.seed }))
+    }
+
+    fn require_same(&self, saved: &Saved) -> Result<(), EmulationError> {
+        let describe = |profile: &Profile, seed: u64, rows: usize, columns: usize| {
+            format!("profile {}, seed {seed}, {rows} × {columns}", profile.name)
+        };
+        let path = self.state.clone().unwrap_or_default();
+        let found =
+            describe(&saved.profile, saved.seed, saved.crossbar.rows(), saved.crossbar.columns());
+        let asked =
+            describe(&self.profile, self.seed, usize::from(self.rows), usize::from(self.columns));
+        if found != asked {
+            return Err(EmulationError::StateOfAnother { path, found, asked });
+        }
+        if saved.profile != self.profile {
+            let found = format!("{found} with other values in the profile");
+            return Err(EmulationError::StateOfAnother { path, found, asked });
+        }
+        Ok(())
+    }
+}
+
+/// The files that follow a board.
+pub struct BenchFiles {
+    truth: Option<TruthFile>,
+    state: Option<StateFile>,
+    profile: Profile,
+    seed: u64,
+}
+
+impl BenchFiles {
+    /// To be called often: writes the truth if it is due.
+    pub fn note(&mut self, board: &mut Board) {
+        if let Some(truth) = &mut self.truth
+            && truth.is_due()
+        {
+            truth.update(board);
+        }
+    }
+
+    /// To be called at the end: writes everything.
+    pub fn finish(&mut self, board: &mut Board) {
+        if let Some(truth) = &mut self.truth {
+            truth.update(board);
+        }
+        if let Some(state) = &self.state
+            && let Err(error) = self.save(state, board)
+        {
+            log::error!("{error}");
+        }
+    }
+
+    fn save(&self, file: &StateFile, board: &mut Board) -> Result<(), EmulationError> {
+        let state = board.save().map_err(EmulationError::Board)?;
+        let saved = Saved {
+            format: STATE_FORMAT,
+            profile: self.profile.clone(),
+            seed: self.seed,
+            crossbar: board.crossbar().clone(),
+            board: state,
+        };
+        let failed = |why: String| EmulationError::State { path: file.path.clone(), why };
+        let bytes = serde_json::to_vec(&saved).map_err(|error| failed(error.to_string()))?;
+        replace(&file.path, &bytes).map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// A truth file and what was last written to it.
+struct TruthFile {
+    path: PathBuf,
+    written: Option<Truth>,
+    looked_at: Option<Instant>,
+}
+
+impl TruthFile {
+    fn new(path: PathBuf) -> Self {
+        Self { path, written: None, looked_at: None }
+    }
+
+    fn is_due(&self) -> bool {
+        self.looked_at.is_none_or(|at| at.elapsed() >= TRUTH_EVERY)
+    }
+
+    fn update(&mut self, board: &mut Board) {
+        self.looked_at = Some(Instant::now());
+        if let Err(error) = board.catch_up() {
+            log::error!("ground truth: {error}");
+            return;
+        }
+        let truth: Truth = board.crossbar().truth().collect();
+        if self.written.as_ref() == Some(&truth) {
+            return;
+        }
+        let written = serde_json::to_vec(&truth)
+            .map_err(io::Error::other)
+            .and_then(|bytes| replace(&self.path, &bytes));
+        match written {
+            Ok(()) => self.written = Some(truth),
+            Err(error) => log::error!("truth file {}: {error}", self.path.display()),
+        }
+    }
+}
+
+/// A state file, locked for this process. The lock is on a file beside it, which outlives the renames that replace it.
+struct StateFile {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateFile {
+    fn lock(path: &Path) -> Result<Self, EmulationError> {
+        let failed = |source: io::Error| EmulationError::State {
+            path: path.to_owned(),
+            why: source.to_string(),
+        };
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(EmulationError::StateInUse { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    fn load(&self) -> Result<Option<Saved>, EmulationError> {
+        let failed = |why: String| EmulationError::State { path: self.path.clone(), why };
+        let text = match std::fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        let saved: Saved = serde_json::from_str(&text)
+            .map_err(|error| failed(format!("not a state file of this version ({error})")))?;
+        if saved.format != STATE_FORMAT {
+            return Err(failed(format!("format {}, this ohmrig reads {STATE_FORMAT}", saved.format)));
+        }
+        Ok(Some(saved))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emulation(folder: &Path) -> Emulation {
+        let mut emulation = Emulation::new(profile(Some("ideal")).unwrap(), 5);
+        emulation.state = Some(folder.join("array.json"));
+        emulation.truth = Some(folder.join("truth.json"));
+        emulation
+    }
+
+    #[test]
+    fn the_end_leaves_truth_and_state_and_the_next_process_takes_it_up() {
+        use ohmrig_protocol::bench::Bench;
+        let folder = tempfile::tempdir().unwrap();
+        let emulation = emulation(folder.path());
+        let (mut board, mut files) = emulation.power_up().unwrap();
+        board.wait_until_ns(123_456).unwrap();
+        files.finish(&mut board);
+        drop(files);
+        let text = std::fs::read_to_string(folder.path().join("truth.json")).unwrap();
+        let truth: Truth = serde_json::from_str(&text).unwrap();
+        assert_eq!(truth.cells.len(), 256);
+        let (mut board, _files) = emulation.power_up().unwrap();
+        assert_eq!(board.now_ns().unwrap(), 123_456);
+    }
+
+    #[test]
+    fn one_process_at_a_time_has_a_state_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let emulation = emulation(folder.path());
+        let _first = emulation.power_up().unwrap();
+        assert!(matches!(emulation.power_up(), Err(EmulationError::StateInUse { .. })));
+    }
+
+    #[test]
+    fn a_state_file_of_another_array_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut emulation = emulation(folder.path());
+        let (mut board, mut files) = emulation.power_up().unwrap();
+        files.finish(&mut board);
+        drop(files);
+        emulation.seed = 6;
+        let error = emulation.power_up().err().unwrap().to_string();
+        assert!(error.contains("seed 5") && error.contains("seed 6"), "{error}");
+    }
+}

@@ -1,0 +1,126 @@
+//! How a technology is programmed: which conductances to use, with which pulses, read how. Taken from a profile, so
+//! that the emulated devices and the way they are treated don't drift apart; every number can be overridden.
+
+use ohmrig_emulator::profile::Profile;
+use ohmrig_protocol::message::{Algorithm, Scheme, Staircase};
+use ohmrig_protocol::units::Volts;
+use thiserror::Error;
+
+/// A technology's programming settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// The profile it is from.
+    pub name: String,
+    /// Lowest target, S.
+    pub g_min: f64,
+    /// Highest target, S.
+    pub g_max: f64,
+    /// Half width of the window in which a cell is done, S.
+    pub window: f64,
+    /// SET and RESET amplitudes.
+    pub algorithm: Algorithm,
+    /// Pulse width, s.
+    pub width: f64,
+    /// What unselected lines do.
+    pub scheme: Scheme,
+    /// Voltage of reads and full scale of products, V.
+    pub read_volts: f64,
+    /// Conversions of a verify read.
+    pub conversions: u16,
+    /// Most pulses for one cell.
+    pub max_pulses: u16,
+    /// Most changes of direction for one cell.
+    pub max_reversals: u8,
+}
+
+/// A profile whose devices can't be written.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the devices of profile {profile} can't be written; choose another profile (`ohmrig list`)")]
+pub struct NotWritable {
+    /// Its name.
+    pub profile: String,
+}
+
+/// Voltage of reads, V: far below any switching threshold, and the usual one in publications.
+const READ_VOLTS: f64 = 0.2;
+
+/// Half width of the default window as a fraction of the range of targets.
+const WINDOW: f64 = 0.015;
+
+impl Recipe {
+    /// The recipe for a profile's devices.
+    ///
+    /// Targets keep away from the ends that not every device reaches, and from where a soft-bounds device hardly moves.
+    /// Amplitudes start where a pulse moves a device by less than the window and end below twice the lowest threshold,
+    /// so that half-selected cells stay where they are.
+    ///
+    /// # Errors
+    /// [`NotWritable`].
+    pub fn for_profile(profile: &Profile) -> Result<Self, NotWritable> {
+        let pulse =
+            profile.device.pulse.as_ref().ok_or_else(|| NotWritable { profile: profile.name.clone() })?;
+        let range = &profile.device.conductance;
+        let span = range.maximum_s - range.minimum_s;
+        let (g_min, g_max) = (range.minimum_s + MARGIN.0 * span, range.maximum_s - MARGIN.1 * span);
+        let lowest = pulse.set.threshold_v.min(pulse.reset.threshold_v) * (1.0 - 4.0 * pulse.threshold_spread);
+        let staircase = |threshold: f64, reference: f64| {
+            let overdrive = reference - threshold;
+            let stop = (threshold + STAIRCASE.2 * overdrive).min(1.95 * lowest);
+            Staircase {
+                start: Volts((threshold + STAIRCASE.0 * overdrive) as f32),
+                step: Volts((STAIRCASE.1 * overdrive) as f32),
+                stop: Volts(stop as f32),
+            }
+        };
+        Ok(Self {
+            name: profile.name.clone(),
+            g_min,
+            g_max,
+            window: WINDOW * (g_max - g_min),
+            algorithm: Algorithm::Incremental {
+                set: staircase(pulse.set.threshold_v, pulse.set.reference_v),
+                reset: staircase(pulse.reset.threshold_v, pulse.reset.reference_v),
+            },
+            width: pulse.reference_width_s.max(SHORTEST),
+            scheme: Scheme::Half,
+            read_volts: READ_VOLTS,
+            conversions: 8,
+            max_pulses: 200,
+            max_reversals: 30,
+        })
+    }
+}
+
+/// Shortest pulse with a flat top on the OR-16, s.
+const SHORTEST: f64 = 20e-6;
+
+/// Distance of the lowest and highest target from the ends of the devices' range, as fractions of it.
+const MARGIN: (f64, f64) = (0.05, 0.08);
+
+/// Start, step and stop of the amplitudes above threshold, in units of the reference overdrive.
+const STAIRCASE: (f64, f64, f64) = (0.3, 0.15, 1.6);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_writable_profile_has_a_recipe_that_spares_half_selected_cells() {
+        for name in Profile::names() {
+            let profile = Profile::built_in(name).unwrap();
+            let Ok(recipe) = Recipe::for_profile(&profile) else {
+                assert!(profile.device.pulse.is_none(), "{name}");
+                continue;
+            };
+            let pulse = profile.device.pulse.unwrap();
+            let Algorithm::Incremental { set, reset } = recipe.algorithm;
+            for staircase in [set, reset] {
+                assert!(staircase.start.0 <= staircase.stop.0 && staircase.step.0 > 0.0, "{name}");
+                let lowest = pulse.set.threshold_v.min(pulse.reset.threshold_v);
+                assert!(f64::from(staircase.stop.0) / 2.0 < lowest * (1.0 - 4.0 * pulse.threshold_spread), "{name}");
+            }
+            let range = profile.device.conductance;
+            assert!(range.minimum_s < recipe.g_min && recipe.g_min < recipe.g_max && recipe.g_max < range.maximum_s);
+        }
+    }
+}
