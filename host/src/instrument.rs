@@ -3,12 +3,11 @@
 mod products;
 mod program;
 mod read;
-mod refusal;
+pub mod refusal;
 
 pub use products::{Products, ProductSettings};
 pub use program::{ProgramOrder, Programmed, Progress};
 pub use read::{CellMap, ReadSettings, Trace};
-pub use refusal::describe as describe_refusal;
 
 use crate::client::{Client, Device, LinkError, wrong_reply};
 use ohmrig_protocol::message::{

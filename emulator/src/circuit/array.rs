@@ -8,6 +8,8 @@ use super::wired::{Convergence, Network, Segments, Wiring};
 use super::{CircuitError, CurrentLaw, Line, check_length, lumped};
 
 const MOST_NEWTON_STEPS: u32 = 60;
+/// No device conducts better than this (S); a law evaluated far outside its range may say so.
+const STEEPEST: f64 = 1e9;
 /// The inner solve needn't be more exact than this part of the square of the last Newton step.
 const INNER_PART: f64 = 0.1;
 
@@ -82,6 +84,9 @@ pub fn operate(
     let mut residual = f64::INFINITY;
     for _ in 0..MOST_NEWTON_STEPS {
         law.linearise(conductance, &cell_volts, &mut slope, &mut injected);
+        if slope.iter().any(|slope| !(0.0..=STEEPEST).contains(slope)) {
+            return Err(CircuitError::NotConverged { residual: f64::INFINITY, tolerance, iterations });
+        }
         let mut solved = linear(&slope, Some(&injected), wires, ends, inner)?;
         iterations += solved.convergence.iterations;
         let mut change = 0.0_f64;

@@ -93,9 +93,9 @@ fn sinh_cosh(x: f64) -> (f64, f64) {
     if libm::fabs(x) <= SERIES_LIMIT {
         return sinh_cosh_series(x);
     }
-    let e = libm::exp(x);
+    let e = libm::exp(libm::fabs(x));
     let inverse = 1.0 / e;
-    (0.5 * (e - inverse), 0.5 * (e + inverse))
+    (libm::copysign(0.5 * (e - inverse), x), 0.5 * (e + inverse))
 }
 
 fn milo(conductance: f64, u: f64) -> (f64, f64) {

@@ -171,9 +171,10 @@ impl Network {
         wiring.row_segments.check("row segment", rows, columns)?;
         wiring.column_segments.check("column segment", columns, rows)?;
         check_length("conductances", conductance.len(), rows * columns)?;
-        if let Some((index, &value)) = conductance.iter().enumerate().find(|(_, g)| !(0.0..=1e3).contains(*g))
+        if let Some((index, &value)) =
+            conductance.iter().enumerate().find(|(_, g)| !(0.0..=1e12).contains(*g))
         {
-            return Err(CircuitError::Value { what: "conductance", index, value, allowed: "0 to 1000 S" });
+            return Err(CircuitError::Value { what: "conductance", index, value, allowed: "0 to 1e12 S" });
         }
         let sources = |lines: &[Line], segments: &Segments, cells: usize, segment: usize| -> Vec<Source> {
             let each = lines.iter().enumerate();

@@ -178,20 +178,22 @@ impl<H: Hardware> Or16<H> {
         outcome
     }
 
-    /// Refuses unless rows may be driven.
-    fn require_idle(&self) -> Result<(), FrontEndError> {
-        match self.phase {
-            Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(_) => Ok(()),
-            _ => Err(faults::misuse("not in SAFE, selected or on the reference")),
-        }
+    /// Whether rows may be driven.
+    fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(_))
     }
 
-    /// Refuses unless the amplifiers and converters work.
+    /// Whether amplifiers, converters and sensor work.
+    fn is_up(&self) -> bool {
+        self.is_idle() || matches!(self.phase, Phase::Loaded(_) | Phase::Pulsed(_))
+    }
+
+    fn require_idle(&self) -> Result<(), FrontEndError> {
+        if self.is_idle() { Ok(()) } else { Err(faults::misuse("not in SAFE, selected or on the reference")) }
+    }
+
     fn require_up(&self) -> Result<(), FrontEndError> {
-        match self.phase {
-            Phase::Loaded(_) | Phase::Pulsed(_) => Ok(()),
-            _ => self.require_idle(),
-        }
+        if self.is_up() { Ok(()) } else { Err(faults::misuse("not set up")) }
     }
 
     fn arrange(&mut self, to: &Arrangement) -> Result<bool, FrontEndError> {
@@ -478,8 +480,8 @@ impl<H: Hardware> FrontEnd for Or16<H> {
     }
 
     fn temperature(&mut self) -> Result<Option<Kelvin>, FrontEndError> {
-        // In DEAD the sensor may not have been set up. What it says has no bearing on the array: no error of it does either.
-        if self.require_up().is_ok() {
+        // What the sensor says has no bearing on the array, so no error of it costs the trust in the rest.
+        if self.is_up() {
             let mut sensor = Tmp117::new(self.hardware.i2c(), tmp117::ADDRESS);
             if let Some(kelvin) = sensor.temperature_kelvin().map_err(faults::thermometer)? {
                 self.kelvin = Some(Kelvin(kelvin));

@@ -524,5 +524,4 @@ fn a_write_verify_step_fits_the_tunnel_s_budget() {
     let others = (4 + 2 * 6) + (1 + 6) + 5 * 4;
     assert_eq!(transactions.len(), 2 + 2 + 2 + 1 + 1 + 1);
     assert!(spi + others <= 300, "{spi} + {others} bytes");
-    std::println!("{spi} + {others} bytes");
 }

@@ -2,6 +2,7 @@
 //! bytes are those that the document shows, and they are few.
 
 mod document;
+mod instrument;
 mod pipe;
 mod recorder;
 

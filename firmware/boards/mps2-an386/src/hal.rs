@@ -1,8 +1,7 @@
 //! The board: two UARTs, a clock, the ways to end. All `unsafe` of the image is in this file.
 //!
-//! Sources: Arm Application Note AN386 (memory map, interrupts), Arm DDI 0479C "Cortex-M System Design Kit TRM"
-//! (UART registers), and QEMU's models of both: `hw/arm/mps2.c`, `hw/char/cmsdk-apb-uart.c`,
-//! `hw/misc/mps2-fpgaio.c`.
+//! Sources: QEMU's models `hw/arm/mps2.c`, `hw/char/cmsdk-apb-uart.c` and `hw/misc/mps2-fpgaio.c`, which name what
+//! they model: Arm Application Note AN386 and Arm DDI 0479C, "Cortex-M System Design Kit TRM".
 
 use core::{
     cell::{Cell, RefCell},
@@ -16,7 +15,7 @@ use cortex_m_semihosting::hio;
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
 
-/// System clock, Hz: `SYSCLK_FRQ` in `hw/arm/mps2.c`; AN386, "Clocks".
+/// System clock, Hz: `SYSCLK_FRQ` in `hw/arm/mps2.c`.
 const SYSTEM_CLOCK_HZ: u32 = 25_000_000;
 
 /// Exit status after a panic, as that of a Rust process.
@@ -30,7 +29,7 @@ struct Register(u32);
 
 impl Register {
     fn read(self) -> u32 {
-        // SAFETY: every `Register` in this file is an aligned device register of the AN386 memory map.
+        // SAFETY: every `Register` in this file is an aligned device register of the board's memory map.
         unsafe { core::ptr::read_volatile(self.0 as *const u32) }
     }
 
@@ -40,7 +39,7 @@ impl Register {
     }
 }
 
-/// Interrupts in use: `uartirq` in `hw/arm/mps2.c`, receive of UART n; AN386, "Interrupts".
+/// Interrupts in use: `uartirq` in `hw/arm/mps2.c`, receive of UART n.
 #[derive(Clone, Copy)]
 #[repr(u16)]
 enum Interrupt {
@@ -59,7 +58,7 @@ unsafe impl InterruptNumber for Interrupt {
 const RECEIVE_BYTES: usize = 8192;
 type ReceiveQueue = Queue<u8, RECEIVE_BYTES>;
 
-/// Registers of a CMSDK APB UART (DDI 0479C section 4.3).
+/// Registers of a CMSDK APB UART, by offset and bit as in `hw/char/cmsdk-apb-uart.c`.
 #[derive(Clone, Copy)]
 struct UartRegisters {
     data: Register,
@@ -119,13 +118,15 @@ impl Receiver {
             let mut queue = self.queue.borrow_ref_mut(cs);
             let Some(queue) = queue.as_mut() else { return };
             let room = queue.ready();
+            if self.stalled.borrow(cs).replace(!room) == room {
+                // Before DATA is read as well: a byte that comes while the interrupt is off raises none later.
+                let interrupt = if room { CONTROL_RX_INTERRUPT } else { 0 };
+                self.registers.control.write(CONTROL_TX | CONTROL_RX | interrupt);
+            }
             if room {
-                // Only the low byte holds data (DDI 0479C table 4-6); a queue that is ready takes it.
+                // Only the low byte holds data; a queue that is ready takes it.
                 let _ = queue.enqueue(self.registers.data.read() as u8);
             }
-            self.stalled.borrow(cs).set(!room);
-            let interrupt = if room { CONTROL_RX_INTERRUPT } else { 0 };
-            self.registers.control.write(CONTROL_TX | CONTROL_RX | interrupt);
         });
     }
 }
@@ -255,8 +256,8 @@ pub(crate) fn sleep_until(mut ready: impl FnMut() -> bool) {
     }) {}
 }
 
-/// COUNTER of the FPGA's system control block: one count per system clock while PRESCALE is 0 (AN386, "FPGA system
-/// control and I/O"; `resync_counter` in `hw/misc/mps2-fpgaio.c`).
+/// COUNTER of the FPGA's system control block: one count per system clock while PRESCALE is 0 (`resync_counter` in
+/// `hw/misc/mps2-fpgaio.c`).
 const COUNTER: Register = Register(0x4002_8018);
 const PRESCALE: Register = Register(0x4002_801C);
 const NS_PER_COUNT: u64 = 1_000_000_000 / SYSTEM_CLOCK_HZ as u64;
@@ -340,7 +341,7 @@ pub(crate) fn say(line: core::fmt::Arguments<'_>) {
 
 /// Ends QEMU with `status`.
 pub(crate) fn exit(status: u32) -> ! {
-    /// SYS_EXIT_EXTENDED and ADP_Stopped_ApplicationExit (Arm "Semihosting for AArch32 and AArch64", section 7.8).
+    /// SYS_EXIT_EXTENDED and ADP_Stopped_ApplicationExit (Arm "Semihosting for AArch32 and AArch64").
     const EXIT_EXTENDED: usize = 0x20;
     const APPLICATION_EXIT: u32 = 0x2_0026;
     let block = [APPLICATION_EXIT, status];

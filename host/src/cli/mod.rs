@@ -1,0 +1,244 @@
+//! The command line: a module per command, what they share here.
+
+mod bench;
+mod demo;
+mod emulate;
+mod failure;
+mod info;
+mod list;
+mod mvm;
+mod open;
+mod output;
+mod program;
+mod pulse;
+mod read;
+mod safe;
+mod selftest;
+mod settings;
+
+pub use failure::{Failure, Kind};
+pub use output::Output;
+
+use crate::interrupt;
+use crate::transport::Port;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Program conductances of a resistive crossbar, multiply with them, and measure what the devices do.
+///
+/// Without --port, every command works on an emulated board in this process, and says so.
+#[derive(Debug, Parser)]
+#[command(name = "ohmrig", version, propagate_version = true, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The device: `emulated[:PROFILE]`, `qemu[:PROFILE]`, `tcp://HOST:PORT`, or a serial device's path
+    #[arg(long, global = true, default_value = "emulated", env = "OHMRIG_PORT", value_name = "PORT")]
+    pub(crate) port: Port,
+    /// Print one JSON object on stdout and nothing else; progress and logs go to stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Seed of the emulated devices, their noise and the board's errors
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Append what is measured to this run file (SQLite)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) run: Option<PathBuf>,
+    /// Write what the emulated cells really are to this file (JSON), at most once a second and at exit
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) truth: Option<PathBuf>,
+    /// Keep the emulated board (devices, noise, time, flash) in this file between processes
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    /// ARM image for `--port qemu`
+    #[arg(long, global = true, env = "OHMRIG_FIRMWARE", value_name = "ELF")]
+    pub(crate) firmware: Option<PathBuf>,
+    /// How log lines on stderr look (which ones: environment variable RUST_LOG)
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Seed where none is given: emulated results are the same every time unless asked otherwise.
+const SEED: u64 = 1;
+
+impl Global {
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.unwrap_or(SEED)
+    }
+}
+
+/// Forms of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line of text each.
+    Text,
+    /// A JSON object each.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Classify handwritten digits with the crossbar: program, multiply, compare (the place to start)
+    Demo(demo::Demo),
+    /// Show profiles, serial ports, and whether QEMU can be used
+    List,
+    /// Show who the device is and how it is
+    Info,
+    /// Check every chip, and every driver and amplifier against the reference resistors
+    Selftest(selftest::Selftest),
+    /// Measure conductances cell by cell
+    Read(read::Read),
+    /// Apply write pulses to one cell
+    Pulse(pulse::PulseCommand),
+    /// Program conductances with write-verify
+    Program(program::ProgramCommand),
+    /// Multiply vectors with the array
+    Mvm(mvm::MvmCommand),
+    /// End everything, disarm, go to SAFE; optionally clear a latched fault
+    Safe(safe::Safe),
+    /// Be a virtual board that any client can open
+    Emulate(emulate::Emulate),
+    /// Be the analog bench of a firmware image (docs/bench-protocol.md)
+    Bench(bench::Bench),
+    /// Print shell completions
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+/// Runs a command line and returns the exit status.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match Cli::command().try_get_matches_from(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&arguments, &error),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&arguments, &error),
+    };
+    start_log(cli.global.log_format);
+    let mut output = Output::new(cli.global.json);
+    let result = interrupt::install()
+        .map_err(|error| Failure::failed(format!("signals can't be caught: {error}")))
+        .and_then(|()| execute(&cli, &mut output));
+    output.finish(result)
+}
+
+fn execute(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Demo(command) => command.run(global, output),
+        Command::List => list::run(global, output),
+        Command::Info => info::run(global, output),
+        Command::Selftest(command) => command.run(global, output),
+        Command::Read(command) => command.run(global, output),
+        Command::Pulse(command) => command.run(global, output),
+        Command::Program(command) => command.run(global, output),
+        Command::Mvm(command) => command.run(global, output),
+        Command::Safe(command) => command.run(global, output),
+        Command::Emulate(command) => command.run(global, output),
+        Command::Bench(command) => command.run(global, output),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "ohmrig", &mut text);
+            page(output, "completions", &text)
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(Failure::failed)?;
+            page(output, "man", &text)
+        }
+    }
+}
+
+/// Prints generated text as it is, or as a field.
+fn page(output: &mut Output, field: &str, text: &[u8]) -> Result<(), Failure> {
+    let text = String::from_utf8_lossy(text);
+    output.say(text.trim_end());
+    output.set(field, text);
+    Ok(())
+}
+
+/// Help and version go to stdout; a wrong command line is told as text or, with `--json` on it, as JSON.
+fn usage(arguments: &[OsString], error: &clap::Error) -> u8 {
+    use clap::error::ErrorKind;
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return 0;
+    }
+    if arguments.iter().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let first = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ").to_owned();
+        return Output::new(true).finish(Err(Failure::usage(first)));
+    }
+    let _ = error.print();
+    Kind::Usage.status()
+}
+
+fn start_log(format: LogFormat) {
+    use std::io::Write;
+    let mut builder = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"));
+    builder.format(move |out, record| match format {
+        LogFormat::Text => {
+            writeln!(out, "{}: {}: {}", record.level().as_str().to_lowercase(), record.target(), record.args())
+        }
+        LogFormat::Json => {
+            let line = serde_json::json!({
+                "level": record.level().as_str().to_lowercase(),
+                "target": record.target(),
+                "message": record.args().to_string(),
+            });
+            writeln!(out, "{line}")
+        }
+    });
+    // A second start in one process (tests) keeps the first.
+    let _ = builder.try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_work_before_and_after_the_command() {
+        for line in ["ohmrig --json --seed 7 info", "ohmrig info --json --seed 7"] {
+            let cli = parse(line).unwrap();
+            assert!(cli.global.json);
+            assert_eq!(cli.global.seed(), 7);
+        }
+    }
+
+    #[test]
+    fn without_a_port_the_board_is_emulated() {
+        if std::env::var_os("OHMRIG_PORT").is_none() {
+            assert_eq!(parse("ohmrig info").unwrap().global.port, Port::Emulated(None));
+        }
+    }
+
+    #[test]
+    fn a_malformed_port_is_a_usage_error() {
+        assert!(parse("ohmrig --port tcp://nowhere info").is_err());
+        assert_eq!(run(["ohmrig", "--json", "--port", "tcp://nowhere", "info"].map(OsString::from)), 2);
+    }
+}

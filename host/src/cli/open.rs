@@ -1,0 +1,154 @@
+//! From the global options to a connected instrument.
+
+use super::output::Output;
+use super::{Failure, Global};
+use crate::bench::{Emulation, profile};
+use crate::client::Client;
+use crate::device::EmulatedDevice;
+use crate::instrument::Instrument;
+#[cfg(unix)]
+use crate::qemu::Qemu;
+use crate::recipe::{NotWritable, Recipe};
+use crate::run_file::{RunFile, RunIdentity};
+use crate::transport::{InProcess, Port, Serial, Tcp, Transport};
+use ohmrig_emulator::profile::Profile;
+
+/// A connected instrument with what belongs to it. Fields are dropped in this order: the link first, then QEMU.
+pub(super) struct Opened {
+    pub(super) instrument: Instrument,
+    /// Where measurements are written, if anywhere.
+    pub(super) run: Option<RunFile>,
+    /// The emulated board's profile; `None` for a device that isn't emulated here.
+    pub(super) profile: Option<Profile>,
+    #[cfg(unix)]
+    _qemu: Option<Qemu>,
+}
+
+/// Refuses options that only emulated boards have, for a device that isn't emulated here.
+fn require_emulated(global: &Global) -> Result<(), Failure> {
+    for (given, name) in [
+        (global.seed.is_some(), "--seed"),
+        (global.truth.is_some(), "--truth"),
+        (global.state.is_some(), "--state"),
+    ] {
+        if given {
+            return Err(Failure::usage(format!(
+                "{name} is for boards emulated here; --port {} is not one",
+                global.port
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The board a profile and the global options describe.
+pub(super) fn emulation(name: Option<&str>, global: &Global) -> Result<Emulation, Failure> {
+    let mut emulation = Emulation::new(profile(name)?, global.seed());
+    emulation.truth.clone_from(&global.truth);
+    emulation.state.clone_from(&global.state);
+    Ok(emulation)
+}
+
+/// Opens the port and says what is there.
+pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failure> {
+    if !global.port.is_emulated_here() {
+        require_emulated(global)?;
+    }
+    #[cfg(unix)]
+    let mut qemu = None;
+    let mut found = None;
+    let transport: Box<dyn Transport> = match &global.port {
+        Port::Emulated(name) => {
+            let emulation = emulation(name.as_deref(), global)?;
+            let device = EmulatedDevice::power_up(&emulation)?;
+            found = Some(emulation.profile);
+            Box::new(InProcess::new(device))
+        }
+        Port::Tcp(address) => Box::new(Tcp::connect(address)?),
+        Port::Serial(path) => Box::new(Serial::open(path)?),
+        #[cfg(unix)]
+        Port::Qemu(name) => {
+            let emulation = emulation(name.as_deref(), global)?;
+            let (started, transport) = Qemu::start(&emulation, global.firmware.as_deref())?;
+            qemu = Some(started);
+            found = Some(emulation.profile);
+            Box::new(transport)
+        }
+        #[cfg(not(unix))]
+        Port::Qemu(_) => return Err(Failure::usage("--port qemu needs a Unix system")),
+    };
+    let client = Client::connect(transport, &global.port.to_string())?;
+    let instrument = Instrument::new(client);
+    let device = instrument.device();
+    let seed = found.as_ref().map(|_| global.seed());
+    output.set("port", global.port.to_string());
+    output.set("board", &device.board);
+    output.set("emulated", found.is_some());
+    output.set("profile", found.as_ref().map(|profile| &profile.name));
+    output.set("seed", seed);
+    output.set("rows", device.rows);
+    output.set("columns", device.columns);
+    let size = format!("{} rows × {} columns", device.rows, device.columns);
+    match &found {
+        Some(profile) => output.say(format_args!(
+            "board    {}, {size}: EMULATED ({}), nothing here is measured on hardware\nprofile  {}, seed {}: {}",
+            device.board,
+            global.port,
+            profile.name,
+            global.seed(),
+            profile.description
+        )),
+        None => output.say(format_args!("board    {}, {size}, on {}", device.board, global.port)),
+    }
+    let run = match &global.run {
+        None => None,
+        Some(path) => {
+            let identity = RunIdentity {
+                board: device.board.clone(),
+                emulated: found.is_some(),
+                profile: found.as_ref().map(|profile| profile.name.clone()),
+                seed,
+                firmware: device.firmware.clone(),
+                git: device.git.clone(),
+                rows: device.rows,
+                columns: device.columns,
+            };
+            Some(RunFile::open(path, &identity).map_err(Failure::usage)?)
+        }
+    };
+    Ok(Opened {
+        instrument,
+        run,
+        profile: found,
+        #[cfg(unix)]
+        _qemu: qemu,
+    })
+}
+
+impl Opened {
+    /// How the devices are programmed: by the recipe asked for, else the emulated profile's, else the default's.
+    pub(super) fn recipe(&self, asked: Option<&str>) -> Result<Recipe, Failure> {
+        let by_name = |name: Option<&str>| -> Result<Recipe, Failure> {
+            Ok(Recipe::for_profile(&profile(name)?)?)
+        };
+        match (asked, &self.profile) {
+            (Some(name), _) => by_name(Some(name)),
+            (None, Some(profile)) => Recipe::for_profile(profile).map_err(|error: NotWritable| error.into()),
+            (None, None) => by_name(None),
+        }
+    }
+
+    /// Writes a measurement to the run file, if there is one.
+    pub(super) fn record(
+        &mut self,
+        kind: &str,
+        settings: &serde_json::Value,
+        values: &serde_json::Value,
+        arrays: &[(&str, ndarray::ArrayView2<'_, f64>)],
+    ) -> Result<(), Failure> {
+        match &mut self.run {
+            Some(run) => run.measurement(kind, settings, values, arrays).map_err(Failure::failed),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a command says: lines for people, or one JSON object for scripts, and progress on stderr.
+
+use super::failure::Failure;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::io::Write;
+
+/// Collects what a command has to say.
+#[derive(Debug)]
+pub struct Output {
+    json: bool,
+    fields: Map<String, Value>,
+}
+
+impl Output {
+    /// For people, or as JSON.
+    #[must_use]
+    pub fn new(json: bool) -> Self {
+        let mut fields = Map::new();
+        // In every command's output, whether or not there is a device.
+        for key in ["board", "profile", "seed"] {
+            fields.insert(key.to_owned(), Value::Null);
+        }
+        Self { json, fields }
+    }
+
+    /// A line for people.
+    pub fn say(&self, line: impl fmt::Display) {
+        if !self.json {
+            // A closed pipe (`| head`) is no reason to stop what is being measured.
+            let _ = writeln!(std::io::stdout(), "{line}");
+        }
+    }
+
+    /// A field for scripts; dots in `name` make nested objects.
+    pub fn set(&mut self, name: &str, value: impl Serialize) {
+        let value = serde_json::to_value(value).unwrap_or(Value::Null);
+        let mut object = &mut self.fields;
+        let mut names = name.split('.').peekable();
+        while let Some(name) = names.next() {
+            if names.peek().is_none() {
+                object.insert(name.to_owned(), value);
+                return;
+            }
+            let nested = object.entry(name).or_insert_with(|| json!({}));
+            match nested {
+                Value::Object(map) => object = map,
+                _ => return,
+            }
+        }
+    }
+
+    /// A progress bar on stderr; hidden where stderr is no terminal.
+    #[must_use]
+    pub fn bar(&self, length: usize, what: &str) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{msg:>28} [{bar:40}] {pos}/{len} {elapsed}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(what.to_owned());
+        bar
+    }
+
+    /// Ends a command: prints the object, or the failure, and returns the exit status.
+    pub fn finish(mut self, result: Result<(), Failure>) -> u8 {
+        let (status, ok) = match &result {
+            Ok(()) => (0, true),
+            Err(failure) => (failure.kind.status(), false),
+        };
+        self.fields.insert("ok".to_owned(), Value::Bool(ok));
+        if let Err(failure) = &result {
+            let error = json!({"kind": failure.kind.name(), "message": failure.message});
+            self.fields.insert("error".to_owned(), error);
+            if !self.json {
+                eprintln!("ohmrig: {failure}");
+            }
+        }
+        if self.json {
+            let _ = writeln!(std::io::stdout(), "{}", Value::Object(self.fields));
+        }
+        status
+    }
+}
+
+/// A number with an SI prefix, four digits: `47.00 µS`.
+#[must_use]
+pub fn si(value: f64, unit: &str) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return format!("{value} {unit}");
+    }
+    const PREFIXES: [(f64, &str); 8] =
+        [(1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f")];
+    let (scale, prefix) =
+        PREFIXES.into_iter().find(|&(scale, _)| value.abs() >= 0.99995 * scale).unwrap_or(PREFIXES[7]);
+    let scaled = value / scale;
+    let digits = if scaled.abs() >= 100.0 { 1 } else if scaled.abs() >= 10.0 { 2 } else { 3 };
+    format!("{scaled:.digits$} {prefix}{unit}")
+}
+
+/// A fraction in percent.
+#[must_use]
+pub fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_make_nested_objects() {
+        let mut output = Output::new(true);
+        output.set("mvm.l2_relative", 0.5);
+        output.set("mvm.vectors", 3);
+        assert_eq!(output.fields["mvm"], json!({"l2_relative": 0.5, "vectors": 3}));
+        assert_eq!(output.fields["board"], Value::Null);
+    }
+
+    #[test]
+    fn numbers_get_the_prefix_that_fits() {
+        assert_eq!(si(47.0e-6, "S"), "47.00 µS");
+        assert_eq!(si(1e-3, "A"), "1.000 mA");
+        assert_eq!(si(-2.5e3, "Ω"), "-2.500 kΩ");
+        assert_eq!(si(0.0, "V"), "0 V");
+    }
+}

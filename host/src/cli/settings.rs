@@ -1,0 +1,205 @@
+//! Options that several commands share: which cells, how to read, how to program.
+
+use super::Failure;
+use crate::instrument::{Instrument, ReadSettings};
+use crate::recipe::Recipe;
+use clap::{Args, ValueEnum};
+use ohmrig_protocol::message::{Algorithm, Region, Scheme, Staircase};
+use ohmrig_protocol::units::Volts;
+
+/// Which cells; all of them unless said otherwise.
+#[derive(Clone, Debug, Args)]
+pub(super) struct RegionArgs {
+    /// First row, counted from 0
+    #[arg(long, default_value_t = 0, value_name = "ROW")]
+    row: u16,
+    /// First column, counted from 0
+    #[arg(long, default_value_t = 0, value_name = "COLUMN")]
+    column: u16,
+    /// Number of rows [default: to the last]
+    #[arg(long, value_name = "N")]
+    rows: Option<u16>,
+    /// Number of columns [default: to the last]
+    #[arg(long, value_name = "N")]
+    columns: Option<u16>,
+}
+
+impl RegionArgs {
+    pub(super) fn region(&self, instrument: &Instrument) -> Result<Region, Failure> {
+        let whole = instrument.whole();
+        let region = Region {
+            row: self.row,
+            column: self.column,
+            rows: self.rows.unwrap_or(whole.rows.saturating_sub(self.row).max(1)),
+            columns: self.columns.unwrap_or(whole.columns.saturating_sub(self.column).max(1)),
+        };
+        instrument.check_region(region)?;
+        Ok(region)
+    }
+}
+
+/// How cells are read.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ReadArgs {
+    /// Read voltage, V; both polarities are applied
+    #[arg(long, default_value_t = 0.2, value_name = "V")]
+    volts: f64,
+    /// Feedback setting of the amplifiers [default: the most sensitive that isn't saturated]
+    #[arg(long, value_name = "INDEX")]
+    range: Option<u8>,
+    /// Conversions at each polarity
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    conversions: u16,
+}
+
+impl ReadArgs {
+    pub(super) fn settings(&self) -> Result<ReadSettings, Failure> {
+        if !(self.volts.is_finite() && self.volts > 0.0) {
+            return Err(Failure::usage(format!("--volts {}: the read voltage must be positive", self.volts)));
+        }
+        Ok(ReadSettings { volts: self.volts, range: self.range, conversions: self.conversions })
+    }
+}
+
+/// What unselected lines do during a pulse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemeArg {
+    /// At V/2, the selected column on its amplifier at 0 V
+    Half,
+    /// Selected row at V/2 and column at −V/2, the others at 0 V; the current isn't measured
+    SymmetricHalf,
+    /// Rows at V/3, columns at 2V/3
+    Third,
+    /// At 0 V
+    Grounded,
+    /// Disconnected
+    Floating,
+}
+
+impl From<SchemeArg> for Scheme {
+    fn from(scheme: SchemeArg) -> Self {
+        match scheme {
+            SchemeArg::Half => Self::Half,
+            SchemeArg::SymmetricHalf => Self::SymmetricHalf,
+            SchemeArg::Third => Self::Third,
+            SchemeArg::Grounded => Self::Grounded,
+            SchemeArg::Floating => Self::Floating,
+        }
+    }
+}
+
+/// START:STEP:STOP in V.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct StaircaseArg(Staircase);
+
+impl std::str::FromStr for StaircaseArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not START:STEP:STOP in V, all positive, START at most STOP");
+        let numbers: Vec<f32> =
+            text.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
+        match numbers[..] {
+            [start, step, stop]
+                if [start, step, stop].iter().all(|v| v.is_finite() && *v > 0.0) && start <= stop =>
+            {
+                Ok(Self(Staircase { start: Volts(start), step: Volts(step), stop: Volts(stop) }))
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// How devices are programmed; a recipe's numbers unless said otherwise.
+#[derive(Clone, Debug, Args)]
+pub(super) struct RecipeArgs {
+    /// Profile to take programming settings from: a built-in name or a TOML file [default: the board's, else rram-cmo]
+    #[arg(long, value_name = "PROFILE")]
+    pub(super) recipe: Option<String>,
+    /// Lowest target, S
+    #[arg(long, value_name = "S")]
+    g_min_s: Option<f64>,
+    /// Highest target, S
+    #[arg(long, value_name = "S")]
+    g_max_s: Option<f64>,
+    /// A cell is done when it is read within ± this of its target, S
+    #[arg(long, value_name = "S")]
+    window_s: Option<f64>,
+    /// SET amplitudes
+    #[arg(long, value_name = "START:STEP:STOP")]
+    set: Option<StaircaseArg>,
+    /// RESET amplitudes (magnitudes)
+    #[arg(long, value_name = "START:STEP:STOP")]
+    reset: Option<StaircaseArg>,
+    /// Pulse width, s
+    #[arg(long, value_name = "S")]
+    width_s: Option<f64>,
+    /// What unselected lines do during a pulse
+    #[arg(long, value_enum, value_name = "SCHEME")]
+    scheme: Option<SchemeArg>,
+    /// Voltage of reads, V
+    #[arg(long, value_name = "V")]
+    read_volts: Option<f64>,
+    /// Conversions of a verify read
+    #[arg(long, value_name = "N")]
+    verify_conversions: Option<u16>,
+    /// Most pulses for one cell
+    #[arg(long, value_name = "N")]
+    max_pulses: Option<u16>,
+    /// Most changes of direction for one cell
+    #[arg(long, value_name = "N")]
+    max_reversals: Option<u8>,
+}
+
+impl RecipeArgs {
+    /// The recipe with what was said otherwise.
+    pub(super) fn apply(&self, mut recipe: Recipe) -> Result<Recipe, Failure> {
+        for (name, asked, value) in [
+            ("--g-min-s", self.g_min_s, &mut recipe.g_min),
+            ("--g-max-s", self.g_max_s, &mut recipe.g_max),
+            ("--window-s", self.window_s, &mut recipe.window),
+            ("--width-s", self.width_s, &mut recipe.width),
+            ("--read-volts", self.read_volts, &mut recipe.read_volts),
+        ] {
+            let Some(asked) = asked else { continue };
+            if !(asked.is_finite() && asked > 0.0) {
+                return Err(Failure::usage(format!("{name} {asked}: it must be positive")));
+            }
+            *value = asked;
+        }
+        if recipe.g_min >= recipe.g_max {
+            return Err(Failure::usage(format!(
+                "the lowest target, {} S, must be below the highest, {} S",
+                recipe.g_min, recipe.g_max
+            )));
+        }
+        let Algorithm::Incremental { set, reset } = &mut recipe.algorithm;
+        if let Some(StaircaseArg(asked)) = self.set {
+            *set = asked;
+        }
+        if let Some(StaircaseArg(asked)) = self.reset {
+            *reset = asked;
+        }
+        if let Some(scheme) = self.scheme {
+            recipe.scheme = scheme.into();
+        }
+        recipe.conversions = self.verify_conversions.unwrap_or(recipe.conversions);
+        recipe.max_pulses = self.max_pulses.unwrap_or(recipe.max_pulses);
+        recipe.max_reversals = self.max_reversals.unwrap_or(recipe.max_reversals);
+        Ok(recipe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_staircase_is_three_positive_voltages() {
+        let StaircaseArg(staircase) = "1.1:0.05:1.8".parse().unwrap();
+        assert_eq!((staircase.start.0, staircase.step.0, staircase.stop.0), (1.1, 0.05, 1.8));
+        for wrong in ["1.1:0.05", "2:0.1:1", "-1:0.1:1", "a:b:c", "1:nan:2", "1:0:2"] {
+            assert!(wrong.parse::<StaircaseArg>().is_err(), "{wrong}");
+        }
+    }
+}
