@@ -10,6 +10,7 @@ pub mod chips;
 pub mod circuit;
 pub mod crossbar;
 pub mod device;
+pub mod effective;
 pub mod flash;
 pub mod profile;
 pub mod random;

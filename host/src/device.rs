@@ -46,7 +46,7 @@ impl EmulatedDevice {
             data: vec![0; frame].leak(),
             codes: vec![0; columns].leak(),
             pulses: vec![0; rows * columns].leak(),
-            job: vec![JobCell::default(); rows * columns].leak(),
+            job: vec![JobCell::EMPTY; rows * columns].leak(),
         };
         let nameplate = Nameplate {
             board: "or16-emulated",

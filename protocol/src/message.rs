@@ -687,7 +687,7 @@ impl CellSums {
 pub const CELL_RESULT_BYTES: usize = 12;
 
 /// What write-verify did to a cell.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CellResult {
     /// As last read.
     pub conductance: Siemens,
@@ -702,11 +702,10 @@ pub struct CellResult {
 }
 
 /// Why write-verify left a cell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Outcome {
     /// Not dealt with yet.
-    #[default]
     Pending = 0,
     /// Read within the window.
     Inside = 1,
@@ -740,6 +739,15 @@ impl Outcome {
 }
 
 impl CellResult {
+    /// Of a cell that was not dealt with.
+    pub const PENDING: Self = Self {
+        conductance: Siemens(0.0),
+        uncertainty: Siemens(0.0),
+        pulses: 0,
+        reversals: 0,
+        outcome: Outcome::Pending,
+    };
+
     /// Little-endian, in the order of the fields.
     #[must_use]
     pub fn to_bytes(self) -> [u8; CELL_RESULT_BYTES] {

@@ -24,9 +24,11 @@ struct Budget {
     panic_sites: usize,
 }
 
-/// One per board. Flash and RAM leave room in the smallest microcontroller the OR-16 is meant for (512 kB and 256 kB).
+/// One per board. Flash and RAM of `mps2-an386` leave room in the smallest microcontroller the OR-16 is meant for (512 kB
+/// and 256 kB), though this image has memory for 64 × 64 cells. Nearly all its panic sites are the overflow checks that
+/// board images keep; the number is what the image has, so that a new one is looked at.
 const BUDGETS: [Budget; 1] =
-    [Budget { board: "mps2-an386", flash: 256 * 1024, static_ram: 128 * 1024, panic_sites: 15 }];
+    [Budget { board: "mps2-an386", flash: 128 * 1024, static_ram: 128 * 1024, panic_sites: 144 }];
 
 /// What an image uses.
 struct Size {

@@ -33,6 +33,14 @@ impl Line {
             Self::Floating => None,
         }
     }
+
+    /// The same connection with its source at 0 V.
+    pub fn grounded(&self) -> Self {
+        match *self {
+            Self::Driven { ohms, .. } => Self::Driven { volts: 0.0, ohms },
+            Self::Floating => Self::Floating,
+        }
+    }
 }
 
 /// Why a network has no answer.

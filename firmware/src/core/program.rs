@@ -17,10 +17,15 @@ const ZERO_CONVERSIONS: u16 = 4;
 const PULSES_AT_STOP: u16 = 20;
 
 /// Target and result of one cell of a job.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct JobCell {
     pub(super) target: f32,
     pub(super) result: CellResult,
+}
+
+impl JobCell {
+    /// Of no job.
+    pub const EMPTY: Self = Self { target: 0.0, result: CellResult::PENDING };
 }
 
 /// What to do, checked.
@@ -56,13 +61,17 @@ pub(super) struct ProgramMachine {
 }
 
 /// The cell at hand.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Present {
     /// +1 SET, −1 RESET, 0 before the first pulse.
     direction: i8,
     amplitude: f32,
     pulses_at_stop: u16,
     result: CellResult,
+}
+
+impl Present {
+    const FRESH: Self = Self { direction: 0, amplitude: 0.0, pulses_at_stop: 0, result: CellResult::PENDING };
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +96,7 @@ impl ProgramMachine {
             sums: Sums::default(),
             zero: Sums::default(),
             conversion: Conversion::default(),
-            present: Present::default(),
+            present: Present::FRESH,
         }
     }
 
@@ -143,7 +152,7 @@ impl ProgramMachine {
             }
             Stage::Select => {
                 self.stage = Stage::Ground;
-                self.present = Present::default();
+                self.present = Present::FRESH;
                 self.zero = Sums::default();
                 front_end.select(self.selection())?
             }

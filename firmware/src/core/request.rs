@@ -194,7 +194,7 @@ impl Checks<'_> {
             limits::within(Field::Target, f32::from_le_bytes(*target), 0.0, f32::MAX)?;
         }
         for (cell, target) in cells.iter_mut().zip(targets) {
-            *cell = JobCell { target: f32::from_le_bytes(*target), ..JobCell::default() };
+            *cell = JobCell { target: f32::from_le_bytes(*target), ..JobCell::EMPTY };
         }
         Ok(ProgramOrder {
             job: asked.job,

@@ -176,7 +176,7 @@ impl Driven {
         }
     }
 
-    /// Puts one row at a code: one frame, as the driver leaves input registers A selected.
+    /// Puts one row at a code: one frame, as A is selected unless a pulse is loaded.
     pub(super) fn drive_row<H: Hardware>(
         &mut self,
         hardware: &mut H,

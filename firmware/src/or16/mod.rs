@@ -2,7 +2,7 @@
 //! converters and a TMP117, for any geometry from 1×1 to 256×256 by repeating chips.
 //!
 //! What each cell sees decides every order here. Nothing is closed before all DACs have been read back at 0 V; columns
-//! break before they make; outside of a pulse every driver is at 0 V or at a read voltage; and nothing toggles before
+//! break before they make; outside of a pulse every driver is at 0 V or at a read voltage; and no edge comes before
 //! all that will move has been read back. After any complaint of a chip nothing is believed any more: the next
 //! [`make_safe`](FrontEnd::make_safe) begins with the reset lines.
 

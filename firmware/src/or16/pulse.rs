@@ -102,36 +102,36 @@ impl Plan {
         }
     }
 
-    /// Writes the codes of all DACs and reads back A, B and setting of every channel of every DAC that will move;
-    /// then lets the channels in play follow TGP0 and reads that back. Rows must be at 0 V.
+    /// Loads and reads back A, B, setting and toggle-enable of every channel of every DAC that will move. Rows must be
+    /// at 0 V.
     ///
-    /// Two rounds, because a channel in toggle mode puts out A: if the frame that selects B were lost, the pulse's codes
-    /// would be in A, and toggling at once would put them on the array for as long as it takes to notice.
+    /// The codes of the pulse are written last, to channels that follow TGP0 already: these put out A whatever is updated,
+    /// so that no single frame gone wrong on the way into B reaches the array. Toggling before that is safe, as A has been
+    /// read back at 0 V and no edge comes until all is. And it is read back that B is selected before anything is
+    /// written to it: else A would be. B stays selected until the pulse is unloaded, as no write may follow the read-back.
     pub(super) fn load<H: Hardware>(
         &self,
         hardware: &mut H,
         population: &Population,
     ) -> Result<(), FrontEndError> {
         for select in population.dacs() {
-            let share = self.share(population, select);
-            if share.toggled != 0 {
-                write_and_verify(hardware, select, &share)?;
+            if self.share(population, select).toggled == 0 {
+                burst(hardware, select, |burst| burst.expect(Register::ToggleEnable, 0).map(drop))?;
+            } else {
+                select_b(hardware, select)?;
             }
         }
         for select in population.dacs() {
-            let Share { toggled, .. } = self.share(population, select);
-            burst(hardware, select, |burst| {
-                if toggled != 0 {
-                    burst.write(Register::ToggleEnable, toggled)?;
-                }
-                burst.expect(Register::ToggleEnable, toggled).map(drop)
-            })?;
+            let share = self.share(population, select);
+            if share.toggled != 0 {
+                write_b(hardware, select, &share)?;
+            }
         }
         Ok(())
     }
 
-    /// Toggling off and everything at 0 V. The sources leave open what a channel puts out that leaves toggle mode, so
-    /// it is told; B keeps its codes, which nothing puts out before they are written and read back anew.
+    /// Toggling off, 0 V into B, which is still selected, and put out: the sources leave open what a channel that leaves
+    /// toggle mode puts out. A has 0 V already and is selected again.
     pub(super) fn unload<H: Hardware>(
         &self,
         hardware: &mut H,
@@ -141,8 +141,11 @@ impl Plan {
             if self.share(population, select).toggled != 0 {
                 let DacCode(zero) = zero(select.kind);
                 burst(hardware, select, |burst| {
-                    burst.write(Register::ToggleEnable, 0)?.write(Register::CodeAllUpdateAll, zero)?;
-                    Ok(())
+                    burst
+                        .write(Register::ToggleEnable, 0)?
+                        .write(Register::CodeAllUpdateAll, zero)?
+                        .write(Register::AbSelect, InputRegister::A.select_mask())
+                        .map(drop)
                 })?;
             }
         }
@@ -150,18 +153,27 @@ impl Plan {
     }
 }
 
-fn write_and_verify<H: Hardware>(
-    hardware: &mut H,
-    select: ChipSelect,
-    share: &Share,
-) -> Result<(), FrontEndError> {
+/// 0 V in A of every channel, then B selected.
+fn select_b<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
     let DacCode(zero) = zero(select.kind);
-    let Share { common, exception, .. } = *share;
-    let setting = setting(select.kind).bits();
+    let b = InputRegister::B.select_mask();
     burst(hardware, select, |burst| {
         burst
-            .write(Register::AbSelect, InputRegister::B.select_mask())?
-            .write(Register::CodeAll, common.0)?;
+            .expect_all(Register::Code, |_| zero)?
+            .write(Register::AbSelect, b)?
+            .expect(Register::AbSelect, b)?
+            // A channel still toggling would have ignored the read since the last pulse, and that read been believed.
+            .expect(Register::ToggleEnable, 0)?;
+        Ok(())
+    })
+}
+
+/// Toggling on, the codes into B, everything read back.
+fn write_b<H: Hardware>(hardware: &mut H, select: ChipSelect, share: &Share) -> Result<(), FrontEndError> {
+    let Share { common, exception, toggled } = *share;
+    let setting = setting(select.kind).bits();
+    burst(hardware, select, |burst| {
+        burst.write(Register::ToggleEnable, toggled)?.write(Register::CodeAll, common.0)?;
         if let Some((channel, code)) = exception {
             burst.write(Register::Code(channel), code.0)?;
         }
@@ -171,11 +183,8 @@ fn write_and_verify<H: Hardware>(
         };
         burst
             .expect_all(Register::Code, code)?
-            .write(Register::AbSelect, InputRegister::A.select_mask())?
-            .expect_all(Register::Code, |_| zero)?
             .expect_all(Register::Setting, |_| setting)?
-            // A channel still toggling would have ignored the read since the last pulse, and that read been believed.
-            .expect(Register::ToggleEnable, 0)?;
+            .expect(Register::ToggleEnable, toggled)?;
         Ok(())
     })
 }

@@ -11,6 +11,8 @@ use std::io::Write;
 #[derive(Debug)]
 pub struct Output {
     json: bool,
+    /// The object is out already.
+    announced: bool,
     fields: Map<String, Value>,
 }
 
@@ -23,7 +25,7 @@ impl Output {
         for key in ["board", "profile", "seed"] {
             fields.insert(key.to_owned(), Value::Null);
         }
-        Self { json, fields }
+        Self { json, announced: false, fields }
     }
 
     /// A line for people.
@@ -52,6 +54,16 @@ impl Output {
         }
     }
 
+    /// For a command that serves until it is ended: prints the object now, as everything it has to say is known.
+    pub fn announce(&mut self) {
+        self.fields.insert("ok".to_owned(), Value::Bool(true));
+        if self.json {
+            let _ = writeln!(std::io::stdout(), "{}", Value::Object(self.fields.clone()));
+            self.announced = true;
+        }
+        let _ = std::io::stdout().flush();
+    }
+
     /// A progress bar on stderr; hidden where stderr is no terminal.
     #[must_use]
     pub fn bar(&self, length: usize, what: &str) -> ProgressBar {
@@ -73,11 +85,11 @@ impl Output {
         if let Err(failure) = &result {
             let error = json!({"kind": failure.kind.name(), "message": failure.message});
             self.fields.insert("error".to_owned(), error);
-            if !self.json {
+            if !self.json || self.announced {
                 eprintln!("ohmrig: {failure}");
             }
         }
-        if self.json {
+        if self.json && !self.announced {
             let _ = writeln!(std::io::stdout(), "{}", Value::Object(self.fields));
         }
         status

@@ -55,7 +55,7 @@ fn run<B: Bench>(bench: B, bytes: &[u8], mut watch: impl FnMut()) -> (Vec<u8>, O
     const FRAME: usize = 2048;
     let (mut receive, mut transmit, mut data) = ([0; FRAME], [0; 2 * FRAME], [0; FRAME]);
     let (mut codes, mut pulses) = ([0; SIDE], [0; SIDE * SIDE]);
-    let mut job = vec![JobCell::default(); SIDE * SIDE];
+    let mut job = vec![JobCell::EMPTY; SIDE * SIDE];
     let storage = Storage {
         receive: &mut receive,
         transmit: &mut transmit,

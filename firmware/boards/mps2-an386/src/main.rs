@@ -5,8 +5,21 @@
 
 mod hal;
 
+use cortex_m::singleton;
 use hal::Board;
-use ohmrig_firmware::{bench_hardware::BenchHardware, bench_link::BenchLink};
+use ohmrig_firmware::bench_hardware::BenchHardware;
+use ohmrig_firmware::bench_link::BenchLink;
+use ohmrig_firmware::core::{Boot, Core, JobCell, Nameplate, Next, Now, Storage};
+use ohmrig_firmware::or16::{Or16, Or16Config};
+use ohmrig_protocol::message::ResetReason;
+
+/// Largest frame either way.
+const FRAME_BYTES: usize = 2048;
+/// Largest array this image has memory for.
+const MAX_LINES: usize = 64;
+const MAX_CELLS: usize = MAX_LINES * MAX_LINES;
+/// Longest sleep, so that the core sees to its watchdog.
+const IDLE_NS: u64 = 10_000_000;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
@@ -15,21 +28,59 @@ fn main() -> ! {
         Ok(bench) => bench,
         Err(error) => panic!("bench on UART1: {error}"),
     };
-    let info = bench.info();
-    hal::say(format_args!(
-        "mps2-an386 {}: bench of {} rows, {} columns after {} ms",
-        env!("OHMRIG_GIT_HASH"),
-        info.rows,
-        info.columns,
-        clock.now_ns() / 1_000_000
-    ));
-    let mut buffer = [0; 256];
-    loop {
-        let count = uart0.read(&mut buffer);
-        let mut rest = buffer.get(..count).unwrap_or_default();
-        while !rest.is_empty() {
-            rest = rest.get(uart0.write(rest)..).unwrap_or_default();
-        }
-        hal::sleep_until(|| uart0.readable());
+    let info = *bench.info();
+    if usize::from(info.rows.max(info.columns)) > MAX_LINES {
+        panic!("an array of {} rows, {} columns; this image has room for {MAX_LINES}", info.rows, info.columns);
     }
+    let Some(storage) = storage() else { panic!("started twice") };
+    let nameplate =
+        Nameplate { board: "mps2-an386", firmware: env!("CARGO_PKG_VERSION"), git: env!("OHMRIG_GIT_HASH") };
+    let mut core = Core::new(nameplate, Boot { nonce: info.boot_nonce, reset: ResetReason::PowerOn }, storage);
+    let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
+    let mut front_end = match Or16::new(bench, config) {
+        Ok(front_end) => front_end,
+        Err(error) => panic!("bench: {error}"),
+    };
+    let mut incoming = [0; 512];
+    let mut filled = 0;
+    loop {
+        filled += hal::Uart::read(&mut uart0, incoming.get_mut(filled..).unwrap_or_default());
+        let link_ns = clock.now_ns();
+        let taken = core.receive(incoming.get(..filled).unwrap_or_default(), link_ns);
+        incoming.copy_within(taken..filled, 0);
+        filled -= taken;
+
+        let hardware = front_end.hardware_mut();
+        let Ok(instrument_ns) = hardware.now_ns() else { panic!("the bench is gone") };
+        let next = core.poll(Now { instrument_ns, link_ns }, &mut front_end);
+
+        let sent = uart0.write(core.outgoing());
+        core.sent(sent);
+        match next {
+            Next::Ready => {}
+            Next::WaitUntil(at_ns) => {
+                if front_end.hardware_mut().wait_until_ns(at_ns).is_err() {
+                    panic!("the bench is gone");
+                }
+            }
+            // Bytes that are held back are taken once the core has room, which it had to be polled for.
+            Next::Idle if taken > 0 || sent > 0 => {}
+            Next::Idle => {
+                let look_again = clock.now_ns() + IDLE_NS;
+                hal::sleep_until(|| uart0.readable() || clock.now_ns() >= look_again);
+            }
+        }
+    }
+}
+
+/// The core's memory, once.
+fn storage() -> Option<Storage<'static>> {
+    Some(Storage {
+        receive: singleton!(: [u8; FRAME_BYTES] = [0; FRAME_BYTES])?,
+        transmit: singleton!(: [u8; 2 * FRAME_BYTES] = [0; 2 * FRAME_BYTES])?,
+        data: singleton!(: [u8; FRAME_BYTES] = [0; FRAME_BYTES])?,
+        codes: singleton!(: [i16; MAX_LINES] = [0; MAX_LINES])?,
+        pulses: singleton!(: [u32; MAX_CELLS] = [0; MAX_CELLS])?,
+        job: singleton!(: [JobCell; MAX_CELLS] = [JobCell::EMPTY; MAX_CELLS])?,
+    })
 }

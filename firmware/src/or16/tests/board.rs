@@ -50,13 +50,15 @@ impl Dac {
         let code = f32::from(self.put_out[channel]);
         match self.setting[channel] & 7 {
             0 => code * 5.0 / 65536.0,
+            1 => code * 10.0 / 65536.0,
             2 => code * 10.0 / 65536.0 - 5.0,
-            span => panic!("span {span}"),
+            3 => code * 20.0 / 65536.0 - 10.0,
+            _ => code * 30.0 / 65536.0 - 15.0,
         }
     }
 
     fn load(&mut self, channel: usize, high: bool) {
-        assert_eq!(self.setting[channel] >> 4, 1, "toggled by something else than TGP0");
+        let high = high && self.setting[channel] >> 4 & 3 == 1;
         self.put_out[channel] = self.input[usize::from(high)][channel];
     }
 
@@ -82,6 +84,12 @@ impl Dac {
                 self.code(channel, data);
                 (0..16).for_each(|channel| self.update(channel));
             }
+            0x10..=0x1F => {
+                self.setting[channel] = data;
+                self.seen &= !(1 << channel);
+            }
+            0x60..=0x6F => self.update(channel),
+            0x70 if data >> 15 != 0 => *self = Self { reply: self.reply, ..Self::default() },
             0x72 => self.a_b = data,
             0x74 => {
                 self.toggle = data;
@@ -94,14 +102,16 @@ impl Dac {
                 (0..16).for_each(|channel| self.code(channel, data));
                 (0..16).for_each(|channel| self.update(channel));
             }
-            0x7B => {
+            0x7A | 0x7B => {
                 self.setting = [data; 16];
                 self.seen = 0;
-                (0..16).for_each(|channel| self.update(channel));
+                if address == 0x7B {
+                    (0..16).for_each(|channel| self.update(channel));
+                }
             }
             0x7C => (0..16).for_each(|channel| self.update(channel)),
-            0xFF => {}
-            _ => panic!("DAC register {address:#04x}"),
+            // Trim, power-down, monitor: nothing here follows them.
+            _ => {}
         }
     }
 
@@ -119,8 +129,7 @@ impl Dac {
             }
             0x74 => (self.toggle, Spoilt::ToggleEnable),
             0x72 => return self.a_b,
-            0x71 | 0x76 | 0x77 => return 0,
-            _ => panic!("DAC register {address:#04x}"),
+            _ => return 0,
         };
         if spoilt == Some(name) { value ^ 0x0100 } else { value }
     }
@@ -231,6 +240,8 @@ pub(super) struct Board {
     pub(super) spoilt: Option<(ChipSelect, Spoilt)>,
     /// A chip that will not hear a frame, and how many frames before that it will.
     pub(super) deaf: Option<(ChipSelect, usize)>,
+    /// A chip that will hear one bit wrong, after how many frames, and which bit of the frame, the first is 0.
+    pub(super) flip: Option<(ChipSelect, usize, usize)>,
     /// Switches of this chip stay open.
     pub(super) stuck: Option<ChipSelect>,
     /// Voltages on rows are meant (reads), so the witness does not look at them.
@@ -307,11 +318,14 @@ impl Board {
         if self.tgp || self.reading {
             return;
         }
-        let rows: Vec<f32> = (0..self.rows).filter_map(|row| self.row_volts(row)).collect();
-        let columns: Vec<f32> = (0..self.columns).filter_map(|column| self.column_volts(column)).collect();
-        for (row, column) in rows.iter().flat_map(|row| columns.iter().map(move |column| (row, column))) {
-            self.witness.worst_v = self.witness.worst_v.max((row - column).abs());
-        }
+        let span = |volts: &mut dyn Iterator<Item = f32>| {
+            volts.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), volts| {
+                (low.min(volts), high.max(volts))
+            })
+        };
+        let rows = span(&mut (0..self.rows).filter_map(|row| self.row_volts(row)));
+        let columns = span(&mut (0..self.columns).filter_map(|column| self.column_volts(column)));
+        self.witness.worst_v = self.witness.worst_v.max(rows.1 - columns.0).max(columns.1 - rows.0);
     }
 
     fn frame(&mut self, select: ChipSelect, out: &[u8]) -> Vec<u8> {
@@ -324,6 +338,16 @@ impl Board {
                 return std::vec![0; out.len()];
             }
         }
+        let mut out = out.to_vec();
+        if let Some((chip, left, bit)) = self.flip
+            && chip == select
+        {
+            self.flip = left.checked_sub(1).map(|left| (chip, left, bit));
+            if left == 0 {
+                out[bit / 8] ^= 0x80 >> (bit % 8);
+            }
+        }
+        let out = &out[..];
         let spoilt = self.spoilt.filter(|(chip, _)| *chip == select).map(|(_, register)| register);
         let back = match select.kind {
             ChipKind::RowDac | ChipKind::BiasDac | ChipKind::GateDac => {
@@ -340,7 +364,10 @@ impl Board {
                 back
             }
         };
-        self.watch();
+        // Reads of DACs move nothing.
+        if select.kind as u8 > ChipKind::Adc as u8 || out[0] & 0x80 == 0 {
+            self.watch();
+        }
         back
     }
 }

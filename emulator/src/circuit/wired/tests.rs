@@ -1,0 +1,302 @@
+//! Kirchhoff's current law at every node of random networks, and the cases that have an answer in closed form.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{Network, Potentials, Segments, Wiring};
+use crate::circuit::{CircuitError, CurrentLaw, Ends, Line, Wires, operate};
+use crate::random::Random;
+
+fn driven(volts: f64, ohms: f64) -> Line {
+    Line::Driven { volts, ohms }
+}
+
+fn left_volts(lines: &[Line]) -> Vec<f64> {
+    lines.iter().map(|line| line.volts().unwrap_or(0.0)).collect()
+}
+
+/// Largest |sum of currents| at any node (A), largest |current| of any wire segment (A), and the currents out of the
+/// bottom ends.
+fn imbalance(
+    conductance: &[f64],
+    injected: Option<&[f64]>,
+    wiring: &Wiring<'_>,
+    solved: &Potentials,
+) -> (f64, f64, Vec<f64>) {
+    let (rows, columns) = (wiring.left.len(), wiring.bottom.len());
+    let mut sums_row = vec![0.0; rows * columns];
+    let mut sums_column = vec![0.0; rows * columns];
+    let mut largest = 0.0_f64;
+    for cell in 0..rows * columns {
+        let current = conductance[cell] * (solved.rows[cell] - solved.columns[cell])
+            + injected.map_or(0.0, |injected| injected[cell]);
+        sums_row[cell] -= current;
+        sums_column[cell] += current;
+    }
+    let ohm = |segments: &Segments, line: usize, cells: usize, k: usize| match segments {
+        Segments::Uniform(ohm) => *ohm,
+        Segments::Each(each) => each[line * (cells + 1) + k],
+    };
+    // Current into a line's end from its source.
+    let source = |line: Line, segment: f64, node: f64| match line {
+        Line::Driven { volts, ohms } => (volts - node) / (ohms + segment),
+        Line::Floating => 0.0,
+    };
+    for i in 0..rows {
+        let at = |j: usize| i * columns + j;
+        for j in 1..columns {
+            let current =
+                (solved.rows[at(j - 1)] - solved.rows[at(j)]) / ohm(wiring.row_segments, i, columns, j);
+            largest = largest.max(libm::fabs(current));
+            sums_row[at(j - 1)] -= current;
+            sums_row[at(j)] += current;
+        }
+        let first = ohm(wiring.row_segments, i, columns, 0);
+        let last = ohm(wiring.row_segments, i, columns, columns);
+        sums_row[at(0)] += source(wiring.left[i], first, solved.rows[at(0)]);
+        sums_row[at(columns - 1)] += source(wiring.right[i], last, solved.rows[at(columns - 1)]);
+    }
+    let mut bottom = Vec::new();
+    for j in 0..columns {
+        let at = |i: usize| i * columns + j;
+        for i in 1..rows {
+            let current =
+                (solved.columns[at(i - 1)] - solved.columns[at(i)]) / ohm(wiring.column_segments, j, rows, i);
+            largest = largest.max(libm::fabs(current));
+            sums_column[at(i - 1)] -= current;
+            sums_column[at(i)] += current;
+        }
+        let first = ohm(wiring.column_segments, j, rows, 0);
+        let last = ohm(wiring.column_segments, j, rows, rows);
+        sums_column[at(0)] += source(wiring.top[j], first, solved.columns[at(0)]);
+        let into = source(wiring.bottom[j], last, solved.columns[at(rows - 1)]);
+        bottom.push(-into);
+        sums_column[at(rows - 1)] += into;
+    }
+    let worst = sums_row.iter().chain(&sums_column).map(|sum| libm::fabs(*sum)).fold(0.0, f64::max);
+    (worst, largest, bottom)
+}
+
+struct Case {
+    conductance: Vec<f64>,
+    injected: Vec<f64>,
+    row_segments: Segments,
+    column_segments: Segments,
+    ends: [Vec<Line>; 4],
+}
+
+/// Any array: one to 20 lines a side, devices over three decades (some open), segments of 0.1 to 100 Ω one by one,
+/// ends driven or floating on any side.
+fn random_case(random: &mut Random) -> Case {
+    let rows = 1 + (random.next_u64() % 20) as usize;
+    let columns = 1 + (random.next_u64() % 20) as usize;
+    let mut decades = |from: f64, count: f64| libm::pow(10.0, from + count * random.uniform());
+    let row_segments = Segments::Each((0..rows * (columns + 1)).map(|_| decades(-1.0, 3.0)).collect());
+    let column_segments = Segments::Each((0..columns * (rows + 1)).map(|_| decades(-1.0, 3.0)).collect());
+    let mut conductance: Vec<f64> = (0..rows * columns).map(|_| decades(-6.0, 3.0)).collect();
+    for g in &mut conductance {
+        if random.next_u64().is_multiple_of(8) {
+            *g = 0.0;
+        }
+    }
+    // None into an open device: a line that nothing else reaches would have to carry it nowhere.
+    let injected = conductance.iter().map(|g| g * 0.1 * (random.uniform() - 0.5)).collect();
+    let mut ends = |lines: usize| -> Vec<Line> {
+        let mut line = || match random.next_u64() % 4 {
+            0 => Line::Floating,
+            1 => driven(random.uniform() - 0.5, 0.0),
+            _ => driven(random.uniform() - 0.5, 200.0 * random.uniform() + 0.001),
+        };
+        (0..lines).map(|_| line()).collect()
+    };
+    let ends = [ends(rows), ends(rows), ends(columns), ends(columns)];
+    Case { conductance, injected, row_segments, column_segments, ends }
+}
+
+impl Case {
+    fn wiring(&self) -> Wiring<'_> {
+        let [left, right, top, bottom] = &self.ends;
+        let (row_segments, column_segments) = (&self.row_segments, &self.column_segments);
+        Wiring { row_segments, column_segments, left, right, top, bottom }
+    }
+}
+
+#[test]
+fn currents_balance_at_every_node_of_random_networks() {
+    let mut random = Random::new(31, 0);
+    for case in 0..300 {
+        let network = random_case(&mut random);
+        let wiring = network.wiring();
+        let solved = Network::new(&network.conductance, &wiring)
+            .unwrap()
+            .potentials(&left_volts(wiring.left), Some(&network.injected), 1e-13)
+            .unwrap();
+        let (worst, _, bottom) = imbalance(&network.conductance, Some(&network.injected), &wiring, &solved);
+        // Node voltages up to 0.5 V carry 1e-16 V of rounding over segments of down to 0.1 Ω: 1e-15 A each, a few per
+        // node; the tolerance of 1e-13 V over 0.1 Ω allows 1e-12 A.
+        assert!(worst < 4e-12, "case {case}: {worst:e} A");
+        for (current, expected) in solved.bottom.iter().zip(&bottom) {
+            assert!(libm::fabs(current - expected) < 1e-14, "case {case}: {current:e} for {expected:e}");
+        }
+    }
+}
+
+#[test]
+fn nonlinear_devices_of_every_law_balance_at_every_node() {
+    // The current of each device at its solved voltage, as an injected current beside nothing, must balance too.
+    let mut random = Random::new(32, 0);
+    let laws =
+        [CurrentLaw::Sinh { v0_v: 0.1 }, CurrentLaw::Cubic { coefficient_per_v2: 2.0 }, CurrentLaw::Milo];
+    for case in 0..60 {
+        let mut network = random_case(&mut random);
+        let law = laws[case % 3];
+        if law == CurrentLaw::Milo {
+            for g in &mut network.conductance {
+                *g = 50e-6 + 175e-6 * random.uniform();
+            }
+        }
+        let wiring = network.wiring();
+        let wires =
+            Wires::Resistive { row: wiring.row_segments.clone(), column: wiring.column_segments.clone() };
+        let ends = Ends { left: wiring.left, right: wiring.right, top: wiring.top, bottom: wiring.bottom };
+        let solved = operate(&network.conductance, law, &wires, &ends, 1e-12).unwrap();
+        let currents: Vec<f64> =
+            network.conductance.iter().zip(&solved.cell_volts).map(|(&g, &u)| law.evaluate(g, u).0).collect();
+        // Linear wires carrying exactly these currents must show exactly these cell voltages: checked through the
+        // slopes at the solution, which make the network of wires and devices definite.
+        let slopes: Vec<f64> =
+            network.conductance.iter().zip(&solved.cell_volts).map(|(&g, &u)| law.evaluate(g, u).1).collect();
+        let injected: Vec<f64> =
+            currents.iter().zip(&slopes).zip(&solved.cell_volts).map(|((i, g), u)| i - g * u).collect();
+        let again = Network::new(&slopes, &wiring)
+            .unwrap()
+            .potentials(&left_volts(wiring.left), Some(&injected), 1e-13)
+            .unwrap();
+        for ((row, column), volts) in again.rows.iter().zip(&again.columns).zip(&solved.cell_volts) {
+            assert!(libm::fabs(row - column - volts) < 3e-12, "case {case}, {law:?}");
+        }
+    }
+}
+
+#[test]
+fn one_cell_is_a_series_circuit() {
+    let segments = Segments::Each(vec![2.0, 1.0]);
+    let wiring = Wiring {
+        row_segments: &segments,
+        column_segments: &Segments::Uniform(3.0),
+        left: &[driven(1.0, 95.0)],
+        right: &[Line::Floating],
+        top: &[Line::Floating],
+        bottom: &[driven(-0.5, 0.0)],
+    };
+    let solved = Network::new(&[1e-3], &wiring).unwrap().potentials(&[1.0], None, 1e-12).unwrap();
+    // 1.5 V over 95 + 2 + 1000 + 3 Ω; rounding alone.
+    assert!(libm::fabs(solved.bottom[0] - 1.5 / 1100.0) < 1e-15);
+    assert!(libm::fabs(solved.rows[0] - (1.0 - 97.0 * 1.5 / 1100.0)) < 1e-14);
+}
+
+#[test]
+fn equal_segments_give_the_same_numbers_one_by_one_and_at_once() {
+    let mut random = Random::new(33, 0);
+    let (rows, columns) = (11, 6);
+    let g: Vec<f64> = (0..rows * columns).map(|_| 1e-4 * random.uniform()).collect();
+    let volts: Vec<f64> = (0..rows).map(|_| random.uniform()).collect();
+    let ground = vec![driven(0.0, 10.0); rows.max(columns)];
+    let open = vec![Line::Floating; rows.max(columns)];
+    let run = |row_segments: &Segments, column_segments: &Segments| {
+        let wiring = Wiring {
+            row_segments,
+            column_segments,
+            left: &ground[..rows],
+            right: &open[..rows],
+            top: &open[..columns],
+            bottom: &ground[..columns],
+        };
+        Network::new(&g, &wiring).unwrap().potentials(&volts, None, 1e-9).unwrap()
+    };
+    let uniform = run(&Segments::Uniform(2.5), &Segments::Uniform(1.5));
+    let each = run(
+        &Segments::Each(vec![2.5; rows * (columns + 1)]),
+        &Segments::Each(vec![1.5; columns * (rows + 1)]),
+    );
+    assert_eq!(uniform, each);
+}
+
+#[test]
+fn vectors_side_by_side_give_what_each_gives_alone() {
+    let mut random = Random::new(34, 0);
+    let n = 20;
+    let g: Vec<f64> = (0..n * n).map(|_| 1e-4 * random.uniform()).collect();
+    let segments = Segments::Uniform(5.0);
+    let (ground, open) = (vec![driven(0.0, 0.0); n], vec![Line::Floating; n]);
+    let wiring = Wiring {
+        row_segments: &segments,
+        column_segments: &segments,
+        left: &ground,
+        right: &open,
+        top: &open,
+        bottom: &ground,
+    };
+    let network = Network::new(&g, &wiring).unwrap();
+    // One of them is all zeros, and must come out as zeros.
+    let volts: Vec<[f64; 4]> =
+        (0..n).map(|_| [random.uniform(), random.uniform() - 0.5, 0.0, 1e-6 * random.uniform()]).collect();
+    let mut together = vec![[0.0; 4]; n];
+    network.currents(&volts, 1e-9, &mut together).unwrap();
+    for lane in 0..4 {
+        let alone: Vec<[f64; 1]> = volts.iter().map(|volts| [volts[lane]]).collect();
+        let mut currents = vec![[0.0]; n];
+        network.currents(&alone, 1e-9, &mut currents).unwrap();
+        let largest = currents.iter().map(|[current]| libm::fabs(*current)).fold(0.0, f64::max);
+        for (together, [alone]) in together.iter().zip(&currents) {
+            // Both are within 1e-9 of the exact value, or of 1e-5 of the largest.
+            let size = libm::fabs(*alone).max(1e-5 * largest);
+            assert!(libm::fabs(together[lane] - alone) <= 2e-9 * size);
+        }
+    }
+}
+
+#[test]
+fn an_array_without_sources_or_without_devices_carries_no_current() {
+    let segments = Segments::Uniform(1.0);
+    let open = vec![Line::Floating; 3];
+    let wires = Wires::Resistive { row: segments.clone(), column: segments };
+    let ends = Ends { left: &open, right: &[], top: &[], bottom: &open };
+    let solved = operate(&[1e-5; 9], CurrentLaw::Linear, &wires, &ends, 1e-9).unwrap();
+    assert_eq!(solved.cell_volts, [0.0; 9]);
+    let ends = Ends { left: &[driven(1.0, 0.0); 3], right: &[], top: &[], bottom: &open };
+    let solved = operate(&[0.0; 9], CurrentLaw::Linear, &wires, &ends, 1e-9).unwrap();
+    assert_eq!(solved.bottom, [0.0; 3]);
+}
+
+#[test]
+fn what_does_not_converge_is_an_error_with_its_residual() {
+    // 5 V across devices whose current grows e-fold every 20 mV: far outside any device, and beyond Newton's method.
+    let ground = [driven(0.0, 0.0); 2];
+    let ends = Ends { left: &[driven(5.0, 0.0); 2], right: &[], top: &[], bottom: &ground };
+    let wires = Wires::Resistive { row: Segments::Uniform(1.0), column: Segments::Uniform(1.0) };
+    let error = operate(&[1e-4; 4], CurrentLaw::Sinh { v0_v: 0.02 }, &wires, &ends, 1e-9).unwrap_err();
+    assert!(matches!(error, CircuitError::NotConverged { residual, .. } if residual > 1e-9), "{error}");
+}
+
+#[test]
+fn impossible_wires_are_refused_with_their_place() {
+    let (ground, open) = ([driven(0.0, 0.0); 2], [Line::Floating; 2]);
+    let mut each = vec![1.0; 6];
+    each[4] = -1.0;
+    let wiring = Wiring {
+        row_segments: &Segments::Each(each),
+        column_segments: &Segments::Uniform(1.0),
+        left: &ground,
+        right: &open,
+        top: &open,
+        bottom: &ground,
+    };
+    let error = Network::new(&[1e-5; 4], &wiring).unwrap_err();
+    assert!(matches!(error, CircuitError::Value { what: "row segment", index: 4, .. }), "{error}");
+    let wiring = Wiring { row_segments: &Segments::Uniform(f64::NAN), ..wiring };
+    assert!(matches!(Network::new(&[1e-5; 4], &wiring), Err(CircuitError::Value { index: 0, .. })));
+    let wiring = Wiring { row_segments: &Segments::Uniform(1.0), ..wiring };
+    let error = Network::new(&[1e-5, 1e-5, -1e-9, 1e-5], &wiring).unwrap_err();
+    assert!(matches!(error, CircuitError::Value { what: "conductance", index: 2, .. }), "{error}");
+}

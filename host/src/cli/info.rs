@@ -1,0 +1,101 @@
+//! `ohmrig info`: who the device is and how it is.
+
+use super::open::open;
+use super::output::si;
+use super::{Failure, Global, Output};
+use crate::instrument::refusal;
+use ohmrig_protocol::message::Limits;
+use serde_json::{Value, json};
+
+pub(super) fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
+    let mut opened = open(global, output)?;
+    let status = opened.instrument.status()?;
+    let device = opened.instrument.device();
+    let welcome = opened.instrument.client().welcome();
+    output.say(format_args!("firmware {} (git {}), front end {}", device.firmware, device.git, device.front_end));
+    output.say(format_args!("started  {:?}", device.reset));
+    output.say(format_args!(
+        "link     frames of {} bytes, {} requests in flight, jobs of {} cells",
+        welcome.max_frame, welcome.window, welcome.job_cells
+    ));
+    let converters = &device.converters;
+    let ranges: Vec<f64> = converters.feedback.iter().map(|r| f64::from(r.0)).filter(|r| *r > 0.0).collect();
+    let full: Vec<String> = ranges
+        .iter()
+        .enumerate()
+        .map(|(i, r)| {
+            let volts = f64::from(converters.adc_linear) * f64::from(converters.adc_step.0);
+            format!("{i}: {} (±{})", si(*r, "Ω"), si(volts / r, "A"))
+        })
+        .collect();
+    output.say(format_args!("ranges   {}", full.join(", ")));
+    output.say(format_args!("limits   {}", limits_text(&device.limits)));
+    if device.limits != device.board_limits {
+        output.say(format_args!("of board {}", limits_text(&device.board_limits)));
+    }
+    output.say(format_args!(
+        "status   {:?}, {}, temperature {}",
+        status.mode,
+        if status.armed_ms > 0 { format!("armed for {} ms", status.armed_ms) } else { "disarmed".to_owned() },
+        status.temperature.map_or("not measured yet".to_owned(), |t| format!("{:.2} °C", t.0 - 273.15))
+    ));
+    match status.fault {
+        Some(fault) => output.say(format_args!(
+            "fault    {} at instrument time {} s{}; clear it with `ohmrig safe --clear-fault {}`",
+            refusal::fault(fault.code),
+            fault.at_ns as f64 * 1e-9,
+            fault.chip.map(|(kind, index)| format!(", chip {kind:?} {index}")).unwrap_or_default(),
+            refusal::fault(fault.code)
+        )),
+        None => output.say("fault    none"),
+    }
+    let c = status.counters;
+    output.say(format_args!(
+        "counters {} frames, {} bad, {} repeated, {} out of order; {} conversions, {} pulses",
+        c.frames, c.bad_frames, c.repeated, c.unexecuted, c.conversions, c.pulses
+    ));
+    output.set("firmware", &device.firmware);
+    output.set("git", &device.git);
+    output.set("front_end", &device.front_end);
+    output.set("reset", format!("{:?}", device.reset));
+    output.set("link.max_frame_bytes", welcome.max_frame);
+    output.set("link.window", welcome.window);
+    output.set("link.job_cells", welcome.job_cells);
+    output.set("ranges_ohm", ranges);
+    output.set("reference_ohm", converters.reference.0);
+    output.set("limits", limits_json(&device.limits));
+    output.set("board_limits", limits_json(&device.board_limits));
+    output.set("mode", format!("{:?}", status.mode));
+    output.set("armed_s", f64::from(status.armed_ms) * 1e-3);
+    output.set("fault", status.fault.map(|fault| refusal::fault(fault.code)));
+    output.set("temperature_k", status.temperature.map(|t| t.0));
+    output.set("instrument_time_s", status.at_ns as f64 * 1e-9);
+    output.set("counters.frames", c.frames);
+    output.set("counters.bad_frames", c.bad_frames);
+    output.set("counters.repeated", c.repeated);
+    output.set("counters.unexecuted", c.unexecuted);
+    output.set("counters.pulses", c.pulses);
+    output.set("counters.conversions", c.conversions);
+    Ok(())
+}
+
+fn limits_text(limits: &Limits) -> String {
+    format!(
+        "cell {} V, half-selected {} V, read {} V, pulses {} to {}, column {}, {} pulses per cell",
+        limits.cell.0,
+        limits.half_select.0,
+        limits.read.0,
+        si(f64::from(limits.width_min.0), "s"),
+        si(f64::from(limits.width_max.0), "s"),
+        si(f64::from(limits.current.0), "A"),
+        limits.pulses_per_cell
+    )
+}
+
+fn limits_json(limits: &Limits) -> Value {
+    json!({
+        "cell_v": limits.cell.0, "half_select_v": limits.half_select.0, "read_v": limits.read.0,
+        "width_min_s": limits.width_min.0, "width_max_s": limits.width_max.0,
+        "current_a": limits.current.0, "pulses_per_cell": limits.pulses_per_cell,
+    })
+}
