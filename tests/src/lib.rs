@@ -1,1 +1,120 @@
-//! End-to-end tests; the tests themselves live in `tests/`.
+//! What the end-to-end tests in `tests/` share: the wire of an emulated board, frame by frame.
+
+use ohmrig::bench::{Emulation, profile};
+use ohmrig::device::{EmulatedDevice, Wish};
+use ohmrig_emulator::truth::CellTruth;
+use ohmrig_protocol::frame::{self, Decoder, Header, Kind, SessionId};
+use ohmrig_protocol::message::*;
+use ohmrig_protocol::session::{Hello, Unexecuted, Welcome};
+
+/// The wire itself: frames in, frames out, link time by hand.
+pub struct Wire {
+    /// The board.
+    pub device: EmulatedDevice,
+    /// The link clock, ns; each step adds 1 µs.
+    pub link_ns: u64,
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// A session.
+    Welcome(Welcome),
+    /// Executed.
+    Done,
+    /// A pulse was applied.
+    Pulsed,
+    /// Executed as a refusal.
+    Refused(Refusal),
+    /// Not executed.
+    Unexecuted(Unexecuted),
+    /// Another version.
+    Mismatch,
+    /// The condition.
+    Status(Status),
+    /// Any other reply, its bulk data as bytes.
+    Other(Vec<u8>),
+}
+
+impl Wire {
+    /// An emulated board with a fresh array of a built-in profile, nothing sent yet.
+    pub fn new(name: &str, seed: u64) -> Self {
+        let emulation = Emulation::new(profile(Some(name)).unwrap(), seed);
+        Self { device: EmulatedDevice::power_up(&emulation).unwrap(), link_ns: 0 }
+    }
+
+    /// Hands in bytes, runs until the device wants more, and takes its answers apart.
+    pub fn exchange(&mut self, bytes: &[u8]) -> Vec<Answer> {
+        let mut out = Vec::new();
+        let mut rest = bytes;
+        loop {
+            self.link_ns += 1000;
+            let (taken, wish) = self.device.step(rest, self.link_ns, &mut out).unwrap();
+            rest = &rest[taken..];
+            if rest.is_empty() && wish == Wish::Bytes {
+                break;
+            }
+        }
+        let mut buffer = [0; 4096];
+        let mut decoder = Decoder::new(&mut buffer);
+        let mut answers = Vec::new();
+        let mut rest = out.as_slice();
+        while !rest.is_empty() {
+            let (taken, found) = decoder.feed(rest);
+            rest = &rest[taken..];
+            if let Some(found) = found {
+                let (header, body) = frame::decode(found).expect("the device's frames are whole");
+                answers.push(match header.kind {
+                    Kind::Welcome => Answer::Welcome(frame::decode_body(body).unwrap()),
+                    Kind::Unexecuted => Answer::Unexecuted(frame::decode_body(body).unwrap()),
+                    Kind::Mismatch => Answer::Mismatch,
+                    Kind::Reply => match frame::decode_body(body).unwrap() {
+                        Reply::Done => Answer::Done,
+                        Reply::Pulsed { .. } => Answer::Pulsed,
+                        Reply::Refused(refusal) => Answer::Refused(refusal),
+                        Reply::Status(status) => Answer::Status(status),
+                        Reply::Cells { sums } | Reply::Reference { sums } => Answer::Other(sums.to_vec()),
+                        Reply::Mvm { codes, .. } | Reply::Column { codes, .. } => Answer::Other(codes.to_vec()),
+                        Reply::Results { cells, .. } => Answer::Other(cells.to_vec()),
+                        _ => Answer::Other(Vec::new()),
+                    },
+                    Kind::Hello | Kind::Request | Kind::Log => panic!("{header:?} is not a device's"),
+                });
+            }
+        }
+        answers
+    }
+
+    /// Opens a session.
+    pub fn open(&mut self, host_nonce: u64) -> SessionId {
+        let hello = encode(Kind::Hello, SessionId::NONE, 0, &Hello { host_nonce });
+        match self.exchange(&hello).as_slice() {
+            [Answer::Welcome(welcome)] => welcome.session(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What the devices themselves have seen.
+    pub fn truth(&mut self) -> Vec<CellTruth> {
+        self.device.board().catch_up().unwrap();
+        self.device.board().crossbar().truth().collect()
+    }
+
+    /// Pulses that all devices together have seen.
+    pub fn pulses(&mut self) -> u64 {
+        self.truth().iter().map(|cell| cell.pulses).sum()
+    }
+}
+
+/// A whole frame.
+pub fn encode(kind: Kind, session: SessionId, sequence: u32, body: &impl serde::Serialize) -> Vec<u8> {
+    let header = Header { version: 0, kind, session, sequence };
+    let mut bytes = [0; 2048];
+    let length = frame::encode(header, body, &mut bytes).unwrap();
+    bytes[..length].to_vec()
+}
+
+/// A request's frame.
+pub fn request(session: SessionId, sequence: u32, request: &Request<'_>) -> Vec<u8> {
+    encode(Kind::Request, session, sequence, request)
+}

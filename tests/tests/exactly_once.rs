@@ -1,101 +1,12 @@
 //! Frames captured on the wire and replayed, duplicated, delayed or damaged never apply a second pulse: judged by the
 //! emulator's ground truth, not by what the instrument says of itself.
 
-use ohmrig::bench::{Emulation, profile};
-use ohmrig::device::{EmulatedDevice, Wish};
-use ohmrig_protocol::frame::{self, Decoder, Header, Kind, SessionId};
+use ohmrig_protocol::frame::{self, Header, Kind, SessionId};
 use ohmrig_protocol::message::*;
-use ohmrig_protocol::session::{Hello, Unexecuted, Welcome};
+use ohmrig_protocol::session::{Hello, Unexecuted};
 use ohmrig_protocol::units::{Seconds, Volts};
+use ohmrig_tests::{Answer, Wire, encode, request};
 use proptest::prelude::*;
-
-/// The wire itself: frames in, frames out, link time by hand.
-struct Wire {
-    device: EmulatedDevice,
-    link_ns: u64,
-}
-
-/// What came back.
-#[derive(Clone, Debug, PartialEq)]
-enum Answer {
-    Welcome(Welcome),
-    Done,
-    Pulsed,
-    Refused(Refusal),
-    Unexecuted(Unexecuted),
-    Mismatch,
-    Other,
-}
-
-impl Wire {
-    fn new() -> Self {
-        let emulation = Emulation::new(profile(Some("rram-cmo")).unwrap(), 7);
-        Self { device: EmulatedDevice::power_up(&emulation).unwrap(), link_ns: 0 }
-    }
-
-    /// Hands in bytes, runs until the device wants more, and takes its answers apart.
-    fn exchange(&mut self, bytes: &[u8]) -> Vec<Answer> {
-        let mut out = Vec::new();
-        let mut rest = bytes;
-        loop {
-            self.link_ns += 1000;
-            let (taken, wish) = self.device.step(rest, self.link_ns, &mut out).unwrap();
-            rest = &rest[taken..];
-            if rest.is_empty() && wish == Wish::Bytes {
-                break;
-            }
-        }
-        let mut buffer = [0; 4096];
-        let mut decoder = Decoder::new(&mut buffer);
-        let mut answers = Vec::new();
-        let mut rest = out.as_slice();
-        while !rest.is_empty() {
-            let (taken, found) = decoder.feed(rest);
-            rest = &rest[taken..];
-            if let Some(found) = found {
-                let (header, body) = frame::decode(found).expect("the device's frames are whole");
-                answers.push(match header.kind {
-                    Kind::Welcome => Answer::Welcome(frame::decode_body(body).unwrap()),
-                    Kind::Unexecuted => Answer::Unexecuted(frame::decode_body(body).unwrap()),
-                    Kind::Mismatch => Answer::Mismatch,
-                    Kind::Reply => match frame::decode_body(body).unwrap() {
-                        Reply::Done => Answer::Done,
-                        Reply::Pulsed { .. } => Answer::Pulsed,
-                        Reply::Refused(refusal) => Answer::Refused(refusal),
-                        _ => Answer::Other,
-                    },
-                    Kind::Hello | Kind::Request | Kind::Log => panic!("{header:?} is not a device's"),
-                });
-            }
-        }
-        answers
-    }
-
-    fn open(&mut self, host_nonce: u64) -> SessionId {
-        let hello = encode(Kind::Hello, SessionId::NONE, 0, &Hello { host_nonce });
-        match self.exchange(&hello).as_slice() {
-            [Answer::Welcome(welcome)] => welcome.session(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Pulses that the devices themselves have seen.
-    fn pulses(&mut self) -> u64 {
-        self.device.board().catch_up().unwrap();
-        self.device.board().crossbar().truth().map(|cell| cell.pulses).sum()
-    }
-}
-
-fn encode(kind: Kind, session: SessionId, sequence: u32, body: &impl serde::Serialize) -> Vec<u8> {
-    let header = Header { version: 0, kind, session, sequence };
-    let mut bytes = [0; 2048];
-    let length = frame::encode(header, body, &mut bytes).unwrap();
-    bytes[..length].to_vec()
-}
-
-fn request(session: SessionId, sequence: u32, request: &Request<'_>) -> Vec<u8> {
-    encode(Kind::Request, session, sequence, request)
-}
 
 /// Above the threshold of every device of the profile, so that one pulse counts as one on exactly one cell.
 fn pulse() -> Request<'static> {
@@ -113,7 +24,7 @@ const ARM: Request<'_> = Request::Arm { milliseconds: 60_000 };
 
 #[test]
 fn a_pulse_that_comes_again_is_answered_again_and_not_applied_again() {
-    let mut wire = Wire::new();
+    let mut wire = Wire::new("rram-cmo", 7);
     let session = wire.open(1);
     assert_eq!(wire.exchange(&request(session, 0, &ARM)), [Answer::Done]);
     let frame = request(session, 1, &pulse());
@@ -128,7 +39,7 @@ fn a_pulse_that_comes_again_is_answered_again_and_not_applied_again() {
 
 #[test]
 fn a_pulse_delayed_until_its_reply_is_forgotten_is_stale() {
-    let mut wire = Wire::new();
+    let mut wire = Wire::new("rram-cmo", 7);
     let session = wire.open(1);
     wire.exchange(&request(session, 0, &ARM));
     let frame = request(session, 1, &pulse());
@@ -142,7 +53,7 @@ fn a_pulse_delayed_until_its_reply_is_forgotten_is_stale() {
 
 #[test]
 fn a_whole_session_replayed_from_its_hello_on_applies_nothing() {
-    let mut wire = Wire::new();
+    let mut wire = Wire::new("rram-cmo", 7);
     let session = wire.open(1);
     let traffic: Vec<_> = [request(session, 0, &ARM), request(session, 1, &pulse())].concat();
     wire.exchange(&traffic);
@@ -169,12 +80,12 @@ fn a_whole_session_replayed_from_its_hello_on_applies_nothing() {
 
 #[test]
 fn traffic_captured_before_a_reset_is_worthless_after_it() {
-    let mut wire = Wire::new();
+    let mut wire = Wire::new("rram-cmo", 7);
     let session = wire.open(1);
     let traffic: Vec<_> = [request(session, 0, &ARM), request(session, 1, &pulse())].concat();
     wire.exchange(&traffic);
     // The same seed, another boot: the nonce is entropy.
-    let mut wire = Wire::new();
+    let mut wire = Wire::new("rram-cmo", 7);
     let hello = encode(Kind::Hello, SessionId::NONE, 0, &Hello { host_nonce: 1 });
     wire.exchange(&[hello, traffic].concat());
     assert_eq!(wire.pulses(), 0);
@@ -182,7 +93,7 @@ fn traffic_captured_before_a_reset_is_worthless_after_it() {
 
 #[test]
 fn a_missing_request_holds_up_those_behind_it() {
-    let mut wire = Wire::new();
+    let mut wire = Wire::new("rram-cmo", 7);
     let session = wire.open(1);
     wire.exchange(&request(session, 0, &ARM));
     assert_eq!(
@@ -197,7 +108,7 @@ fn a_missing_request_holds_up_those_behind_it() {
 
 #[test]
 fn another_request_under_a_used_number_is_refused() {
-    let mut wire = Wire::new();
+    let mut wire = Wire::new("rram-cmo", 7);
     let session = wire.open(1);
     wire.exchange(&request(session, 0, &ARM));
     assert_eq!(
@@ -209,7 +120,7 @@ fn another_request_under_a_used_number_is_refused() {
 
 #[test]
 fn a_new_session_is_not_armed_by_the_old_one() {
-    let mut wire = Wire::new();
+    let mut wire = Wire::new("rram-cmo", 7);
     let session = wire.open(1);
     wire.exchange(&request(session, 0, &ARM));
     let session = wire.open(2);
@@ -219,7 +130,7 @@ fn a_new_session_is_not_armed_by_the_old_one() {
 
 #[test]
 fn silence_while_armed_latches_a_fault_that_must_be_cleared_by_name() {
-    let mut wire = Wire::new();
+    let mut wire = Wire::new("rram-cmo", 7);
     let session = wire.open(1);
     wire.exchange(&request(session, 0, &ARM));
     wire.link_ns += 2_100_000_000;
@@ -241,7 +152,7 @@ fn silence_while_armed_latches_a_fault_that_must_be_cleared_by_name() {
 
 #[test]
 fn another_version_is_told_so_and_not_executed() {
-    let mut wire = Wire::new();
+    let mut wire = Wire::new("rram-cmo", 7);
     let header = Header { version: 9, kind: Kind::Hello, session: SessionId::NONE, sequence: 0 };
     let mut bytes = [0; 64];
     let length = frame::encode(header, &Hello { host_nonce: 1 }, &mut bytes).unwrap();
@@ -274,7 +185,7 @@ proptest! {
     /// once, and at least as often as it was acknowledged under its own number.
     #[test]
     fn no_order_of_losses_copies_and_damage_applies_a_pulse_twice(plan in mishaps(11)) {
-        let mut wire = Wire::new();
+        let mut wire = Wire::new("rram-cmo", 7);
         let session = wire.open(1);
         let mut frames = vec![request(session, 0, &ARM)];
         for number in 1..=10u16 {
@@ -300,8 +211,7 @@ proptest! {
                 }
                 Mishap::Garbage(bytes) => { wire.exchange(&bytes); }
             }
-            wire.device.board().catch_up().unwrap();
-            for cell in wire.device.board().crossbar().truth() {
+            for cell in wire.truth() {
                 prop_assert!(cell.pulses <= 1, "{cell:?}");
             }
         }
