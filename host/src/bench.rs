@@ -138,12 +138,7 @@ impl Emulation {
     pub fn power_up(&self) -> Result<(Board, BenchFiles), EmulationError> {
         let state = self.state.as_deref().map(StateFile::lock).transpose()?;
         let saved = state.as_ref().map(StateFile::load).transpose()?.flatten();
-        let options = BoardOptions {
-            imperfections: self.profile.board.imperfections.into(),
-            seed: self.seed,
-            boot_nonce: getrandom::u64().map_err(EmulationError::Entropy)?,
-            flash_bytes: FLASH_BYTES,
-        };
+        let options = options(&self.profile, self.seed)?;
         let board = match saved {
             None => {
                 let (rows, columns) = (usize::from(self.rows), usize::from(self.columns));
@@ -179,6 +174,16 @@ impl Emulation {
     }
 }
 
+/// What makes a board, with a boot nonce that no earlier boot has had.
+fn options(profile: &Profile, seed: u64) -> Result<BoardOptions, EmulationError> {
+    Ok(BoardOptions {
+        imperfections: profile.board.imperfections.into(),
+        seed,
+        boot_nonce: getrandom::u64().map_err(EmulationError::Entropy)?,
+        flash_bytes: FLASH_BYTES,
+    })
+}
+
 /// The files that follow a board.
 pub struct BenchFiles {
     truth: Option<TruthFile>,
@@ -195,6 +200,16 @@ impl BenchFiles {
         {
             truth.update(board);
         }
+    }
+
+    /// The board after a power cycle: same devices, flash and time, new boot nonce.
+    ///
+    /// # Errors
+    /// [`EmulationError`].
+    pub fn power_cycle(&self, board: &mut Board) -> Result<Board, EmulationError> {
+        let state = board.save().map_err(EmulationError::Board)?;
+        let options = options(&self.profile, self.seed)?;
+        Board::restore(board.crossbar().clone(), options, state).map_err(EmulationError::Board)
     }
 
     /// To be called at the end: writes everything.

@@ -19,15 +19,17 @@
 
 pub mod arrays;
 pub mod bench;
-//pub mod cli;
+pub mod cli;
 pub mod client;
 pub mod device;
 pub mod digits;
 pub mod error_metrics;
 pub mod instrument;
 pub mod interrupt;
+pub mod listen;
 pub mod mapping;
-//pub mod qemu;
+#[cfg(unix)]
+pub mod qemu;
 pub mod recipe;
-//pub mod run_file;
+pub mod run_file;
 pub mod transport;

@@ -136,7 +136,11 @@ pub enum FrameError {
         computed: u32,
     },
     /// A version this build doesn't speak.
-    #[error("frame of protocol version {received}; this side speaks {} to {}", crate::version::MIN, crate::version::CURRENT)]
+    #[error(
+        "frame of protocol version {received}; this side speaks {} to {}",
+        crate::version::MIN,
+        crate::version::CURRENT
+    )]
     Version {
         /// The sender's version.
         received: u8,

@@ -74,7 +74,9 @@ impl Wire {
                         Reply::Refused(refusal) => Answer::Refused(refusal),
                         Reply::Status(status) => Answer::Status(status),
                         Reply::Cells { sums } | Reply::Reference { sums } => Answer::Other(sums.to_vec()),
-                        Reply::Mvm { codes, .. } | Reply::Column { codes, .. } => Answer::Other(codes.to_vec()),
+                        Reply::Mvm { codes, .. } | Reply::Column { codes, .. } => {
+                            Answer::Other(codes.to_vec())
+                        }
                         Reply::Results { cells, .. } => Answer::Other(cells.to_vec()),
                         _ => Answer::Other(Vec::new()),
                     },

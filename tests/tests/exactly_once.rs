@@ -111,10 +111,7 @@ fn another_request_under_a_used_number_is_refused() {
     let mut wire = Wire::new("rram-cmo", 7);
     let session = wire.open(1);
     wire.exchange(&request(session, 0, &ARM));
-    assert_eq!(
-        wire.exchange(&request(session, 0, &pulse())),
-        [Answer::Unexecuted(Unexecuted::Reused)]
-    );
+    assert_eq!(wire.exchange(&request(session, 0, &pulse())), [Answer::Unexecuted(Unexecuted::Reused)]);
     assert_eq!(wire.pulses(), 0);
 }
 

@@ -230,13 +230,7 @@ fn golden() -> String {
         Unexecuted::Reused,
         Unexecuted::Malformed,
     ] {
-        line(
-            &mut text,
-            &format!("Unexecuted::{}", variant(&format!("{why:?}"))),
-            Kind::Unexecuted,
-            9,
-            &why,
-        );
+        line(&mut text, &format!("Unexecuted::{}", variant(&format!("{why:?}"))), Kind::Unexecuted, 9, &why);
     }
     line(&mut text, "Mismatch", Kind::Mismatch, 0, &Mismatch { received: 9, min: 0, current: 0 });
     text

@@ -9,14 +9,8 @@ use ohmrig_protocol::units::{Seconds, Siemens, Volts};
 use ohmrig_tests::{Answer, Wire, request};
 use proptest::prelude::*;
 
-const PULSE: Pulse = Pulse {
-    row: 2,
-    column: 3,
-    volts: Volts(1.6),
-    width: Seconds(50e-6),
-    scheme: Scheme::Half,
-    gate: None,
-};
+const PULSE: Pulse =
+    Pulse { row: 2, column: 3, volts: Volts(1.6), width: Seconds(50e-6), scheme: Scheme::Half, gate: None };
 const STAIRS: Staircase = Staircase { start: Volts(1.1), step: Volts(0.05), stop: Volts(1.8) };
 const READ: ReadCells = ReadCells {
     region: Region { row: 0, column: 0, rows: 2, columns: 16 },
@@ -28,10 +22,7 @@ const READ: ReadCells = ReadCells {
 fn armed() -> (Wire, SessionId) {
     let mut wire = Wire::new("rram-cmo", 11);
     let session = wire.open(1);
-    assert_eq!(
-        wire.exchange(&request(session, 0, &Request::Arm { milliseconds: 60_000 })),
-        [Answer::Done]
-    );
+    assert_eq!(wire.exchange(&request(session, 0, &Request::Arm { milliseconds: 60_000 })), [Answer::Done]);
     (wire, session)
 }
 
@@ -60,9 +51,10 @@ fn a_refused_request_says_why_and_touches_nothing() {
     let nan = [20e-6f32.to_le_bytes(), f32::NAN.to_le_bytes()].concat();
     let codes = [0xFF; 32];
     let refused: Vec<(Request<'_>, fn(&Refusal) -> bool)> = vec![
-        (Request::Pulse(Pulse { volts: Volts(5.2), ..PULSE }), |r| {
-            matches!(r, Refusal::Limit { limit: LimitName::Cell, asked, allowed } if *asked > 5.2 && *allowed == 5.0)
-        }),
+        (
+            Request::Pulse(Pulse { volts: Volts(5.2), ..PULSE }),
+            |r| matches!(r, Refusal::Limit { limit: LimitName::Cell, asked, allowed } if *asked > 5.2 && *allowed == 5.0),
+        ),
         (Request::Pulse(Pulse { volts: Volts(3.0), scheme: Scheme::Floating, ..PULSE }), |r| {
             matches!(r, Refusal::Limit { limit: LimitName::HalfSelect, .. })
         }),
@@ -103,9 +95,7 @@ fn a_refused_request_says_why_and_touches_nothing() {
             matches!(r, Refusal::Invalid { field: Field::Data, .. })
         }),
         (Request::Program(program(&nan)), |r| matches!(r, Refusal::Invalid { field: Field::Target, .. })),
-        (Request::Program(program(&two[..7])), |r| {
-            matches!(r, Refusal::Invalid { field: Field::Data, .. })
-        }),
+        (Request::Program(program(&two[..7])), |r| matches!(r, Refusal::Invalid { field: Field::Data, .. })),
         (Request::Program(Program { window: Siemens(-1.0), ..program(&two) }), |r| {
             matches!(r, Refusal::Invalid { field: Field::Window, .. })
         }),

@@ -213,37 +213,27 @@ pub fn solve(
     let ground = Line::Driven { volts: 0.0, ohms: 0.0 };
     let bottom = vec![ground; columns];
     let mut currents = vec![0.0; volts.len() / rows * columns];
-    let mut convergence = Convergence::default();
-    let mut worst = |one: Convergence| {
-        convergence.residual = convergence.residual.max(one.residual);
-        convergence.iterations = convergence.iterations.max(one.iterations);
-    };
-    let vectors = volts.chunks_exact(rows).zip(currents.chunks_exact_mut(columns));
     if let (Wires::Resistive { row, column }, CurrentLaw::Linear) = (wires, law) {
+        let check = |(index, &value): (usize, &f64)| {
+            let (what, allowed) = ("input voltage", "-1000 to 1000 V");
+            let possible = (-1e3..=1e3).contains(&value);
+            if possible { Ok(()) } else { Err(CircuitError::Value { what, index, value, allowed }) }
+        };
+        volts.iter().enumerate().try_for_each(check)?;
         let left = vec![ground; rows];
         let ends = Ends { left: &left, right: &[], top: &[], bottom: &bottom };
         let network = wired_network(conductance, row, column, &ends)?;
-        // One vector at a time keeps its three fields in the cache; side by side was slower (see the benchmark).
-        for (index, (volts, currents)) in vectors.enumerate() {
-            if let Some((at, &value)) = volts.iter().enumerate().find(|(_, v)| !(-1e3..=1e3).contains(*v)) {
-                let what = "input voltage";
-                return Err(CircuitError::Value {
-                    what,
-                    index: index * rows + at,
-                    value,
-                    allowed: "-1000 to 1000 V",
-                });
-            }
-            worst(network.currents(volts.as_chunks::<1>().0, tolerance, currents.as_chunks_mut::<1>().0)?);
-        }
-    } else {
-        for (volts, currents) in vectors {
-            let left: Vec<Line> = volts.iter().map(|&volts| Line::Driven { volts, ohms: 0.0 }).collect();
-            let ends = Ends { left: &left, right: &[], top: &[], bottom: &bottom };
-            let solved = operate(conductance, law, wires, &ends, tolerance)?;
-            currents.copy_from_slice(&solved.bottom);
-            worst(solved.convergence);
-        }
+        let convergence = network.currents_each(volts, tolerance, &mut currents)?;
+        return Ok(BatchCurrents { currents, convergence });
+    }
+    let mut convergence = Convergence::default();
+    for (volts, currents) in volts.chunks_exact(rows).zip(currents.chunks_exact_mut(columns)) {
+        let left: Vec<Line> = volts.iter().map(|&volts| Line::Driven { volts, ohms: 0.0 }).collect();
+        let ends = Ends { left: &left, right: &[], top: &[], bottom: &bottom };
+        let solved = operate(conductance, law, wires, &ends, tolerance)?;
+        currents.copy_from_slice(&solved.bottom);
+        convergence.residual = convergence.residual.max(solved.convergence.residual);
+        convergence.iterations = convergence.iterations.max(solved.convergence.iterations);
     }
     Ok(BatchCurrents { currents, convergence })
 }

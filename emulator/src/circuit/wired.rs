@@ -296,11 +296,42 @@ impl Network {
     ) -> Result<Convergence, CircuitError> {
         check_length("left voltages", left_volts.len(), self.rows)?;
         check_length("currents", currents.len(), self.columns)?;
-        let all_nodes = self.top.iter().any(|source| source.siemens != 0.0);
-        let mut iteration = Iteration::<L>::new(self, left_volts, None, all_nodes);
-        let convergence = iteration.run(tolerance)?;
+        let mut iteration = Iteration::<L>::new(self, self.has_top_sources());
+        let convergence = iteration.run(left_volts, None, tolerance)?;
         currents.copy_from_slice(&iteration.bottom_currents());
         Ok(convergence)
+    }
+
+    /// The same for any number of vectors one after another, `[vector][row]` (V) to `[vector][column]` (A). The three
+    /// fields of one vector fit a cache where those of several side by side don't.
+    ///
+    /// # Errors
+    /// Wrong lengths or [`CircuitError::NotConverged`].
+    pub fn currents_each(
+        &self,
+        left_volts: &[f64],
+        tolerance: f64,
+        currents: &mut [f64],
+    ) -> Result<Convergence, CircuitError> {
+        let vectors = left_volts.len() / self.rows.max(1);
+        check_length("left voltages", left_volts.len(), vectors * self.rows)?;
+        check_length("currents", currents.len(), vectors * self.columns)?;
+        let mut iteration = Iteration::<1>::new(self, self.has_top_sources());
+        let mut worst = Convergence::default();
+        for (volts, currents) in
+            left_volts.chunks_exact(self.rows).zip(currents.chunks_exact_mut(self.columns))
+        {
+            let convergence = iteration.run(volts.as_chunks::<1>().0, None, tolerance)?;
+            worst.residual = worst.residual.max(convergence.residual);
+            worst.iterations = worst.iterations.max(convergence.iterations);
+            currents.as_chunks_mut::<1>().0.copy_from_slice(&iteration.bottom_currents());
+        }
+        Ok(worst)
+    }
+
+    /// A column driven from its top, too, has its output at the far end of the substitution.
+    fn has_top_sources(&self) -> bool {
+        self.top.iter().any(|source| source.siemens != 0.0)
     }
 
     /// All node voltages for `left_volts` at the left ends (V) and, where given, a current `injected` from row to
@@ -319,8 +350,8 @@ impl Network {
             check_length("injected currents", injected.len(), self.rows * self.columns)?;
         }
         let (left_volts, _) = left_volts.as_chunks::<1>();
-        let mut iteration = Iteration::<1>::new(self, left_volts, injected, true);
-        let convergence = iteration.run(tolerance)?;
+        let mut iteration = Iteration::<1>::new(self, true);
+        let convergence = iteration.run(left_volts, injected, tolerance)?;
         let bottom = iteration.bottom_currents().into_iter().map(|[current]| current).collect();
         let columns: Vec<f64> =
             core::mem::take(&mut iteration.nodes.volts).into_iter().map(|[v]| v).collect();

@@ -160,10 +160,10 @@ fn select_b<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), Fro
     burst(hardware, select, |burst| {
         burst
             .expect_all(Register::Code, |_| zero)?
-            .write(Register::AbSelect, b)?
-            .expect(Register::AbSelect, b)?
             // A channel still toggling would have ignored the read since the last pulse, and that read been believed.
-            .expect(Register::ToggleEnable, 0)?;
+            .expect(Register::ToggleEnable, 0)?
+            .write(Register::AbSelect, b)?
+            .expect(Register::AbSelect, b)?;
         Ok(())
     })
 }

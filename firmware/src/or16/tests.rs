@@ -259,7 +259,7 @@ fn load_disturbed(disturb: impl FnOnce(&mut Board), what: &str) -> bool {
     true
 }
 
-/// Frames of loading that go to each DAC: 20 to select B (frame 16 is the one that does), then 36 to write it, and one more
+/// Frames of loading that go to each DAC: 20 to select B (frame 17 is the one that does), then 36 to write it, and one more
 /// where there is a selected channel.
 const LOADING: usize = 20 + 36 + 1;
 
@@ -270,7 +270,7 @@ fn whichever_frame_of_loading_is_lost_the_array_sees_the_right_pulse_or_nothing(
             let what = std::format!("frame {lost} of {chip:?} lost");
             let accepted = load_disturbed(|board| board.deaf = Some((chip, lost)), &what);
             // A read that is lost may read right by chance: the chip then repeats what it was sent before.
-            let is_write = lost == 16 || (20..=21).contains(&lost) || (chip == ROW_DAC && lost == 22);
+            let is_write = lost == 17 || (20..=21).contains(&lost) || (chip == ROW_DAC && lost == 22);
             assert!(!(accepted && is_write), "{what}");
         }
     }

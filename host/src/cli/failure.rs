@@ -109,6 +109,18 @@ impl From<EmulationError> for Failure {
     }
 }
 
+#[cfg(unix)]
+impl From<crate::qemu::QemuError> for Failure {
+    fn from(error: crate::qemu::QemuError) -> Self {
+        use crate::qemu::QemuError;
+        match error {
+            QemuError::Bench(error) => error.into(),
+            QemuError::NoImage(_) | QemuError::Image { .. } => Self::usage(error),
+            other => Self::new(Kind::Link, other),
+        }
+    }
+}
+
 impl From<TransportError> for Failure {
     fn from(error: TransportError) -> Self {
         Self::new(Kind::Link, error)

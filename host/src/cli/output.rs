@@ -98,7 +98,7 @@ impl Output {
 
 /// A number with an SI prefix, four digits: `47.00 µS`.
 #[must_use]
-pub fn si(value: f64, unit: &str) -> String {
+pub(super) fn si(value: f64, unit: &str) -> String {
     if value == 0.0 || !value.is_finite() {
         return format!("{value} {unit}");
     }
@@ -113,7 +113,7 @@ pub fn si(value: f64, unit: &str) -> String {
 
 /// A fraction in percent.
 #[must_use]
-pub fn percent(fraction: f64) -> String {
+pub(super) fn percent(fraction: f64) -> String {
     format!("{:.2} %", 100.0 * fraction)
 }
 

@@ -59,7 +59,7 @@ impl PulseCommand {
             gate: None,
         };
         let settings = ReadSettings { volts: 0.2, range: None, conversions: 16 };
-        let mut read = |opened: &mut super::open::Opened| -> Result<Option<f64>, Failure> {
+        let read = |opened: &mut super::open::Opened| -> Result<Option<f64>, Failure> {
             if self.no_read {
                 return Ok(None);
             }

@@ -12,42 +12,25 @@ const BAUD: u32 = 115_200;
 pub struct Serial {
     port: Box<dyn SerialPort>,
     name: String,
-    #[cfg(unix)]
-    _lock: std::fs::File,
 }
 
 impl Serial {
     /// Opens a serial device for this process alone.
     ///
     /// # Errors
-    /// [`TransportError`]; `Busy` also if another ohmrig has it, which on Unix holds for root too.
+    /// [`TransportError`]; `Busy` if another program has it (exclusive access and an advisory lock, by serialport).
     pub fn open(path: &str) -> Result<Self, TransportError> {
-        #[cfg(unix)]
-        let lock = lock(path)?;
-        let mut port = serialport::new(path, BAUD).timeout(Duration::from_millis(10)).open().map_err(|error| {
-            let busy = error.to_string().to_lowercase();
-            match error.kind() {
-                _ if busy.contains("busy") || busy.contains("access is denied") => {
-                    TransportError::Busy { port: path.to_owned() }
-                }
-                ErrorKind::NoDevice | ErrorKind::Io(io::ErrorKind::NotFound) => {
-                    TransportError::Unknown { port: path.to_owned() }
-                }
-                _ => TransportError::Io { port: path.to_owned(), source: error.into() },
-            }
-        })?;
+        let mut port = serialport::new(path, BAUD)
+            .timeout(Duration::from_millis(10))
+            .open()
+            .map_err(|error| explain(path, error))?;
         // Boards with USB CDC send only when DTR says that somebody listens. Pseudo-terminals have neither line.
         for line in [SerialPort::write_data_terminal_ready, SerialPort::write_request_to_send] {
             if let Err(error) = line(port.as_mut(), true) {
                 log::debug!("{path}: no DTR or RTS here ({error})");
             }
         }
-        Ok(Self {
-            port,
-            name: path.to_owned(),
-            #[cfg(unix)]
-            _lock: lock,
-        })
+        Ok(Self { port, name: path.to_owned() })
     }
 
     fn error(&self, source: io::Error) -> TransportError {
@@ -61,31 +44,16 @@ impl Serial {
     }
 }
 
-/// An advisory lock on the device file, taken before the port is opened: TIOCEXCL doesn't stop root.
-#[cfg(unix)]
-fn lock(path: &str) -> Result<std::fs::File, TransportError> {
-    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+/// What an error on opening means.
+fn explain(path: &str, error: serialport::Error) -> TransportError {
     let port = path.to_owned();
-    let flags = rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::NONBLOCK;
-    let opened = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
-        .open(path);
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(TransportError::Unknown { port }),
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err(TransportError::Busy { port }),
-        Err(source) => return Err(TransportError::Io { port, source }),
-    };
-    if !file.metadata().is_ok_and(|data| data.file_type().is_char_device()) {
-        let source = io::Error::new(io::ErrorKind::InvalidInput, "not a serial device");
-        return Err(TransportError::Io { port, source });
-    }
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(TransportError::Busy { port }),
-        Err(std::fs::TryLockError::Error(source)) => Err(TransportError::Io { port, source }),
+    let text = error.to_string().to_lowercase();
+    // `NoDevice` is what serialport calls a port that is locked, and on Windows one that isn't there.
+    let busy = ["busy", "exclusive lock", "access is denied"].iter().any(|sign| text.contains(sign));
+    match error.kind() {
+        _ if busy => TransportError::Busy { port },
+        ErrorKind::NoDevice | ErrorKind::Io(io::ErrorKind::NotFound) => TransportError::Unknown { port },
+        _ => TransportError::Io { port, source: error.into() },
     }
 }
 

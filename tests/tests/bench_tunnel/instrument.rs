@@ -183,6 +183,9 @@ fn a_pulse_verify_costs_at_most_300_bytes_on_the_tunnel() {
     });
     assert!(edges.len() >= 4, "pulses: {}", edges.len());
     let worst = edges.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-    println!("bytes between pulses: {:?}", edges.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>());
+    println!(
+        "bytes between pulses: {:?}",
+        edges.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>()
+    );
     assert!(worst <= 300, "{worst} bytes");
 }

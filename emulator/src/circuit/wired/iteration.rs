@@ -41,31 +41,15 @@ pub(super) struct Iteration<'a, const L: usize> {
 }
 
 impl<'a, const L: usize> Iteration<'a, L> {
-    /// Starts at 0 V on every column: the residual is the right-hand side.
-    pub(super) fn new(
-        network: &'a Network,
-        left_volts: &[[f64; L]],
-        injected: Option<&[f64]>,
-        all_nodes: bool,
-    ) -> Self {
-        let (rows, columns) = (network.rows, network.columns);
-        let cells = rows * columns;
-        let fixed =
-            |sources: &[Source]| sources.iter().map(|source| libm::fabs(source.volts)).fold(0.0, f64::max);
-        let others = fixed(&network.right).max(fixed(&network.top)).max(fixed(&network.bottom));
-        let mut scale = [others; L];
-        for (volts, source) in left_volts.iter().zip(&network.left) {
-            for l in 0..L {
-                if source.siemens != 0.0 {
-                    scale[l] = scale[l].max(libm::fabs(volts[l]));
-                }
-            }
-        }
+    /// Room for one solution after another.
+    pub(super) fn new(network: &'a Network, all_nodes: bool) -> Self {
+        let columns = network.columns;
+        let cells = network.rows * columns;
         let tracked = if all_nodes { cells } else { columns };
-        let mut iteration = Self {
+        Self {
             network,
             all_nodes,
-            scale,
+            scale: [0.0; L],
             residual: vec![[0.0; L]; cells],
             image: vec![[0.0; L]; cells],
             work: vec![[0.0; L]; cells],
@@ -78,16 +62,37 @@ impl<'a, const L: usize> Iteration<'a, L> {
             column_sums: vec![[0.0; L]; columns],
             below: vec![[0.0; L]; columns],
             gamma: [0.0; L],
-        };
+        }
+    }
+
+    /// Starts at 0 V on every column: the residual is the right-hand side. What an earlier solution left in the other
+    /// fields is multiplied by zero in the first step.
+    fn start(&mut self, left_volts: &[[f64; L]], injected: Option<&[f64]>) {
+        let network = self.network;
+        let (rows, columns) = (network.rows, network.columns);
+        let cells = rows * columns;
+        let fixed =
+            |sources: &[Source]| sources.iter().map(|source| libm::fabs(source.volts)).fold(0.0, f64::max);
+        let others = fixed(&network.right).max(fixed(&network.top)).max(fixed(&network.bottom));
+        self.scale = [others; L];
+        for (volts, source) in left_volts.iter().zip(&network.left) {
+            for l in 0..L {
+                if source.siemens != 0.0 {
+                    self.scale[l] = self.scale[l].max(libm::fabs(volts[l]));
+                }
+            }
+        }
+        self.gamma = [0.0; L];
+        self.nodes.volts.fill([0.0; L]);
         for panel in 0..rows.div_ceil(PANEL) {
-            network.row_sources(panel, left_volts, injected, &mut iteration.panel);
-            network.row_forward(panel, &mut iteration.panel);
-            network.row_back(panel, &mut iteration.panel);
+            network.row_sources(panel, left_volts, injected, &mut self.panel);
+            network.row_forward(panel, &mut self.panel);
+            network.row_back(panel, &mut self.panel);
             let device = &network.device[panel * columns..][..columns];
             for k in 0..PANEL.min(rows - panel * PANEL) {
                 let row = (panel * PANEL + k) * columns;
                 for ((residual, volts), g) in
-                    iteration.residual[row..][..columns].iter_mut().zip(&iteration.panel).zip(device)
+                    self.residual[row..][..columns].iter_mut().zip(&self.panel).zip(device)
                 {
                     for l in 0..L {
                         residual[l] = g[k] * volts[k][l];
@@ -97,21 +102,27 @@ impl<'a, const L: usize> Iteration<'a, L> {
         }
         for j in 0..columns {
             for l in 0..L {
-                iteration.residual[j][l] += network.top[j].amperes();
-                iteration.residual[cells - columns + j][l] += network.bottom[j].amperes();
+                self.residual[j][l] += network.top[j].amperes();
+                self.residual[cells - columns + j][l] += network.bottom[j].amperes();
             }
         }
         if let Some(injected) = injected {
-            for (residual, current) in iteration.residual.iter_mut().zip(injected) {
+            for (residual, current) in self.residual.iter_mut().zip(injected) {
                 for l in 0..L {
                     residual[l] += current;
                 }
             }
         }
-        iteration
     }
 
-    pub(super) fn run(&mut self, tolerance: f64) -> Result<Convergence, CircuitError> {
+    /// Solves for `L` vectors of left voltages (V) and a current injected in parallel to every device (A).
+    pub(super) fn run(
+        &mut self,
+        left_volts: &[[f64; L]],
+        injected: Option<&[f64]>,
+        tolerance: f64,
+    ) -> Result<Convergence, CircuitError> {
+        self.start(left_volts, injected);
         let (mut alpha, mut beta) = ([0.0; L], [0.0; L]);
         // Largest Rayleigh quotient of I − T_c⁻¹·S met so far: the factor that one more correction gains at least.
         let mut contraction = 0.0_f64;
