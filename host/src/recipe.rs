@@ -1,7 +1,7 @@
 //! How a technology is programmed: which conductances to use, with which pulses, read how. Taken from a profile, so
 //! that the emulated devices and the way they are treated don't drift apart; every number can be overridden.
 
-use ohmrig_emulator::profile::Profile;
+use ohmrig_emulator::profile::{Profile, Switching};
 use ohmrig_protocol::message::{Algorithm, Scheme, Staircase};
 use ohmrig_protocol::units::Volts;
 use thiserror::Error;
@@ -45,13 +45,13 @@ pub struct NotWritable {
 const READ_VOLTS: f64 = 0.2;
 
 /// Half width of the default window as a fraction of the range of targets.
-const WINDOW: f64 = 0.015;
+const WINDOW: f64 = 0.01;
 
 impl Recipe {
     /// The recipe for a profile's devices.
     ///
     /// Targets keep away from the ends that not every device reaches, and from where a soft-bounds device hardly moves.
-    /// Amplitudes start where a pulse moves a device by less than the window and end below twice the lowest threshold,
+    /// Amplitudes start where a pulse moves a device by the width of the window and end below twice the lowest threshold,
     /// so that half-selected cells stay where they are.
     ///
     /// # Errors
@@ -63,12 +63,17 @@ impl Recipe {
         let span = range.maximum_s - range.minimum_s;
         let (g_min, g_max) = (range.minimum_s + MARGIN.0 * span, range.maximum_s - MARGIN.1 * span);
         let lowest = pulse.set.threshold_v.min(pulse.reset.threshold_v) * (1.0 - 4.0 * pulse.threshold_spread);
-        let staircase = |threshold: f64, reference: f64| {
-            let overdrive = reference - threshold;
-            let stop = (threshold + STAIRCASE.2 * overdrive).min(1.95 * lowest);
+        let slowest = pulse.set.step.min(pulse.reset.step);
+        let wider = (REFERENCE_STEP / slowest).max(1.0).powf(1.0 / pulse.width_exponent);
+        let width = (pulse.reference_width_s * wider).clamp(SHORTEST, LONGEST);
+        let gain = (width / pulse.reference_width_s).powf(pulse.width_exponent);
+        let staircase = |switching: &Switching| {
+            let overdrive = switching.reference_v - switching.threshold_v;
+            let first = (START_STEP / (switching.step * gain)).powf(1.0 / pulse.amplitude_exponent).min(1.0);
+            let stop = (switching.threshold_v + STOP * overdrive).min(1.95 * lowest);
             Staircase {
-                start: Volts((threshold + STAIRCASE.0 * overdrive) as f32),
-                step: Volts((STAIRCASE.1 * overdrive) as f32),
+                start: Volts((switching.threshold_v + first * overdrive).min(stop) as f32),
+                step: Volts((STEP * overdrive) as f32),
                 stop: Volts(stop as f32),
             }
         };
@@ -78,10 +83,10 @@ impl Recipe {
             g_max,
             window: WINDOW * (g_max - g_min),
             algorithm: Algorithm::Incremental {
-                set: staircase(pulse.set.threshold_v, pulse.set.reference_v),
-                reset: staircase(pulse.reset.threshold_v, pulse.reset.reference_v),
+                set: staircase(&pulse.set),
+                reset: staircase(&pulse.reset),
             },
-            width: pulse.reference_width_s.max(SHORTEST),
+            width,
             scheme: Scheme::Half,
             read_volts: READ_VOLTS,
             conversions: 8,
@@ -91,14 +96,24 @@ impl Recipe {
     }
 }
 
-/// Shortest pulse with a flat top on the OR-16, s.
+/// Shortest pulse with a flat top on the OR-16, and a long one that still lets an array be programmed in minutes, s.
 const SHORTEST: f64 = 20e-6;
+const LONGEST: f64 = 0.1;
 
 /// Distance of the lowest and highest target from the ends of the devices' range, as fractions of it.
 const MARGIN: (f64, f64) = (0.05, 0.08);
 
-/// Start, step and stop of the amplitudes above threshold, in units of the reference overdrive.
-const STAIRCASE: (f64, f64, f64) = (0.3, 0.15, 1.6);
+/// Fraction of the range that the reference amplitude moves a fresh device by, at least: pulses are widened until it does.
+const REFERENCE_STEP: f64 = 0.05;
+
+/// Fraction of the range that the first amplitude moves a fresh device by: the width of the default window.
+const START_STEP: f64 = 2.0 * WINDOW;
+
+/// From one amplitude to the next, and the last one above threshold, in units of the reference overdrive. With these the
+/// demo's tiles take 4 to 5 pulses per cell for `rram-cmo` at ±1 %; halving the step adds one pulse per cell and gains
+/// nothing in accuracy.
+const STEP: f64 = 0.15;
+const STOP: f64 = 1.6;
 
 #[cfg(test)]
 mod tests {

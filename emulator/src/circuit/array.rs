@@ -193,6 +193,18 @@ pub struct BatchCurrents {
 /// neighbouring devices, and between the last device of a column and its output. `conductance` is row-major
 /// (`rows` × columns, S); every output current is within `tolerance` relative of its exact value.
 ///
+/// ```
+/// use ohmrig_emulator::circuit::{CurrentLaw, Wires, solve, wired::Segments};
+///
+/// // Two rows, one column of 10 kΩ devices, 1 Ω per wire segment; two input vectors.
+/// let wires = Wires::Resistive { row: Segments::Uniform(1.0), column: Segments::Uniform(1.0) };
+/// let volts = [0.2, 0.1, 0.0, 0.2];
+/// let solved = solve(&[1e-4, 1e-4], 2, &volts, CurrentLaw::Linear, &wires, 1e-9).unwrap();
+/// // Without wires it would be 30 and 20 µA.
+/// assert!((solved.currents[0] - 29.986e-6).abs() < 1e-9);
+/// assert!((solved.currents[1] - 19.993e-6).abs() < 1e-9);
+/// ```
+///
 /// # Errors
 /// Wrong lengths, impossible values, or [`CircuitError::NotConverged`].
 pub fn solve(

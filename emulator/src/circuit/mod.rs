@@ -1,7 +1,7 @@
 //! The array as a resistor network: node voltages and output currents, exact to the stated tolerance.
 //!
 //! [`lumped`] holds when the array's own wires are ideal and only the lines' sources have resistance, [`wired`] when
-//! the wires themselves have some; [`array`] picks between them and handles nonlinear devices.
+//! the wires themselves have some; [`mod@array`] picks between them and handles nonlinear devices.
 
 pub mod array;
 pub mod law;

@@ -144,6 +144,35 @@ impl Instrument {
             .max(1);
         let band = usize::from(region.columns).min(most);
         let parts = split(region, most / band, band);
+        let result = self.run_jobs(region, parts, order, range, &mut record, &mut progress);
+        match &result {
+            Err(InstrumentError::Link(LinkError::Interrupted { .. })) => {
+                // Nobody waits for an answer any more, but the device needn't wait for its watchdog.
+                self.client.send_unanswered(&Request::Safe);
+            }
+            // A lost link disarms by itself.
+            Err(InstrumentError::Link(_)) => {}
+            _ => {
+                let disarmed = self.safe();
+                // What went wrong first is what is told.
+                if result.is_ok() {
+                    disarmed?;
+                }
+            }
+        }
+        result
+    }
+
+    /// The jobs of one order, one after the other.
+    fn run_jobs(
+        &mut self,
+        region: Region,
+        parts: Vec<Region>,
+        order: &ProgramOrder,
+        range: u8,
+        record: &mut impl FnMut(JobId, Region) -> Result<(), String>,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<Programmed, InstrumentError> {
         let mut programmed = Programmed::pending(order.targets.dim());
         let mut before = Progress { of: region.cells(), ..Progress::default() };
         for part in parts {
