@@ -1,4 +1,5 @@
-//! What the end-to-end tests in `tests/` share: the wire of an emulated board, frame by frame.
+//! What the end-to-end tests in `tests/` share: the wire of an emulated board, frame by frame, and the command line
+//! as a process.
 
 use ohmrig::bench::{Emulation, profile};
 use ohmrig::device::{EmulatedDevice, Wish};
@@ -6,6 +7,11 @@ use ohmrig_emulator::truth::CellTruth;
 use ohmrig_protocol::frame::{self, Decoder, Header, Kind, SessionId};
 use ohmrig_protocol::message::*;
 use ohmrig_protocol::session::{Hello, Unexecuted, Welcome};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The wire itself: frames in, frames out, link time by hand.
 pub struct Wire {
@@ -119,4 +125,97 @@ pub fn encode(kind: Kind, session: SessionId, sequence: u32, body: &impl serde::
 /// A request's frame.
 pub fn request(session: SessionId, sequence: u32, request: &Request<'_>) -> Vec<u8> {
     encode(Kind::Request, session, sequence, request)
+}
+
+/// The command line's binary, built beside the tests of this profile.
+///
+/// # Panics
+/// If it isn't there: `cargo test` builds it, `cargo test -p ohmrig-tests` alone does not.
+pub fn ohmrig() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let profile = tests.parent().and_then(Path::parent).unwrap();
+    let binary = profile.join(if cfg!(windows) { "ohmrig.exe" } else { "ohmrig" });
+    assert!(binary.exists(), "{} is missing; run `cargo build -p ohmrig` in this profile", binary.display());
+    binary
+}
+
+/// A directory that is removed in the end.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new one.
+    pub fn new(name: &str) -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("ohmrig-{name}-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// A path in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs `ohmrig` and gives its standard output.
+///
+/// # Panics
+/// If it fails; what it said on standard error is in the message.
+pub fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> String {
+    let output = Command::new(ohmrig()).args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "status {:?}: {}{}",
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `ohmrig emulate` in the background, and the port it prints; asked to end when dropped.
+pub struct Emulated {
+    child: Child,
+    /// What `--port` takes.
+    pub port: String,
+}
+
+impl Emulated {
+    /// Starts one on `listen` with more arguments.
+    pub fn start<S: AsRef<OsStr>>(listen: &str, arguments: impl IntoIterator<Item = S>) -> Self {
+        let mut child = Command::new(ohmrig())
+            .args(["emulate", "--listen", listen])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        Self { child, port: port.trim().to_owned() }
+    }
+
+    /// Ends it as Ctrl-C would and waits until it is gone.
+    pub fn end(mut self) {
+        self.signal();
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    fn signal(&mut self) {
+        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+    }
+}
+
+impl Drop for Emulated {
+    fn drop(&mut self) {
+        self.signal();
+        let _ = self.child.wait();
+    }
 }
