@@ -71,7 +71,7 @@ fn mvm(bencher: Bencher<'_, '_>, n: usize, ohm: f64) {
     });
 }
 
-#[divan::bench(args = [16, 64, 256], sample_count = 500)]
+#[divan::bench(args = [1, 16, 64, 256], sample_count = 500)]
 fn mvm_ideal_wires(bencher: Bencher<'_, '_>, n: usize) {
     mvm(bencher, n, 0.0);
 }

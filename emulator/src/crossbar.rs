@@ -12,6 +12,7 @@ pub use crate::circuit::{CircuitError, Line};
 use crate::circuit::{CurrentLaw, Wires, check_length, check_lines, operate};
 use crate::device::Device;
 use crate::effective::Effective;
+use crate::fluctuation::Fluctuations;
 use crate::profile::{DeviceProfile, ProfileError};
 use crate::random::Random;
 use crate::truth::CellTruth;
@@ -50,6 +51,7 @@ const TOLERANCE: f64 = 1e-9;
 const DEVICES: u64 = 0x6465_7669;
 const WRITING: u64 = 0x7772_6974;
 const READING: u64 = 0x7265_6164;
+const FLUCTUATING: u64 = 0x666c_7563;
 
 /// The array.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,6 +66,8 @@ pub struct Crossbar {
     pulses: Vec<u64>,
     /// Cells that this write edge has already counted; empty before the first edge.
     counted: Vec<bool>,
+    /// No conductance has to be worked out anew for the passing of time before this (ns).
+    next_aging_ns: u64,
     /// Whether any device is in the middle of a pulse.
     stressed: bool,
     /// No device moves below this |V| (V).
@@ -72,6 +76,8 @@ pub struct Crossbar {
     least_max_abs_v: f64,
     writing: Random,
     reading: Random,
+    /// 1/f and telegraph noise.
+    fluctuations: Option<Fluctuations>,
     /// Lines that are known not to raise any `max_abs_v`.
     recorded: Option<Recorded>,
     /// The lines that currents were last asked for, and how often their voltages alone have changed since a
@@ -83,9 +89,12 @@ pub struct Crossbar {
     /// Taken once the same network was asked so often that it is cheaper; dropped whenever a conductance moves.
     #[serde(skip)]
     effective: Option<Effective>,
-    /// Standard deviation of each conductance from sample to sample (S), empty until asked for.
+    /// Standard deviation of each conductance from sample to sample, relative to it; empty until asked for.
     #[serde(skip)]
     deviations: Vec<f64>,
+    /// What the fluctuations need to know of the conductances; empty until asked for.
+    #[serde(skip)]
+    levels: Vec<f64>,
 }
 
 /// Row voltages, all driven, between which every cell's |V| was recorded for these columns.
@@ -136,18 +145,20 @@ struct Solution {
     cell_volts: Vec<f64>,
     /// Out of each column into its source (A).
     currents: Vec<f64>,
-    /// Standard deviation of the read noise of each column's current (A); empty until asked for.
+    /// Through every cell, row-major (A).
+    cell_currents: Vec<f64>,
+    /// Standard deviation of the white read noise of each column's current (A); empty until asked for.
     noise: Vec<f64>,
 }
 
-/// Standard deviation of each column's current (A) when every cell's conductance deviates by `deviations` (S) with
-/// `cell_volts` across it.
-fn column_noise(deviations: &[f64], cell_volts: &[f64], columns: usize) -> Vec<f64> {
+/// Standard deviation of each column's current (A) when every cell's conductance deviates by the relative
+/// `deviations` and carries `cell_currents` (A).
+fn column_noise(deviations: &[f64], cell_currents: &[f64], columns: usize) -> Vec<f64> {
     let mut variance = vec![0.0; columns];
-    for (deviations, volts) in deviations.chunks_exact(columns).zip(cell_volts.chunks_exact(columns)) {
-        for ((variance, deviation), volts) in variance.iter_mut().zip(deviations).zip(volts) {
-            let current = deviation * volts;
-            *variance += current * current;
+    for (deviations, currents) in deviations.chunks_exact(columns).zip(cell_currents.chunks_exact(columns)) {
+        for ((variance, deviation), current) in variance.iter_mut().zip(deviations).zip(currents) {
+            let noise = deviation * current;
+            *variance += noise * noise;
         }
     }
     variance.into_iter().map(libm::sqrt).collect()
@@ -168,6 +179,7 @@ impl Crossbar {
             return Err(CrossbarError::Geometry { rows, columns });
         }
         device.validate()?;
+        let noise = &device.read_noise;
         let mut random = Random::new(seed, DEVICES);
         let (devices, conductance): (Vec<_>, Vec<_>) =
             (0..rows * columns).map(|_| Device::draw(device, &mut random)).unzip();
@@ -184,16 +196,22 @@ impl Crossbar {
             counted: Vec::new(),
             conductance,
             devices,
+            next_aging_ns: u64::MAX,
             stressed: false,
             lowest_threshold_v,
             least_max_abs_v: 0.0,
             writing: Random::new(seed, WRITING),
             reading: Random::new(seed, READING),
+            fluctuations: (noise.flicker.is_some() || noise.telegraph.is_some()).then(|| {
+                let random = Random::new(seed, FLUCTUATING);
+                Fluctuations::new(noise.flicker, noise.telegraph, rows * columns, random)
+            }),
             recorded: None,
             recent: None,
             solution: None,
             effective: None,
             deviations: Vec::new(),
+            levels: Vec::new(),
         })
     }
 
@@ -218,6 +236,7 @@ impl Crossbar {
             return Ok(());
         }
         self.check(lines)?;
+        self.age(from_ns);
         // No voltage inside a network of passive devices lies outside those of its sources.
         let driven = || lines.rows.iter().chain(lines.columns).filter_map(Line::volts);
         let bound = driven().fold(f64::NEG_INFINITY, f64::max) - driven().fold(f64::INFINITY, f64::min);
@@ -252,18 +271,23 @@ impl Crossbar {
         }
         if let Some(pulse) = &self.profile.pulse {
             let duration_s = duration_ns as f64 * 1e-9;
+            let ages =
+                self.profile.read_noise.relaxation.is_some() || self.profile.read_noise.drift.is_some();
             let mut stressed = false;
             for ((device, conductance), volts) in
                 self.devices.iter_mut().zip(&mut self.conductance).zip(&solution.cell_volts)
             {
-                stressed |= device.expose(pulse, conductance, *volts, duration_s, &mut self.writing);
+                if device.expose(pulse, conductance, *volts, duration_s, &mut self.writing) {
+                    stressed = true;
+                    if ages {
+                        device.settle(*conductance, to_ns, &mut self.writing);
+                        self.next_aging_ns = self.next_aging_ns.min(device.due_ns());
+                    }
+                }
             }
             self.stressed = stressed;
             if stressed {
-                self.solution = None;
-                self.effective = None;
-                self.recent = None;
-                self.deviations.clear();
+                self.forget();
             }
         }
         Ok(())
@@ -272,45 +296,62 @@ impl Crossbar {
     /// Current (A) out of each column into its line's source, 0 for a floating one, with the devices' noise of this
     /// instant. One call is one sampling instant.
     ///
-    /// The noise of cell (i, j), a relative standard deviation σ_ij of its conductance (see
+    /// The white noise of cell (i, j), a relative standard deviation σ_ij of its conductance (see
     /// [`ReadNoise`](crate::profile::ReadNoise)), is drawn for all cells of a column at once: the sum of independent
-    /// normal numbers is one normal number with standard deviation sqrt(Σ_i (σ_ij·I_ij)²).
+    /// normal numbers is one normal number with standard deviation sqrt(Σ_i (σ_ij·I_ij)²). 1/f and telegraph noise are
+    /// each cell's own. All of them are small: they change the cells' currents, but not the voltages of the lines.
     ///
     /// # Errors
     /// Lines or `currents` that don't fit the array, or a network without solution.
     pub fn sample(
         &mut self,
         lines: &Lines<'_>,
-        _at_ns: u64,
+        at_ns: u64,
         currents: &mut [f64],
     ) -> Result<(), CircuitError> {
+        self.age(at_ns);
         self.currents(lines, currents)?;
         let noise = self.profile.read_noise;
-        if noise.relative == 0.0 {
+        if noise.relative == 0.0 && self.fluctuations.is_none() {
             return Ok(());
         }
+        let maximum_s = self.profile.conductance.maximum_s;
         if self.deviations.is_empty() {
-            let maximum_s = self.profile.conductance.maximum_s;
             self.deviations = self.conductance.iter().map(|&g| noise.deviation(g, maximum_s)).collect();
         }
-        let mut fresh = Vec::new();
-        let deviations = match (&mut self.effective, &mut self.solution) {
-            (Some(effective), _) => {
-                fresh.resize(self.columns, 0.0);
-                effective.noise(lines, &self.conductance, &self.deviations, &mut fresh);
-                &fresh
-            }
+        let through_matrix = self.effective.as_ref().map(|effective| {
+            let cell_currents = effective.cell_currents(lines);
+            let noise = column_noise(&self.deviations, &cell_currents, self.columns);
+            (cell_currents, noise)
+        });
+        let (cell_currents, deviations) = match (&through_matrix, &mut self.solution) {
+            (Some((cell_currents, noise)), _) => (cell_currents, noise),
             (None, Some(solution)) => {
                 if solution.noise.is_empty() {
-                    solution.noise = column_noise(&self.deviations, &solution.cell_volts, self.columns);
+                    solution.noise = column_noise(&self.deviations, &solution.cell_currents, self.columns);
                 }
-                &solution.noise
+                (&solution.cell_currents, &solution.noise)
             }
-            (None, None) => &fresh,
+            (None, None) => return Ok(()),
         };
-        for ((current, deviation), line) in currents.iter_mut().zip(deviations).zip(lines.columns) {
-            if *line != Line::Floating {
-                *current += deviation * self.reading.normal();
+        if noise.relative > 0.0 {
+            for ((current, deviation), line) in currents.iter_mut().zip(deviations).zip(lines.columns) {
+                if *line != Line::Floating {
+                    *current += deviation * self.reading.normal();
+                }
+            }
+        }
+        if let Some(fluctuations) = &mut self.fluctuations {
+            fluctuations.advance(at_ns);
+            if self.levels.is_empty() {
+                self.levels = fluctuations.levels(&self.conductance, maximum_s);
+            }
+            let before = currents.to_vec();
+            fluctuations.add(cell_currents, &self.levels, currents);
+            for ((current, before), line) in currents.iter_mut().zip(before).zip(lines.columns) {
+                if *line == Line::Floating {
+                    *current = before;
+                }
             }
         }
         Ok(())
@@ -360,6 +401,32 @@ impl Crossbar {
                 max_abs_v,
             },
         )
+    }
+
+    /// Lets relaxation and drift catch up with the time.
+    fn age(&mut self, at_ns: u64) {
+        if at_ns < self.next_aging_ns {
+            return;
+        }
+        self.next_aging_ns = u64::MAX;
+        for (device, conductance) in self.devices.iter_mut().zip(&mut self.conductance) {
+            if device.due_ns() <= at_ns
+                && let Some(now) = device.rest(&self.profile, at_ns)
+            {
+                *conductance = now;
+            }
+            self.next_aging_ns = self.next_aging_ns.min(device.due_ns());
+        }
+        self.forget();
+    }
+
+    /// A conductance has moved.
+    fn forget(&mut self) {
+        self.solution = None;
+        self.effective = None;
+        self.recent = None;
+        self.deviations.clear();
+        self.levels.clear();
     }
 
     fn end_pulses(&mut self) {
@@ -424,7 +491,11 @@ impl Crossbar {
         }
         let ends = Ends { left: lines.rows, right: &[], top: &[], bottom: lines.columns };
         let solved = operate(&self.conductance, self.profile.current, &self.wires(), &ends, TOLERANCE)?;
+        let law = self.profile.current;
+        let cells = self.conductance.iter().zip(&solved.cell_volts);
+        let cell_currents = cells.map(|(&g, &volts)| law.evaluate(g, volts).0).collect();
         self.solution = Some(Solution {
+            cell_currents,
             rows: lines.rows.to_vec(),
             columns: lines.columns.to_vec(),
             cell_volts: solved.cell_volts,

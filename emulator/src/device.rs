@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::aging::Age;
 use crate::profile::{DeviceProfile, PulseResponse, SPREAD_CUT, Switching};
 use crate::random::Random;
 
@@ -14,6 +15,8 @@ pub struct Device {
     reset: Direction,
     /// The exposure above threshold that is going on.
     stress: Option<Stress>,
+    /// Since the last pulse; nothing before the first, since fresh arrays have come to rest.
+    age: Option<Age>,
 }
 
 /// One device's own numbers for one direction.
@@ -26,6 +29,8 @@ struct Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Stress {
     set: bool,
+    /// How many pieces it has come in.
+    pieces: u32,
     /// Time above threshold so far (s).
     elapsed_s: f64,
     /// This pulse's effect relative to the mean pulse.
@@ -55,12 +60,35 @@ impl Device {
             }
             None => (Direction::NEVER, Direction::NEVER),
         };
-        (Self { lower_s, upper_s, set, reset, stress: None }, lower_s + position * (upper_s - lower_s))
+        (
+            Self { lower_s, upper_s, set, reset, stress: None, age: None },
+            lower_s + position * (upper_s - lower_s),
+        )
     }
 
     /// |V| above which a voltage of `volts`'s sign moves the device (V); infinite if nothing does.
     pub fn threshold_v(&self, volts: f64) -> f64 {
         if volts > 0.0 { self.set.threshold_v } else { self.reset.threshold_v }
+    }
+
+    /// When the conductance has to be worked out again because time has passed (ns).
+    pub fn due_ns(&self) -> u64 {
+        self.age.as_ref().map_or(u64::MAX, Age::due_ns)
+    }
+
+    /// Conductance (S) at `at_ns`, or nothing if it hasn't moved since the last pulse.
+    pub fn rest(&mut self, profile: &DeviceProfile, at_ns: u64) -> Option<f64> {
+        let maximum_s = profile.conductance.maximum_s;
+        let age = self.age.as_mut()?;
+        let noise = &profile.read_noise;
+        Some(age.conductance(noise.relaxation.as_ref(), noise.drift.as_ref(), maximum_s, at_ns))
+    }
+
+    /// A pulse, or a piece of one, has left the device at `conductance_s` at `at_ns`.
+    pub fn settle(&mut self, conductance_s: f64, at_ns: u64, random: &mut Random) {
+        let going_on = self.stress.is_some_and(|stress| stress.pieces > 1);
+        let before = self.age.as_ref().filter(|_| going_on);
+        self.age = Some(Age::start(conductance_s, at_ns, before, random));
     }
 
     /// Ends a pulse: the next voltage above threshold starts a new one.
@@ -88,7 +116,9 @@ impl Device {
         }
         let stress = match self.stress {
             Some(stress) if stress.set == set => stress,
-            _ => Stress { set, elapsed_s: 0.0, effect: 1.0 + pulse.cycle_spread * random.normal() },
+            _ => {
+                Stress { set, pieces: 0, elapsed_s: 0.0, effect: 1.0 + pulse.cycle_spread * random.normal() }
+            }
         };
         let reached = |t: f64| libm::pow(t / pulse.reference_width_s, pulse.width_exponent);
         let elapsed_s = stress.elapsed_s + duration_s;
@@ -102,7 +132,7 @@ impl Device {
         let moved = (distance - remaining(distance, dose, pulse.bound_exponent)) * stress.effect;
         let position = if set { 1.0 - distance + moved } else { distance - moved };
         *conductance_s = self.lower_s + range * position.clamp(0.0, 1.0);
-        self.stress = Some(Stress { elapsed_s, ..stress });
+        self.stress = Some(Stress { pieces: stress.pieces.saturating_add(1), elapsed_s, ..stress });
         true
     }
 }

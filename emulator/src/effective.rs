@@ -8,9 +8,6 @@ use crate::circuit::wired::{Network, Segments, Wiring};
 use crate::circuit::{CircuitError, Line};
 use crate::crossbar::Lines;
 
-/// Row sources solved side by side.
-const LANES: usize = 4;
-
 /// I_j = offset_j + Σ_i matrix_ij·V_i for fixed column sources.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Effective {
@@ -46,26 +43,15 @@ impl Effective {
             top: &open_columns,
             bottom: lines.columns,
         };
-        let mut currents = vec![[0.0; LANES]; columns];
-        Network::new(conductance, &wiring)?.currents(&vec![[0.0; LANES]; rows], tolerance, &mut currents)?;
-        let offset = currents.iter().map(|[current, ..]| *current).collect();
+        let mut offset = vec![0.0; columns];
+        Network::new(conductance, &wiring)?.currents_each(&vec![0.0; rows], tolerance, &mut offset)?;
 
         let grounded: Vec<Line> = lines.columns.iter().map(Line::grounded).collect();
         wiring.bottom = &grounded;
-        let network = Network::new(conductance, &wiring)?;
+        let mut unit = vec![0.0; rows * rows];
+        unit.iter_mut().step_by(rows + 1).for_each(|volts| *volts = 1.0);
         let mut matrix = vec![0.0; rows * columns];
-        for (part, gains) in matrix.chunks_mut(LANES * columns).enumerate() {
-            let mut unit = vec![[0.0; LANES]; rows];
-            for (lane, row) in unit[part * LANES..].iter_mut().take(LANES).enumerate() {
-                row[lane] = 1.0;
-            }
-            network.currents(&unit, tolerance, &mut currents)?;
-            for (lane, row) in gains.chunks_exact_mut(columns).enumerate() {
-                for (gain, current) in row.iter_mut().zip(&currents) {
-                    *gain = current[lane];
-                }
-            }
-        }
+        Network::new(conductance, &wiring)?.currents_each(&unit, tolerance, &mut matrix)?;
         Ok(Self { matrix, offset })
     }
 
@@ -79,27 +65,16 @@ impl Effective {
         }
     }
 
-    /// Standard deviations of the column currents (A) when every cell's conductance deviates by `deviations` (S).
+    /// The current of every cell (row-major, A) as it adds to its column's output.
     ///
-    /// A cell's own part of its column's current is taken as V_row − V_column times its entry of the matrix: what
-    /// other rows' currents drop along the lines changes a cell's voltage in second order only.
-    pub fn noise(&self, lines: &Lines<'_>, conductance: &[f64], deviations: &[f64], noise: &mut [f64]) {
-        let columns = self.offset.len();
-        noise.fill(0.0);
-        let cells = self.matrix.chunks_exact(columns).zip(conductance.chunks_exact(columns));
-        let cells = cells.zip(deviations.chunks_exact(columns));
-        for (row, ((gains, conductance), deviations)) in lines.rows.iter().zip(cells) {
-            let cells = gains.iter().zip(conductance).zip(deviations);
-            for ((variance, column), ((gain, g), deviation)) in noise.iter_mut().zip(lines.columns).zip(cells)
-            {
-                // A device that conducts nothing has no noise either.
-                let relative = if *g > 0.0 { deviation / g } else { 0.0 };
-                let current = relative * gain * (volts(row) - volts(column));
-                *variance += current * current;
-            }
-        }
-        for noise in noise {
-            *noise = libm::sqrt(*noise);
-        }
+    /// Taken as V_row − V_column of the sources times the cell's entry of the matrix: what other rows' currents drop
+    /// along the lines changes a cell's voltage in second order only.
+    pub fn cell_currents(&self, lines: &Lines<'_>) -> Vec<f64> {
+        let rows = lines.rows.iter().zip(self.matrix.chunks_exact(self.offset.len()));
+        rows.flat_map(|(row, gains)| {
+            let cells = gains.iter().zip(lines.columns);
+            cells.map(move |(gain, column)| gain * (volts(row) - volts(column)))
+        })
+        .collect()
     }
 }

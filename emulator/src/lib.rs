@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod aging;
 pub mod bench_server;
 pub mod board;
 pub mod chips;
@@ -12,6 +13,7 @@ pub mod crossbar;
 pub mod device;
 pub mod effective;
 pub mod flash;
+pub mod fluctuation;
 pub mod profile;
 pub mod random;
 pub mod truth;

@@ -9,7 +9,9 @@ use alloc::string::ToString;
 
 use serde::{Deserialize, Serialize};
 
+use crate::aging::{Drift, LogLine, Relaxation};
 use crate::circuit::CurrentLaw;
+use crate::fluctuation::{Flicker, Telegraph};
 
 /// Draws of a device-to-device spread are cut at this many standard deviations.
 pub const SPREAD_CUT: f64 = 4.0;
@@ -67,7 +69,7 @@ pub struct DeviceProfile {
     /// Current against voltage.
     #[serde(default)]
     pub current: CurrentLaw,
-    /// Noise of a read.
+    /// How a read differs from what was programmed.
     #[serde(default)]
     pub read_noise: ReadNoise,
     /// What a voltage above threshold does; absent for a device that can't be written.
@@ -100,7 +102,9 @@ pub struct InitialState {
     pub spread: f64,
 }
 
-/// Read noise: at each sampling instant the cell's conductance is off by a normal draw of standard deviation
+/// How a read differs from what was programmed: white noise, noise that remembers, and what time does.
+///
+/// White: at each sampling instant the cell's conductance is off by a normal draw of standard deviation
 /// `G · min(relative · (G / maximum_s)^−exponent, ceiling)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,6 +115,18 @@ pub struct ReadNoise {
     pub exponent: f64,
     /// It never exceeds this.
     pub ceiling: f64,
+    /// 1/f noise, continuous over all reads; absent if none.
+    #[serde(default)]
+    pub flicker: Option<Flicker>,
+    /// Random telegraph noise; absent if none.
+    #[serde(default)]
+    pub telegraph: Option<Telegraph>,
+    /// What the conductance does in the seconds to days after a pulse; absent if nothing.
+    #[serde(default)]
+    pub relaxation: Option<Relaxation>,
+    /// Drift of the conductance after a pulse; absent if none.
+    #[serde(default)]
+    pub drift: Option<Drift>,
 }
 
 /// Threshold switching with bounds that are approached ever more slowly.
@@ -295,6 +311,18 @@ impl DeviceProfile {
         if let Some(pulse) = &self.pulse {
             pulse.validate()?;
         }
+        if let Some(flicker) = &self.read_noise.flicker {
+            validate_flicker(flicker)?;
+        }
+        if let Some(telegraph) = &self.read_noise.telegraph {
+            validate_telegraph(telegraph)?;
+        }
+        if let Some(relaxation) = &self.read_noise.relaxation {
+            validate_relaxation(relaxation, range)?;
+        }
+        if let Some(drift) = &self.read_noise.drift {
+            validate_drift(drift)?;
+        }
         let segment = |key, ohm: f64| {
             require(key, ohm, ohm == 0.0 || (1e-3..=1e6).contains(&ohm), "0, or 0.001 to 1000000 Ω")
         };
@@ -310,12 +338,97 @@ impl DeviceProfile {
     }
 }
 
+fn validate_times(keys: [&'static str; 2], fastest_s: f64, slowest_s: f64) -> Result<(), ProfileError> {
+    require(keys[0], fastest_s, (1e-9..=1e9).contains(&fastest_s), "1e-9 to 1e9 s")?;
+    require(keys[1], slowest_s, (fastest_s..=1e9).contains(&slowest_s), "fastest_s to 1e9 s")
+}
+
+fn validate_flicker(flicker: &Flicker) -> Result<(), ProfileError> {
+    let level = flicker.level;
+    require("device.read_noise.flicker.level", level, (0.0..=0.02).contains(&level), "0 to 0.02")?;
+    let exponent = flicker.exponent;
+    require("device.read_noise.flicker.exponent", exponent, (0.0..=2.0).contains(&exponent), "0 to 2")?;
+    // √(ln 10¹⁸) = 6.4 times the level is the whole noise of the widest band: five standard deviations stay below 1.
+    let allowed = "`level` to 0.03 (noise must not make a conductance negative)";
+    require(
+        "device.read_noise.flicker.ceiling",
+        flicker.ceiling,
+        (level..=0.03).contains(&flicker.ceiling),
+        allowed,
+    )?;
+    let keys = ["device.read_noise.flicker.fastest_s", "device.read_noise.flicker.slowest_s"];
+    validate_times(keys, flicker.fastest_s, flicker.slowest_s)
+}
+
+fn validate_telegraph(telegraph: &Telegraph) -> Result<(), ProfileError> {
+    let traps = telegraph.traps_per_device;
+    require("device.read_noise.telegraph.traps_per_device", traps, (0.0..=5.0).contains(&traps), "0 to 5")?;
+    let amplitude = telegraph.amplitude;
+    let allowed = "above 0 and at most 0.1";
+    require(
+        "device.read_noise.telegraph.amplitude",
+        amplitude,
+        amplitude > 0.0 && amplitude <= 0.1,
+        allowed,
+    )?;
+    let keys = ["device.read_noise.telegraph.fastest_s", "device.read_noise.telegraph.slowest_s"];
+    validate_times(keys, telegraph.fastest_s, telegraph.slowest_s)
+}
+
+fn validate_relaxation(relaxation: &Relaxation, range: &ConductanceRange) -> Result<(), ProfileError> {
+    let span = range.maximum_s - range.minimum_s;
+    for (key, t_s) in [
+        ("device.read_noise.relaxation.spread_1_second_s", 1.0),
+        ("device.read_noise.relaxation.spread_1_day_s", 86_400.0),
+    ] {
+        for tenth in 0..=10 {
+            let r = (range.minimum_s + span * f64::from(tenth) / 10.0) / range.maximum_s;
+            let coefficients =
+                if t_s == 1.0 { relaxation.spread_1_second_s } else { relaxation.spread_1_day_s };
+            let value = coefficients.iter().rev().fold(0.0, |sum, c| sum * r + c);
+            let allowed = "a polynomial between 0 and half the conductance range wherever devices are";
+            require(key, value, (0.0..=0.5 * span).contains(&value), allowed)?;
+        }
+    }
+    let mean = relaxation.mean_per_e_fold_s;
+    let allowed = "at most a hundredth of the conductance range either way";
+    require("device.read_noise.relaxation.mean_per_e_fold_s", mean, libm::fabs(mean) <= 0.01 * span, allowed)
+}
+
+fn validate_drift(drift: &Drift) -> Result<(), ProfileError> {
+    require("device.read_noise.drift.t0_s", drift.t0_s, (1e-9..=1e9).contains(&drift.t0_s), "1e-9 to 1e9 s")?;
+    let line = |keys: [&'static str; 4], line: &LogLine| {
+        require(keys[0], line.slope, (-1.0..=1.0).contains(&line.slope), "-1 to 1")?;
+        require(keys[1], line.offset, (-1.0..=1.0).contains(&line.offset), "-1 to 1")?;
+        require(keys[2], line.lowest, (0.0..=1.0).contains(&line.lowest), "0 to 1")?;
+        require(keys[3], line.highest, (line.lowest..=1.0).contains(&line.highest), "`lowest` to 1")
+    };
+    line(
+        [
+            "device.read_noise.drift.mean.slope",
+            "device.read_noise.drift.mean.offset",
+            "device.read_noise.drift.mean.lowest",
+            "device.read_noise.drift.mean.highest",
+        ],
+        &drift.mean,
+    )?;
+    line(
+        [
+            "device.read_noise.drift.spread.slope",
+            "device.read_noise.drift.spread.offset",
+            "device.read_noise.drift.spread.lowest",
+            "device.read_noise.drift.spread.highest",
+        ],
+        &drift.spread,
+    )
+}
+
 impl ReadNoise {
-    /// Standard deviation (S) at `conductance_s` of a technology that reaches `maximum_s`.
+    /// Standard deviation at `conductance_s` of a technology that reaches `maximum_s`, relative to the conductance.
     pub fn deviation(&self, conductance_s: f64, maximum_s: f64) -> f64 {
         let growth =
             if self.exponent == 0.0 { 1.0 } else { libm::pow(conductance_s / maximum_s, -self.exponent) };
-        conductance_s * (self.relative * growth).min(self.ceiling)
+        (self.relative * growth).min(self.ceiling)
     }
 }
 
@@ -453,7 +566,7 @@ mod tests {
         refused("device.conductance.bound_spread", "bound_spread = 0.02", "bound_spread = 0.3");
         refused("device.wires.row_segment_ohm", "row_segment_ohm = 0.0", "row_segment_ohm = -1.0");
         refused("device.wires.column_segment_ohm", "row_segment_ohm = 0.0", "row_segment_ohm = 1.0");
-        let error = refused("device.read_noise.relative", "relative = 0.003", "relative = 0.5");
+        let error = refused("device.read_noise.relative", "relative = 0.0001", "relative = 0.5");
         assert!(error.to_string().contains("0.5") && error.to_string().contains("0 to 0.2"), "{error}");
     }
 

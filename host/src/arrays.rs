@@ -96,6 +96,7 @@ fn explain(path: &Path, axes: &'static str, error: ReadNpyError) -> ArrayError {
         }
         ReadNpyError::WrongDescriptor(found) => ArrayError::Type { path, found: found.to_string() },
         ReadNpyError::WrongNdim(_, found) => ArrayError::Dimensions { path, found, expected: axes },
+        ReadNpyError::Io(_) => ArrayError::Format { path, why: "it ends early".to_owned() },
         other => ArrayError::Format { path, why: other.to_string() },
     }
 }
@@ -111,7 +112,8 @@ pub fn require_shape(
     columns: Option<usize>,
 ) -> Result<(), ArrayError> {
     let found = array.dim();
-    let fits = |length: usize, needed: Option<usize>| length > 0 && needed.is_none_or(|needed| needed == length);
+    let fits =
+        |length: usize, needed: Option<usize>| length > 0 && needed.is_none_or(|needed| needed == length);
     if fits(found.0, rows) && fits(found.1, columns) {
         return Ok(());
     }

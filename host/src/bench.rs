@@ -1,25 +1,22 @@
 //! The emulated bench of this process: which board it is, and the files that follow it (`--truth`, `--state`).
 
-use crate::arrays::replace;
-use ohmrig_emulator::board::{Board, BoardError, BoardOptions, BoardState};
+mod served;
+mod state_file;
+mod truth_file;
+
+pub use served::ServedBench;
+
+use ohmrig_emulator::board::{Board, BoardError, BoardOptions};
 use ohmrig_emulator::crossbar::{Crossbar, CrossbarError};
 use ohmrig_emulator::profile::{Profile, ProfileError};
-use ohmrig_emulator::truth::Truth;
-use serde::{Deserialize, Serialize};
-use std::fs::{File, TryLockError};
+use state_file::{Saved, StateFile};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 use thiserror::Error;
+use truth_file::TruthFile;
 
 /// Flash of an emulated board.
 const FLASH_BYTES: u32 = 64 * 1024;
-
-/// Least time between two writes of a truth file.
-const TRUTH_EVERY: Duration = Duration::from_secs(1);
-
-/// Layout of state files; another number is refused.
-const STATE_FORMAT: u32 = 1;
 
 /// Why there is no emulated bench.
 #[derive(Debug, Error)]
@@ -113,16 +110,6 @@ pub struct Emulation {
     pub state: Option<PathBuf>,
 }
 
-/// Everything that outlives a process.
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    format: u32,
-    profile: Profile,
-    seed: u64,
-    crossbar: Crossbar,
-    board: BoardState,
-}
-
 impl Emulation {
     /// A fresh array of a profile's own size.
     #[must_use]
@@ -159,10 +146,8 @@ impl Emulation {
             format!("profile {}, seed {seed}, {rows} × {columns}", profile.name)
         };
         let path = self.state.clone().unwrap_or_default();
-        let found =
-            describe(&saved.profile, saved.seed, saved.crossbar.rows(), saved.crossbar.columns());
-        let asked =
-            describe(&self.profile, self.seed, usize::from(self.rows), usize::from(self.columns));
+        let found = describe(&saved.profile, saved.seed, saved.crossbar.rows(), saved.crossbar.columns());
+        let asked = describe(&self.profile, self.seed, usize::from(self.rows), usize::from(self.columns));
         if found != asked {
             return Err(EmulationError::StateOfAnother { path, found, asked });
         }
@@ -218,105 +203,18 @@ impl BenchFiles {
             truth.update(board);
         }
         if let Some(state) = &self.state
-            && let Err(error) = self.save(state, board)
+            && let Err(error) = state.save(&self.profile, self.seed, board)
         {
             log::error!("{error}");
         }
-    }
-
-    fn save(&self, file: &StateFile, board: &mut Board) -> Result<(), EmulationError> {
-        let state = board.save().map_err(EmulationError::Board)?;
-        let saved = Saved {
-            format: STATE_FORMAT,
-            profile: self.profile.clone(),
-            seed: self.seed,
-            crossbar: board.crossbar().clone(),
-            board: state,
-        };
-        let failed = |why: String| EmulationError::State { path: file.path.clone(), why };
-        let bytes = serde_json::to_vec(&saved).map_err(|error| failed(error.to_string()))?;
-        replace(&file.path, &bytes).map_err(|error| failed(error.to_string()))
-    }
-}
-
-/// A truth file and what was last written to it.
-struct TruthFile {
-    path: PathBuf,
-    written: Option<Truth>,
-    looked_at: Option<Instant>,
-}
-
-impl TruthFile {
-    fn new(path: PathBuf) -> Self {
-        Self { path, written: None, looked_at: None }
-    }
-
-    fn is_due(&self) -> bool {
-        self.looked_at.is_none_or(|at| at.elapsed() >= TRUTH_EVERY)
-    }
-
-    fn update(&mut self, board: &mut Board) {
-        self.looked_at = Some(Instant::now());
-        if let Err(error) = board.catch_up() {
-            log::error!("ground truth: {error}");
-            return;
-        }
-        let truth: Truth = board.crossbar().truth().collect();
-        if self.written.as_ref() == Some(&truth) {
-            return;
-        }
-        let written = serde_json::to_vec(&truth)
-            .map_err(io::Error::other)
-            .and_then(|bytes| replace(&self.path, &bytes));
-        match written {
-            Ok(()) => self.written = Some(truth),
-            Err(error) => log::error!("truth file {}: {error}", self.path.display()),
-        }
-    }
-}
-
-/// A state file, locked for this process. The lock is on a file beside it, which outlives the renames that replace it.
-struct StateFile {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl StateFile {
-    fn lock(path: &Path) -> Result<Self, EmulationError> {
-        let failed = |source: io::Error| EmulationError::State {
-            path: path.to_owned(),
-            why: source.to_string(),
-        };
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
-        let lock =
-            File::options().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(EmulationError::StateInUse { path: path.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(failed(source)),
-        }
-    }
-
-    fn load(&self) -> Result<Option<Saved>, EmulationError> {
-        let failed = |why: String| EmulationError::State { path: self.path.clone(), why };
-        let text = match std::fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error.to_string())),
-        };
-        let saved: Saved = serde_json::from_str(&text)
-            .map_err(|error| failed(format!("not a state file of this version ({error})")))?;
-        if saved.format != STATE_FORMAT {
-            return Err(failed(format!("format {}, this ohmrig reads {STATE_FORMAT}", saved.format)));
-        }
-        Ok(Some(saved))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ohmrig_emulator::truth::Truth;
+    use std::path::Path;
 
     fn emulation(folder: &Path) -> Emulation {
         let mut emulation = Emulation::new(profile(Some("ideal")).unwrap(), 5);

@@ -1,15 +1,16 @@
 //! A blocking client: one session, several requests in flight, lost frames repeated, nothing ever done twice.
 
+mod flight;
 mod link;
 
 pub use link::{LinkError, Traffic, name};
 
-use crate::transport::Transport;
+use crate::transport::{Transport, TransportError};
+use flight::{Flight, InFlight};
 use link::{Frame, Link, encode};
 use ohmrig_protocol::frame::{Kind, SessionId, decode_body, encoded_bytes};
 use ohmrig_protocol::message::{Converters, Identity, Limits, Reply, Request, ResetReason};
 use ohmrig_protocol::session::{Hello, Unexecuted, Welcome};
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Times a request is sent before it counts as lost.
@@ -64,19 +65,12 @@ impl From<Identity<'_>> for Device {
     }
 }
 
-/// A request sent and not yet answered.
-struct InFlight {
-    sequence: u32,
+/// A reply that was waited for.
+struct Answer {
     /// Position in the pipeline's requests.
     index: usize,
-    name: &'static str,
-    once: bool,
-    frame: Vec<u8>,
-    /// Time for an answer from the moment it is the oldest.
-    budget: Duration,
-    sent_at: Instant,
-    attempts: u32,
-    answered: bool,
+    request: &'static str,
+    body: Vec<u8>,
 }
 
 /// A session with a device.
@@ -206,7 +200,7 @@ impl Client {
                 self.repeat_overdue(&mut flight)?;
                 continue;
             };
-            if let Some((index, request, body)) = self.take(frame, &mut flight)? {
+            if let Some(Answer { index, request, body }) = self.take(frame, &mut flight)? {
                 let handled = match decode_body::<Reply<'_>>(&body) {
                     Ok(reply) if failed.is_none() => on_reply(index, &reply),
                     Ok(_) => Ok(()),
@@ -320,19 +314,17 @@ impl Client {
         Ok(())
     }
 
-    /// What a frame means for the requests in flight: the position, name and body of a reply that was waited for.
-    fn take(
-        &mut self,
-        frame: Frame,
-        flight: &mut Flight,
-    ) -> Result<Option<(usize, &'static str, Vec<u8>)>, LinkError> {
+    /// What a frame means for the requests in flight.
+    fn take(&mut self, frame: Frame, flight: &mut Flight) -> Result<Option<Answer>, LinkError> {
         let Frame { header, body } = frame;
         if header.session != self.session {
             // Meant for an earlier session; a device that lost ours says so in ours.
             return Ok(None);
         }
         match header.kind {
-            Kind::Reply => Ok(flight.answer(header.sequence).map(|(index, name)| (index, name, body))),
+            Kind::Reply => {
+                Ok(flight.answer(header.sequence).map(|(index, request)| Answer { index, request, body }))
+            }
             Kind::Unexecuted => {
                 let Some(name) = flight.name_of(header.sequence) else { return Ok(None) };
                 let unexecuted = decode_body::<Unexecuted>(&body)
@@ -381,61 +373,6 @@ impl Client {
     }
 }
 
-/// The requests in flight, oldest first.
-struct Flight {
-    waiting: VecDeque<InFlight>,
-    /// Since when the oldest has been the oldest, or was last sent.
-    since: Instant,
-    went_back_to: Option<u32>,
-}
-
-impl Default for Flight {
-    fn default() -> Self {
-        Self { waiting: VecDeque::new(), since: Instant::now(), went_back_to: None }
-    }
-}
-
-impl Flight {
-    fn push(&mut self, one: InFlight) {
-        if self.waiting.is_empty() {
-            self.since = Instant::now();
-        }
-        self.waiting.push_back(one);
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.waiting.front().map(|one| self.since + one.budget)
-    }
-
-    fn name_of(&self, sequence: u32) -> Option<&'static str> {
-        self.waiting.iter().find(|one| one.sequence == sequence && !one.answered).map(|one| one.name)
-    }
-
-    /// Notes an answer; `None` for one that nobody waits for.
-    fn answer(&mut self, sequence: u32) -> Option<(usize, &'static str)> {
-        let one = self.waiting.iter_mut().find(|one| one.sequence == sequence && !one.answered)?;
-        one.answered = true;
-        let answered = (one.index, one.name);
-        while self.waiting.front().is_some_and(|one| one.answered) {
-            self.waiting.pop_front();
-            self.since = Instant::now();
-        }
-        Some(answered)
-    }
-
-    /// Unanswered *once* requests.
-    fn unknown(&self) -> u32 {
-        self.waiting.iter().filter(|one| one.once && !one.answered).count() as u32
-    }
-
-    fn with_unknown(&self, error: LinkError) -> LinkError {
-        match error {
-            LinkError::Interrupted { .. } => LinkError::Interrupted { unknown: self.unknown() },
-            other => other,
-        }
-    }
-}
-
 /// Says hello until a device answers.
 fn greet(link: &mut Link, port: &str) -> Result<Welcome, LinkError> {
     let start = Instant::now();
@@ -451,9 +388,9 @@ fn greet(link: &mut Link, port: &str) -> Result<Welcome, LinkError> {
         if let Some(frame) = encode(Kind::Hello, SessionId::NONE, 0, &hello, encoded_bytes(16) as u32) {
             bytes.extend(frame);
         }
-        link.send(&bytes)?;
+        link.send(&bytes).map_err(closed_at_once)?;
         let deadline = Instant::now() + HELLO_EVERY;
-        while let Some(frame) = link.receive(deadline)? {
+        while let Some(frame) = link.receive(deadline).map_err(closed_at_once)? {
             if frame.header.kind == Kind::Welcome
                 && let Ok(welcome) = decode_body::<Welcome>(&frame.body)
                 && welcome.host_nonce == host_nonce
@@ -467,6 +404,17 @@ fn greet(link: &mut Link, port: &str) -> Result<Welcome, LinkError> {
         0 => LinkError::NoAnswer { port: port.to_owned(), attempts, waited: start.elapsed() },
         _ => LinkError::NotOhmrig { port: port.to_owned(), bytes, attempts },
     })
+}
+
+/// A port that closes before a device has said anything.
+fn closed_at_once(error: LinkError) -> LinkError {
+    match error {
+        LinkError::Transport(TransportError::Closed { port, reason: None }) => {
+            let reason = Some("before any device answered; it may be serving another client".to_owned());
+            LinkError::Transport(TransportError::Closed { port, reason })
+        }
+        other => other,
+    }
 }
 
 /// The error for a reply of a kind that doesn't answer the request.

@@ -20,6 +20,9 @@ pub struct EmulatedDevice {
     files: BenchFiles,
 }
 
+/// The name of every emulated board ends so, wherever it runs.
+pub const EMULATED: &str = "-emulated";
+
 /// What an emulated device wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
@@ -51,7 +54,7 @@ impl EmulatedDevice {
         let nameplate = Nameplate {
             board: "or16-emulated",
             firmware: env!("CARGO_PKG_VERSION"),
-            git: option_env!("OHMRIG_GIT_HASH").unwrap_or("unknown"),
+            git: env!("OHMRIG_GIT_HASH"),
         };
         let boot = Boot { nonce: info.boot_nonce, reset: ResetReason::PowerOn };
         let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };

@@ -202,6 +202,8 @@ mod tests {
 
     #[test]
     fn noise_is_the_deviation_of_one_repetition() {
-        assert!((noise_rms(array![[1.0, 1.0]].view(), array![[3.0, -1.0]].view()) - 2.0_f64.sqrt()).abs() < 1e-15);
+        assert!(
+            (noise_rms(array![[1.0, 1.0]].view(), array![[3.0, -1.0]].view()) - 2.0_f64.sqrt()).abs() < 1e-15
+        );
     }
 }

@@ -5,7 +5,7 @@ mod program;
 mod read;
 pub mod refusal;
 
-pub use products::{Products, ProductSettings};
+pub use products::{ProductSettings, Products};
 pub use program::{ProgramOrder, Programmed, Progress};
 pub use read::{CellMap, ReadSettings, Trace};
 
@@ -154,8 +154,11 @@ impl Instrument {
     /// Ranges and their feedback in Ω, most sensitive first.
     fn ranges(&self) -> Vec<(u8, f64)> {
         let feedback = self.device().converters.feedback;
-        let mut ranges: Vec<(u8, f64)> =
-            (0..MAX_RANGES as u8).zip(feedback).map(|(i, r)| (i, f64::from(r.0))).filter(|r| r.1 > 0.0).collect();
+        let mut ranges: Vec<(u8, f64)> = (0..MAX_RANGES as u8)
+            .zip(feedback)
+            .map(|(i, r)| (i, f64::from(r.0)))
+            .filter(|r| r.1 > 0.0)
+            .collect();
         ranges.sort_by(|a, b| b.1.total_cmp(&a.1));
         ranges
     }
@@ -267,6 +270,24 @@ impl Instrument {
             }
             ref other => Err(unexpected("pulse", other)),
         })
+    }
+
+    /// Disarms after something went wrong, as far as the link still allows, so that the device doesn't have to take the
+    /// host's silence for a fault.
+    pub fn give_up(&mut self, error: &InstrumentError) {
+        match error {
+            // Nobody waits for an answer any more.
+            InstrumentError::Link(LinkError::Interrupted { .. }) => {
+                self.client.send_unanswered(&Request::Safe)
+            }
+            // What doesn't get through doesn't get through; the device's watchdog disarms it.
+            InstrumentError::Link(_) => {}
+            _ => {
+                if let Err(error) = self.safe() {
+                    log::warn!("the device was not disarmed: {error}");
+                }
+            }
+        }
     }
 
     /// Frees a job's results without reading them.

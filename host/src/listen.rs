@@ -1,13 +1,17 @@
 //! Serving: an emulated device or bench behind a pseudo-terminal, a TCP port or a Unix socket, one client at a time,
 //! on one thread, until Ctrl-C.
 
-use crate::bench::BenchFiles;
+mod connection;
+
+use crate::bench::{BenchFiles, ServedBench};
 use crate::device::{EmulatedDevice, Wish};
 use crate::interrupt;
-use ohmrig_emulator::bench_server::BenchServer;
+use connection::Connection;
+#[cfg(unix)]
+use connection::Pty;
 use ohmrig_emulator::board::Board;
-use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::io;
+use std::net::{TcpListener, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -70,103 +74,26 @@ impl Address {
                      or say --allow-remote"
                 ));
             }
-            log::warn!("{found} can be reached from other machines, and whoever reaches it is in charge: no authentication");
+            log::warn!(
+                "{found} can be reached from other machines, and whoever reaches it is in charge: no authentication"
+            );
         }
         Ok(())
     }
 }
 
-/// A client's byte stream that never blocks.
-trait Connection: Read + Write {
-    /// Sleeps until there is something to read, at most `time`.
-    fn wait(&self, time: Duration);
-}
-
-#[cfg(unix)]
-fn wait_readable(fd: &impl std::os::fd::AsFd, time: Duration) {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let time = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) as _ };
-    // A signal that interrupts is noticed by whoever loops.
-    let _ = poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&time));
-}
-
-impl Connection for TcpStream {
-    #[cfg(unix)]
-    fn wait(&self, time: Duration) {
-        wait_readable(self, time);
-    }
-
-    #[cfg(not(unix))]
-    fn wait(&self, time: Duration) {
-        std::thread::sleep(time.min(Duration::from_micros(500)));
-    }
-}
-
-#[cfg(unix)]
-impl Connection for UnixStream {
-    fn wait(&self, time: Duration) {
-        wait_readable(self, time);
-    }
-}
-
-/// The master side of a pseudo-terminal. The other side is held open too, so that clients may come and go.
-#[cfg(unix)]
-struct Pty {
-    master: std::fs::File,
-    _peer: rustix::fd::OwnedFd,
-    name: String,
-}
-
-#[cfg(unix)]
-impl Pty {
-    fn open() -> io::Result<Self> {
-        use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
-        use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        let name = ptsname(&master, Vec::new())?.to_string_lossy().into_owned();
-        let peer = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        // No echo, no line editing, no translation: frames must pass as they are.
-        let mut settings = tcgetattr(&peer)?;
-        settings.make_raw();
-        tcsetattr(&peer, OptionalActions::Now, &settings)?;
-        rustix::io::ioctl_fionbio(&master, true)?;
-        Ok(Self { master: master.into(), _peer: peer, name })
-    }
-}
-
-#[cfg(unix)]
-impl Read for Pty {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.master.read(buffer)
-    }
-}
-
-#[cfg(unix)]
-impl Write for Pty {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.master.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[cfg(unix)]
-impl Connection for Pty {
-    fn wait(&self, time: Duration) {
-        wait_readable(&self.master, time);
-    }
-}
-
 enum Kind {
     #[cfg(unix)]
-    Pty { name: String, waiting: Option<Pty> },
+    Pty {
+        name: String,
+        waiting: Option<Pty>,
+    },
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix { listener: UnixListener, path: PathBuf },
+    Unix {
+        listener: UnixListener,
+        path: PathBuf,
+    },
 }
 
 /// An open address.
@@ -195,12 +122,18 @@ impl Listener {
             #[cfg(unix)]
             Address::Unix(path) => {
                 let failed = |error: io::Error| format!("unix:{}: {error}", path.display());
+                if UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
+                    // Left behind by a process that is gone.
+                    std::fs::remove_file(path).map_err(failed)?;
+                }
                 let listener = UnixListener::bind(path).map_err(failed)?;
                 listener.set_nonblocking(true).map_err(failed)?;
                 Kind::Unix { listener, path: path.clone() }
             }
             #[cfg(not(unix))]
-            Address::Pty | Address::Unix(_) => return Err("this needs a Unix system; use tcp:HOST:PORT".to_owned()),
+            Address::Pty | Address::Unix(_) => {
+                return Err("this needs a Unix system; use tcp:HOST:PORT".to_owned());
+            }
         };
         Ok(Self { kind })
     }
@@ -211,9 +144,9 @@ impl Listener {
         match &self.kind {
             #[cfg(unix)]
             Kind::Pty { name, .. } => name.clone(),
-            Kind::Tcp(listener) => {
-                listener.local_addr().map_or_else(|error| error.to_string(), |address| format!("tcp://{address}"))
-            }
+            Kind::Tcp(listener) => listener
+                .local_addr()
+                .map_or_else(|error| error.to_string(), |address| format!("tcp://{address}")),
             #[cfg(unix)]
             Kind::Unix { path, .. } => format!("unix:{}", path.display()),
         }
@@ -287,7 +220,7 @@ impl Listener {
         let mut client = Client::default();
         while !interrupt::requested() {
             if self.attend(&mut client)? {
-                bench.power_cycle()?;
+                bench.power_cycle().map_err(|error| error.to_string())?;
             }
             let received = client.read();
             let incoming = std::mem::take(&mut client.incoming);
@@ -389,42 +322,6 @@ impl Client {
 
 fn is_patience(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
-/// A bench with its files, fed with bytes from firmware.
-pub struct ServedBench {
-    board: Board,
-    files: BenchFiles,
-    server: BenchServer,
-}
-
-impl ServedBench {
-    /// Takes over a board.
-    #[must_use]
-    pub fn new(board: Board, files: BenchFiles) -> Self {
-        Self { board, files, server: BenchServer::new() }
-    }
-
-    /// Does what the bytes from the firmware say; appends what the firmware must be sent.
-    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        if let Err(error) = self.server.feed(bytes, &mut self.board, out) {
-            log::error!("bench: {error}");
-        }
-        self.files.note(&mut self.board);
-    }
-
-    /// Another firmware, another boot: same devices, same flash, new boot nonce.
-    fn power_cycle(&mut self) -> Result<(), String> {
-        self.board = self.files.power_cycle(&mut self.board).map_err(|error| error.to_string())?;
-        self.server = BenchServer::new();
-        Ok(())
-    }
-}
-
-impl Drop for ServedBench {
-    fn drop(&mut self) {
-        self.files.finish(&mut self.board);
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,9 @@ pub enum MappingError {
         value: f64,
     },
     /// No room for a pair.
-    #[error("an array of {rows} rows × {columns} columns can't hold a differential pair; it takes 1 × 2 at least")]
+    #[error(
+        "an array of {rows} rows × {columns} columns can't hold a differential pair; it takes 1 × 2 at least"
+    )]
     ArrayTooSmall {
         /// Rows there are.
         rows: usize,

@@ -1,8 +1,7 @@
 //! The ARM image in QEMU with an emulated bench: QEMU's UART0 is the link, UART1 the bench. Everything ends with the
 //! value: QEMU, the bench's thread, the sockets. Should this process be killed, the kernel kills QEMU.
 
-use crate::bench::{Emulation, EmulationError};
-use crate::listen::ServedBench;
+use crate::bench::{Emulation, EmulationError, ServedBench};
 use crate::transport::{Pace, Transport, TransportError, Unix};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -76,7 +75,8 @@ fn image(named: Option<&Path>) -> Result<PathBuf, QemuError> {
     let mut candidates = Vec::new();
     if let Ok(executable) = std::env::current_exe() {
         // target/release/ohmrig -> target/images; target/release/deps/test -> the same.
-        candidates.extend(executable.ancestors().skip(1).take(4).map(|folder| folder.join("images").join(&file)));
+        candidates
+            .extend(executable.ancestors().skip(1).take(3).map(|folder| folder.join("images").join(&file)));
     }
     candidates.push(Path::new("target/images").join(&file));
     match candidates.iter().find(|path| path.is_file()) {
@@ -206,7 +206,8 @@ fn accept(
 
 /// What QEMU and the image printed, in one line.
 fn last_words(log: &Path) -> String {
-    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text =
+        std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(4)..].join("; ");
     if last.is_empty() { "it printed nothing".to_owned() } else { last }

@@ -31,6 +31,8 @@ pub struct Recipe {
     pub max_pulses: u16,
     /// Most changes of direction for one cell.
     pub max_reversals: u8,
+    /// Times an array is gone through.
+    pub passes: u8,
 }
 
 /// A profile whose devices can't be written.
@@ -43,6 +45,9 @@ pub struct NotWritable {
 
 /// Voltage of reads, V: far below any switching threshold, and the usual one in publications.
 const READ_VOLTS: f64 = 0.2;
+
+/// The first pass leaves cells off that later ones of their row have loaded; the second finds nearly all inside.
+const PASSES: u8 = 2;
 
 /// Half width of the default window as a fraction of the range of targets.
 const WINDOW: f64 = 0.01;
@@ -62,7 +67,8 @@ impl Recipe {
         let range = &profile.device.conductance;
         let span = range.maximum_s - range.minimum_s;
         let (g_min, g_max) = (range.minimum_s + MARGIN.0 * span, range.maximum_s - MARGIN.1 * span);
-        let lowest = pulse.set.threshold_v.min(pulse.reset.threshold_v) * (1.0 - 4.0 * pulse.threshold_spread);
+        let lowest =
+            pulse.set.threshold_v.min(pulse.reset.threshold_v) * (1.0 - 4.0 * pulse.threshold_spread);
         let slowest = pulse.set.step.min(pulse.reset.step);
         let wider = (REFERENCE_STEP / slowest).max(1.0).powf(1.0 / pulse.width_exponent);
         let width = (pulse.reference_width_s * wider).clamp(SHORTEST, LONGEST);
@@ -82,16 +88,14 @@ impl Recipe {
             g_min,
             g_max,
             window: WINDOW * (g_max - g_min),
-            algorithm: Algorithm::Incremental {
-                set: staircase(&pulse.set),
-                reset: staircase(&pulse.reset),
-            },
+            algorithm: Algorithm::Incremental { set: staircase(&pulse.set), reset: staircase(&pulse.reset) },
             width,
             scheme: Scheme::Half,
             read_volts: READ_VOLTS,
             conversions: 8,
             max_pulses: 200,
             max_reversals: 30,
+            passes: PASSES,
         })
     }
 }
@@ -132,10 +136,17 @@ mod tests {
             for staircase in [set, reset] {
                 assert!(staircase.start.0 <= staircase.stop.0 && staircase.step.0 > 0.0, "{name}");
                 let lowest = pulse.set.threshold_v.min(pulse.reset.threshold_v);
-                assert!(f64::from(staircase.stop.0) / 2.0 < lowest * (1.0 - 4.0 * pulse.threshold_spread), "{name}");
+                assert!(
+                    f64::from(staircase.stop.0) / 2.0 < lowest * (1.0 - 4.0 * pulse.threshold_spread),
+                    "{name}"
+                );
             }
             let range = profile.device.conductance;
-            assert!(range.minimum_s < recipe.g_min && recipe.g_min < recipe.g_max && recipe.g_max < range.maximum_s);
+            assert!(
+                range.minimum_s < recipe.g_min
+                    && recipe.g_min < recipe.g_max
+                    && recipe.g_max < range.maximum_s
+            );
         }
     }
 }

@@ -107,8 +107,7 @@ impl RunFile {
         let at = |source| RunFileError::Sqlite { path: path.to_owned(), source };
         let connection = Connection::open(path).map_err(at)?;
         connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(at)?;
-        let found: i64 =
-            connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(at)?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(at)?;
         if found != 0 && found != FORMAT {
             return Err(RunFileError::Format { path: path.to_owned(), found });
         }
@@ -231,7 +230,8 @@ mod tests {
         let mut run = RunFile::open(&path, &identity(true)).unwrap();
         let values = array![[1.0, 2.0]];
         run.job(JobId(7), Region { row: 0, column: 0, rows: 1, columns: 2 }).unwrap();
-        run.measurement("read", &json!({"volts": 0.2}), &json!({}), &[("conductance_s", values.view())]).unwrap();
+        run.measurement("read", &json!({"volts": 0.2}), &json!({}), &[("conductance_s", values.view())])
+            .unwrap();
         drop(run);
         let run = RunFile::open(&path, &identity(true)).unwrap();
         let bytes: Vec<u8> =

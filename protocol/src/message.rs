@@ -334,7 +334,7 @@ pub struct Limits {
     pub width_min: Seconds,
     /// Longest pulse.
     pub width_max: Seconds,
-    /// Current of the selected column during a pulse, where it is measured.
+    /// Current of the selected column during a pulse, where it is measured; in a job, of the cell as last read.
     pub current: Amperes,
     /// Pulses one cell may get between two power-ups.
     pub pulses_per_cell: u32,
@@ -717,7 +717,7 @@ pub enum Outcome {
     Stuck = 4,
     /// The verify read is beyond the linear range.
     Saturated = 5,
-    /// The cell's own limit of pulses is reached.
+    /// The cell's own limit of pulses is reached, or the next pulse would pass the limit of current.
     Limit = 6,
 }
 

@@ -201,8 +201,8 @@ pub struct BatchCurrents {
 /// let volts = [0.2, 0.1, 0.0, 0.2];
 /// let solved = solve(&[1e-4, 1e-4], 2, &volts, CurrentLaw::Linear, &wires, 1e-9).unwrap();
 /// // Without wires it would be 30 and 20 µA.
-/// assert!((solved.currents[0] - 29.986e-6).abs() < 1e-9);
-/// assert!((solved.currents[1] - 19.993e-6).abs() < 1e-9);
+/// assert!((solved.currents[0] - 29.989e-6).abs() < 1e-9);
+/// assert!((solved.currents[1] - 19.994e-6).abs() < 1e-9);
 /// ```
 ///
 /// # Errors

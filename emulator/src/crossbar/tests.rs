@@ -124,7 +124,7 @@ fn read_noise_of_a_column_is_the_sum_of_its_cells_noise() {
     // 4000 samples of an 8×8 array, seed 6: the standard deviation is known to 1/√(2n) = 1.1 %, five of which are
     // allowed; noise is white, so neighbouring samples' correlation stays below 5/√n = 0.08.
     let mut profile = Profile::built_in("resistor").unwrap().device;
-    profile.read_noise = ReadNoise { relative: 0.01, exponent: 0.0, ceiling: 0.01 };
+    profile.read_noise = ReadNoise { relative: 0.01, ceiling: 0.01, ..ReadNoise::default() };
     let mut array = Crossbar::new(8, 8, &profile, 6).unwrap();
     let ideal = Line::Driven { volts: 0.0, ohms: 0.0 };
     let rows: Vec<_> = (0..8).map(|i| Line::Driven { volts: 0.02 * f64::from(i), ohms: 0.0 }).collect();
@@ -218,7 +218,7 @@ fn a_closed_loop_programs_the_default_profile_with_as_many_pulses_as_published()
 fn wired(lines: usize, ohm: f64, relative: f64) -> Crossbar {
     let mut device = Profile::built_in("rram-cmo").unwrap().device;
     (device.wires.row_segment_ohm, device.wires.column_segment_ohm) = (ohm, ohm);
-    device.read_noise = ReadNoise { relative, exponent: 0.0, ceiling: relative };
+    device.read_noise = ReadNoise { relative, ceiling: relative, ..ReadNoise::default() };
     Crossbar::new(lines, lines, &device, 12).unwrap()
 }
 
@@ -269,9 +269,8 @@ fn noise_through_the_effective_matrix_is_that_of_the_network() {
     let mut currents = vec![0.0; lines];
     network.sample(&at, 0, &mut currents).unwrap();
     reused.sample(&at, 0, &mut currents).unwrap();
-    let mut through_matrix = vec![0.0; lines];
     let effective = reused.effective.as_ref().unwrap();
-    effective.noise(&at, &reused.conductance, &reused.deviations, &mut through_matrix);
+    let through_matrix = super::column_noise(&reused.deviations, &effective.cell_currents(&at), lines);
     for (matrix, exact) in through_matrix.iter().zip(&network.solution.as_ref().unwrap().noise) {
         // 12 · 15 µS · (103 Ω + 12 · 2 Ω) drop some 2 % on the way; what is neglected is of second order.
         assert!(libm::fabs(matrix / exact - 1.0) < 5e-3, "{matrix:e} for {exact:e}");
@@ -342,4 +341,55 @@ fn sinh_devices_carry_what_their_law_says() {
         let expected = 0.25 * (g(0) * libm::sinh(2.0) - g(2) * libm::sinh(0.8));
         assert!(libm::fabs(current / expected - 1.0) < 1e-12);
     }
+}
+
+#[test]
+fn a_programmed_cell_relaxes_and_the_others_stay() {
+    let mut array = array("rram-cmo", 4, 3);
+    let before: Vec<_> = array.truth().map(|cell| cell.conductance_s).collect();
+    pulse(&mut array, 1, 2, 1.6, 50_000);
+    let programmed = cell(&array, 1, 2).conductance_s;
+    let rows = [row(0.1); 4];
+    let lines = Lines { rows: &rows, columns: &[GROUND; 4] };
+    let mut after = |at_ns| {
+        array.sample(&lines, at_ns, &mut [0.0; 4]).unwrap();
+        array.truth().map(|cell| cell.conductance_s).collect::<Vec<_>>()
+    };
+    let (second, day) = (after(1_000_000_000), after(86_400_000_000_000));
+    for (k, start) in before.iter().enumerate() {
+        assert_eq!(second[k] == *start, k != 6);
+        assert_eq!(day[k] == second[k], k != 6);
+    }
+    // 0.41 µS · ξ after a second, 0.89 µS · ξ − 1.01 µS after a day, with the same ξ.
+    let xi = (second[6] - programmed) / 0.411_833e-6;
+    let expected = programmed + xi * 0.889_3e-6 - 1.011_7e-6;
+    // Worked out anew every hundredth of an e-fold: 0.01 · (0.089 + 0.042·ξ) µS.
+    assert!(libm::fabs(day[6] - expected) < 3e-9 + 0.01 * 0.042e-6 * 4.0, "{:e} for {expected:e}", day[6]);
+}
+
+#[test]
+fn noise_that_remembers_is_each_cells_own_and_the_same_a_moment_later() {
+    let mut device = Profile::built_in("rram-cmo").unwrap().device;
+    device.read_noise.relative = 0.0;
+    let mut array = Crossbar::new(4, 2, &device, 8).unwrap();
+    let select = |i: usize| {
+        let mut rows = [row(0.0); 4];
+        rows[i] = row(0.2);
+        rows
+    };
+    let mut deviation = |i: usize, at_ns| {
+        let rows = select(i);
+        let lines = Lines { rows: &rows, columns: &[GROUND; 2] };
+        let (mut noisy, mut mean) = ([0.0; 2], [0.0; 2]);
+        array.sample(&lines, at_ns, &mut noisy).unwrap();
+        array.currents(&lines, &mut mean).unwrap();
+        noisy[0] / mean[0] - 1.0
+    };
+    let at_ns = 10_000_000_000;
+    let first = [0, 1, 2, 3].map(|i| deviation(i, at_ns));
+    let again = [0, 1, 2, 3].map(|i| deviation(i, at_ns + 20));
+    assert_eq!(first, again);
+    // Relative noise of 6e-4·√(1.6·17)·(88/15)^0.7, 1 %, and different from cell to cell.
+    assert!(first.iter().all(|x| libm::fabs(*x) < 0.06 && *x != 0.0), "{first:?}");
+    assert!(first.windows(2).all(|pair| pair[0] != pair[1]));
 }

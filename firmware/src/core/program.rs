@@ -5,10 +5,11 @@
 //! offset is gone, and a step costs one settling instead of two.
 
 use super::acquire::{Conversion, Step, Sums};
+use super::limits;
 use super::pulse::{PulseMachine, PulseOrder};
 use crate::front_end::{FrontEnd, FrontEndError, Selection};
 use ohmrig_protocol::message::{Algorithm, CellResult, JobId, Limits, Outcome, Region, Scheme, Staircase};
-use ohmrig_protocol::units::{Siemens, Volts};
+use ohmrig_protocol::units::{Amperes, Siemens, Volts};
 
 /// Conversions of the zero reading, at least.
 const ZERO_CONVERSIONS: u16 = 4;
@@ -220,7 +221,7 @@ impl ProgramMachine {
     fn judge(
         &mut self,
         front_end: &impl FrontEnd,
-        limits: &Limits,
+        bounds: &Limits,
         cells: &mut [JobCell],
         count: Option<&mut u32>,
     ) -> Option<Step> {
@@ -228,8 +229,8 @@ impl ProgramMachine {
         let target = cells.get(self.index()).map_or(f32::NAN, |cell| cell.target);
         let error = self.present.result.conductance.0 - target;
         let magnitude = if error < 0.0 { -error } else { error };
-        let spent = count.as_deref().is_none_or(|&count| count >= limits.pulses_per_cell);
-        let outcome = if self.sums.saturated || self.zero.saturated {
+        let spent = count.as_deref().is_none_or(|&count| count >= bounds.pulses_per_cell);
+        let mut outcome = if self.sums.saturated || self.zero.saturated {
             Some(Outcome::Saturated)
         } else if magnitude <= self.order.window {
             Some(Outcome::Inside)
@@ -240,6 +241,11 @@ impl ProgramMachine {
         } else {
             self.choose(if error < 0.0 { 1 } else { -1 })
         };
+        // The current of a job's pulse isn't sampled: what the cell was last read as must allow it.
+        let current = self.present.result.conductance.0 * self.present.amplitude;
+        if outcome.is_none() && limits::passes_current(Amperes(current), bounds) {
+            outcome = Some(Outcome::Limit);
+        }
         let Some(outcome) = outcome else {
             // Counted before the edge: a reset in between over-counts, never under-counts.
             if let Some(count) = count {

@@ -6,8 +6,11 @@ use crate::front_end::{FrontEnd, FrontEndError, Selection, Settle};
 use ohmrig_protocol::message::{FaultCode, Limits, Scheme};
 use ohmrig_protocol::units::{Amperes, Volts};
 
-/// The current is not sampled before this, so that the step has left the amplifier and the converter's filter.
-const SAMPLE_AFTER_NS: u32 = 10_000;
+/// The current is first sampled this long after the edge, to cut a pulse that is beyond its limit …
+const GUARD_AFTER_NS: u32 = 10_000;
+/// … and once more when DAC, amplifier and the converter's filter have settled to 2⁻¹⁴ of a full-scale step (22 µs by
+/// the front end's settling table, and some room): only this sample is reported.
+const REPORT_AFTER_NS: u32 = 25_000;
 
 /// Between two questions whether a late pulse is over, and when that is a fault.
 const ASK_AGAIN_NS: u32 = 1_000;
@@ -45,7 +48,8 @@ enum Stage {
     Select,
     Load,
     Edge,
-    Sample,
+    Guard,
+    Report,
     Rest,
     Over,
     Unload,
@@ -69,11 +73,17 @@ impl PulseMachine {
         self.order.width_ns
     }
 
-    /// Whether the selected column's current can be sampled within the flat top.
-    fn measures(&self, front_end: &impl FrontEnd) -> bool {
+    /// Whether the selected column's current can be sampled `after_ns` behind the edge, within the pulse.
+    fn measures(&self, after_ns: u32, front_end: &impl FrontEnd) -> bool {
         let on_amplifier = !matches!(self.order.selection.scheme, Scheme::SymmetricHalf);
-        let enough = SAMPLE_AFTER_NS + front_end.description().conversion_ns;
+        let enough = after_ns + front_end.description().conversion_ns;
         self.order.measure.is_some() && on_amplifier && self.order.width_ns >= enough
+    }
+
+    /// What is left until `after_ns` behind the edge.
+    fn until(&self, after_ns: u32, now_ns: u64) -> Settle {
+        let gone = now_ns.saturating_sub(self.edge_at_ns.unwrap_or(now_ns));
+        Settle { ns: u32::try_from(u64::from(after_ns).saturating_sub(gone)).unwrap_or(after_ns) }
     }
 
     pub(super) fn step(
@@ -101,35 +111,41 @@ impl PulseMachine {
             Stage::Edge => {
                 self.edge_at_ns = Some(now_ns);
                 front_end.start_pulse(self.order.width_ns)?;
-                if self.measures(front_end) {
-                    self.stage = Stage::Sample;
-                    Settle { ns: SAMPLE_AFTER_NS }
+                if self.measures(GUARD_AFTER_NS, front_end) {
+                    self.stage = Stage::Guard;
+                    Settle { ns: GUARD_AFTER_NS }
                 } else {
                     self.stage = Stage::Over;
                     Settle { ns: self.order.width_ns }
                 }
             }
-            Stage::Sample => {
+            Stage::Guard | Stage::Report => {
                 let mut code = [0];
                 match self.conversion.step(front_end, self.order.selection.column, &mut code)? {
                     step @ Step::Again(_) => return Ok(step),
                     Step::Done => {}
                 }
                 let [code] = code;
-                self.judge(code, front_end, limits);
+                let current = self.judge(code, front_end, limits);
                 if self.tripped {
                     front_end.stop_pulse()?;
                     self.stage = Stage::Unload;
-                } else {
-                    self.stage = Stage::Rest;
+                    return Ok(Step::NOW);
                 }
-                return Ok(Step::NOW);
+                if self.stage == Stage::Guard && self.measures(REPORT_AFTER_NS, front_end) {
+                    self.stage = Stage::Report;
+                    self.until(REPORT_AFTER_NS, now_ns)
+                } else {
+                    if self.stage == Stage::Report {
+                        self.current = current;
+                    }
+                    self.stage = Stage::Rest;
+                    return Ok(Step::NOW);
+                }
             }
             Stage::Rest => {
                 self.stage = Stage::Over;
-                let gone = now_ns.saturating_sub(self.edge_at_ns.unwrap_or(now_ns));
-                let left = u64::from(self.order.width_ns).saturating_sub(gone);
-                Settle { ns: u32::try_from(left).unwrap_or(self.order.width_ns) }
+                self.until(self.order.width_ns, now_ns)
             }
             Stage::Over => {
                 if !front_end.pulse_done()? {
@@ -152,17 +168,18 @@ impl PulseMachine {
         Ok(Step::Again(settle))
     }
 
-    /// A saturated sample is a current beyond the range and so beyond any limit within it.
-    fn judge(&mut self, code: i16, front_end: &impl FrontEnd, limits: &Limits) {
+    /// The current of a sample, and whether it trips. A saturated sample is a current beyond the range and so beyond any
+    /// limit within it.
+    fn judge(&mut self, code: i16, front_end: &impl FrontEnd, limits: &Limits) -> Option<Amperes> {
         let converters = &front_end.description().converters;
         if is_saturated(code, converters.adc_linear) {
             self.tripped = true;
-            return;
+            return None;
         }
         let range = self.order.measure.map_or(0, usize::from);
-        let Some(feedback) = converters.feedback.get(range).filter(|f| f.0 > 0.0) else { return };
+        let feedback = converters.feedback.get(range).filter(|feedback| feedback.0 > 0.0)?;
         let current = Amperes(-f32::from(code) * converters.adc_step.0 / feedback.0);
-        self.current = Some(current);
         self.tripped = limits::passes_current(current, limits);
+        Some(current)
     }
 }

@@ -30,7 +30,9 @@ impl Bench {
         emulation.rows = self.rows.unwrap_or(emulation.rows);
         emulation.columns = self.cols.unwrap_or(emulation.columns);
         if matches!(self.listen, Address::Pty) {
-            return Err(Failure::usage("--listen pty is for `ohmrig emulate`; a bench listens on unix:PATH or tcp:HOST:PORT"));
+            return Err(Failure::usage(
+                "--listen pty is for `ohmrig emulate`; a bench listens on unix:PATH or tcp:HOST:PORT",
+            ));
         }
         self.listen.require_local(self.allow_remote).map_err(Failure::usage)?;
         let (board, files) = emulation.power_up()?;

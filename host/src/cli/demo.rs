@@ -91,7 +91,8 @@ impl Demo {
         let mut tally = Tally::default();
         for (number, tile) in tiles.iter().enumerate() {
             let label = format!("tile {} of {}", number + 1, tiles.len());
-            let bar = output.bar(tile.rows * tile.columns, &format!("programming {label}"));
+            let bar = output
+                .bar(tile.rows * tile.columns * usize::from(recipe.passes), &format!("programming {label}"));
             self.program_tile(&mut opened, tile, &targets, &recipe, &mut tally, &bar)?;
             bar.finish_and_clear();
             let bar = output.bar(count, &format!("multiplying {label}"));
@@ -155,8 +156,7 @@ impl Demo {
             |progress| bar.set_position(u64::from(progress.cells)),
         )?;
         let region = Region { row: 0, column: 0, rows: tile.rows as u16, columns: tile.columns as u16 };
-        let settings =
-            ReadSettings { volts: recipe.read_volts, range: None, conversions: CHECK_CONVERSIONS };
+        let settings = ReadSettings { volts: recipe.read_volts, range: None, conversions: CHECK_CONVERSIONS };
         let map = opened.instrument.read_cells(region, &settings)?;
         tally.cells += targets.len();
         tally.inside += programmed.inside();
@@ -265,7 +265,8 @@ impl Report {
         let parts = combine(&|e| e.parts.map(|p| p.linear_l2)).map(|linear_l2| crate::error_metrics::Parts {
             linear_l2,
             residual_l2: combine(&|e| e.parts.map(|p| p.residual_l2)).unwrap_or(f64::NAN),
-            linear_full_scale_worst: worst(&|e| e.parts.map(|p| p.linear_full_scale_worst)).unwrap_or(f64::NAN),
+            linear_full_scale_worst: worst(&|e| e.parts.map(|p| p.linear_full_scale_worst))
+                .unwrap_or(f64::NAN),
             residual_full_scale_worst: worst(&|e| e.parts.map(|p| p.residual_full_scale_worst))
                 .unwrap_or(f64::NAN),
             noise_l2: combine(&|e| e.parts.and_then(|p| p.noise_l2)),
@@ -306,7 +307,6 @@ impl Report {
             si(self.error_rms, "S"),
             percent(self.error_rms / (recipe.g_max - recipe.g_min))
         ));
-        output.say("products of tiles, against the exact products of their targets:");
         super::mvm::say_errors(output, &self.errors);
         if self.saturated > 0 {
             output.say(format_args!("WARNING  {} samples were saturated", self.saturated));

@@ -31,7 +31,9 @@ impl Emulate {
         emulation.rows = self.rows.unwrap_or(emulation.rows);
         emulation.columns = self.cols.unwrap_or(emulation.columns);
         if matches!(self.listen, Address::Unix(_)) {
-            return Err(Failure::usage("--listen unix:… is for `ohmrig bench`; a board listens on pty or tcp:HOST:PORT"));
+            return Err(Failure::usage(
+                "--listen unix:… is for `ohmrig bench`; a board listens on pty or tcp:HOST:PORT",
+            ));
         }
         self.listen.require_local(self.allow_remote).map_err(Failure::usage)?;
         let mut device = EmulatedDevice::power_up(&emulation)?;

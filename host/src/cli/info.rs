@@ -12,7 +12,10 @@ pub(super) fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
     let status = opened.instrument.status()?;
     let device = opened.instrument.device();
     let welcome = opened.instrument.client().welcome();
-    output.say(format_args!("firmware {} (git {}), front end {}", device.firmware, device.git, device.front_end));
+    output.say(format_args!(
+        "firmware {} (git {}), front end {}",
+        device.firmware, device.git, device.front_end
+    ));
     output.say(format_args!("started  {:?}", device.reset));
     output.say(format_args!(
         "link     frames of {} bytes, {} requests in flight, jobs of {} cells",

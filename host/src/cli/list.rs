@@ -12,7 +12,9 @@ pub(super) fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
         let profile = profile(Some(name))?;
         let default = if name == Profile::DEFAULT { "  [default]" } else { "" };
         output.say(format_args!("  {name:<12} {}{default}", profile.description));
-        profiles.push(json!({"name": name, "description": profile.description, "default": name == Profile::DEFAULT}));
+        profiles.push(
+            json!({"name": name, "description": profile.description, "default": name == Profile::DEFAULT}),
+        );
     }
     output.set("profiles", profiles);
     let ports = serialport::available_ports()

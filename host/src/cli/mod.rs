@@ -192,7 +192,13 @@ fn start_log(format: LogFormat) {
     let mut builder = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"));
     builder.format(move |out, record| match format {
         LogFormat::Text => {
-            writeln!(out, "{}: {}: {}", record.level().as_str().to_lowercase(), record.target(), record.args())
+            writeln!(
+                out,
+                "{}: {}: {}",
+                record.level().as_str().to_lowercase(),
+                record.target(),
+                record.args()
+            )
         }
         LogFormat::Json => {
             let line = serde_json::json!({

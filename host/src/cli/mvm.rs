@@ -127,7 +127,7 @@ fn largest(cells: Option<&Array2<f64>>) -> f64 {
 /// Errors for people.
 pub(super) fn say_errors(output: &Output, errors: &MvmErrors) {
     output.say(format_args!(
-        "l2_relative {}, full_scale {} worst, {} rms, over {} vectors",
+        "products l2_relative {}; full_scale {} worst, {} rms ({} vectors, against exact arithmetic)",
         percent(errors.l2_relative),
         percent(errors.full_scale_worst),
         percent(errors.full_scale_rms),
@@ -136,14 +136,13 @@ pub(super) fn say_errors(output: &Output, errors: &MvmErrors) {
     if let Some(parts) = &errors.parts {
         let rest = match (parts.noise_l2, parts.nonlinear_l2) {
             (Some(noise), Some(nonlinear)) => {
-                format!(": noise {}, nonlinear {}", percent(noise), percent(nonlinear))
+                format!(", noise {}, nonlinear {}", percent(noise), percent(nonlinear))
             }
-            _ => String::new(),
+            _ => format!(", residual {}", percent(parts.residual_l2)),
         };
         output.say(format_args!(
-            "  of l2_relative: linear (an affine map can undo it) {}, residual {}{rest}",
-            percent(parts.linear_l2),
-            percent(parts.residual_l2)
+            "         of which linear (calibration can undo it) {}{rest}",
+            percent(parts.linear_l2)
         ));
     }
 }

@@ -4,7 +4,7 @@ use super::output::Output;
 use super::{Failure, Global};
 use crate::bench::{Emulation, profile};
 use crate::client::Client;
-use crate::device::EmulatedDevice;
+use crate::device::{EMULATED, EmulatedDevice};
 use crate::instrument::Instrument;
 #[cfg(unix)]
 use crate::qemu::Qemu;
@@ -83,7 +83,9 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
     let seed = found.as_ref().map(|_| global.seed());
     output.set("port", global.port.to_string());
     output.set("board", &device.board);
-    output.set("emulated", found.is_some());
+    // Behind another process it is told by its name.
+    let emulated = found.is_some() || device.board.ends_with(EMULATED);
+    output.set("emulated", emulated);
     output.set("profile", found.as_ref().map(|profile| &profile.name));
     output.set("seed", seed);
     output.set("rows", device.rows);
@@ -98,6 +100,10 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
             global.seed(),
             profile.description
         )),
+        None if emulated => output.say(format_args!(
+            "board    {}, {size}: EMULATED behind {}, nothing here is measured on hardware",
+            device.board, global.port
+        )),
         None => output.say(format_args!("board    {}, {size}, on {}", device.board, global.port)),
     }
     let run = match &global.run {
@@ -105,7 +111,7 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
         Some(path) => {
             let identity = RunIdentity {
                 board: device.board.clone(),
-                emulated: found.is_some(),
+                emulated,
                 profile: found.as_ref().map(|profile| profile.name.clone()),
                 seed,
                 firmware: device.firmware.clone(),
@@ -128,9 +134,8 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
 impl Opened {
     /// How the devices are programmed: by the recipe asked for, else the emulated profile's, else the default's.
     pub(super) fn recipe(&self, asked: Option<&str>) -> Result<Recipe, Failure> {
-        let by_name = |name: Option<&str>| -> Result<Recipe, Failure> {
-            Ok(Recipe::for_profile(&profile(name)?)?)
-        };
+        let by_name =
+            |name: Option<&str>| -> Result<Recipe, Failure> { Ok(Recipe::for_profile(&profile(name)?)?) };
         match (asked, &self.profile) {
             (Some(name), _) => by_name(Some(name)),
             (None, Some(profile)) => Recipe::for_profile(profile).map_err(|error: NotWritable| error.into()),

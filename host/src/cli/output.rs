@@ -102,12 +102,26 @@ pub(super) fn si(value: f64, unit: &str) -> String {
     if value == 0.0 || !value.is_finite() {
         return format!("{value} {unit}");
     }
-    const PREFIXES: [(f64, &str); 8] =
-        [(1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f")];
+    const PREFIXES: [(f64, &str); 8] = [
+        (1e6, "M"),
+        (1e3, "k"),
+        (1.0, ""),
+        (1e-3, "m"),
+        (1e-6, "µ"),
+        (1e-9, "n"),
+        (1e-12, "p"),
+        (1e-15, "f"),
+    ];
     let (scale, prefix) =
         PREFIXES.into_iter().find(|&(scale, _)| value.abs() >= 0.99995 * scale).unwrap_or(PREFIXES[7]);
     let scaled = value / scale;
-    let digits = if scaled.abs() >= 100.0 { 1 } else if scaled.abs() >= 10.0 { 2 } else { 3 };
+    let digits = if scaled.abs() >= 100.0 {
+        1
+    } else if scaled.abs() >= 10.0 {
+        2
+    } else {
+        3
+    };
     format!("{scaled:.digits$} {prefix}{unit}")
 }
 

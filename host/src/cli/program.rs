@@ -57,7 +57,7 @@ impl ProgramCommand {
             recipe.name
         ));
         let order = order(&recipe, (self.row, self.column), targets.clone());
-        let bar = output.bar(targets.len(), "programming");
+        let bar = output.bar(targets.len() * usize::from(recipe.passes), "programming");
         let run = &mut opened.run;
         let programmed = opened.instrument.program(
             &order,
@@ -68,8 +68,7 @@ impl ProgramCommand {
             |progress| bar.set_position(u64::from(progress.cells)),
         )?;
         bar.finish_and_clear();
-        let settings =
-            ReadSettings { volts: recipe.read_volts, range: None, conversions: CHECK_CONVERSIONS };
+        let settings = ReadSettings { volts: recipe.read_volts, range: None, conversions: CHECK_CONVERSIONS };
         let map = opened.instrument.read_cells(region, &settings)?;
         let error = rms(&(&map.conductance - &targets));
         let excluded = targets.len() - programmed.inside();
@@ -131,7 +130,7 @@ fn check_targets(what: &str, targets: &Array2<f64>, recipe: &Recipe) -> Result<(
         Some(((row, column), target)) => {
             let count = targets.iter().filter(|target| outside(**target)).count();
             Err(Failure::usage(format!(
-                "{what}: target [{row}, {column}] is {target:e} S, outside the {:e} to {:e} S of recipe {} ({count} such \
+                "{what}: target [{row}, {column}] is {target:.4e} S, outside the {:.4e} to {:.4e} S of recipe {} ({count} such \
                  targets); rescale them, or choose --recipe, --g-min-s, --g-max-s",
                 recipe.g_min, recipe.g_max, recipe.name
             )))
@@ -153,6 +152,7 @@ pub(super) fn order(recipe: &Recipe, origin: (u16, u16), targets: Array2<f64>) -
         conversions: recipe.conversions,
         max_pulses: recipe.max_pulses,
         max_reversals: recipe.max_reversals,
+        passes: recipe.passes,
     }
 }
 

@@ -79,6 +79,7 @@ impl PulseCommand {
                 }
                 Err(error) => {
                     unknown = unknown_pulses(&error);
+                    opened.instrument.give_up(&error);
                     failure = Some(error);
                     break;
                 }

@@ -65,7 +65,8 @@ impl Read {
         output.set("uncertainty_rms_s", uncertainty);
         output.set("saturated", saturated);
         if cells <= PRINTED {
-            let rows = |a: &ndarray::Array2<f64>| a.rows().into_iter().map(|r| r.to_vec()).collect::<Vec<_>>();
+            let rows =
+                |a: &ndarray::Array2<f64>| a.rows().into_iter().map(|r| r.to_vec()).collect::<Vec<_>>();
             output.set("conductance_s", rows(&map.conductance));
             output.set("uncertainty_s", rows(&map.uncertainty));
         }

@@ -13,8 +13,9 @@ pub(super) struct Safe {
 }
 
 fn parse_fault(name: &str) -> Result<ohmrig_protocol::message::FaultCode, String> {
-    refusal::fault_of(name)
-        .ok_or_else(|| format!("no fault is called `{name}`; link-silent, over-current, chip, timeout or bus"))
+    refusal::fault_of(name).ok_or_else(|| {
+        format!("no fault is called `{name}`; link-silent, over-current, chip, timeout or bus")
+    })
 }
 
 impl Safe {

@@ -22,6 +22,10 @@ pub(super) struct Selftest {
     tolerance: f64,
 }
 
+/// On-resistance of a switch, Ω (ADGS1414D data sheet, first page): one is shared by all columns on the calibration
+/// bus, one is each column's own.
+const SWITCH_OHMS: f64 = 1.5;
+
 /// Largest deviation that isn't a defect: 1 % feedback resistors, 0.5 % drivers and converters at 0.2 V.
 const TOLERANCE: f64 = 0.02;
 
@@ -53,9 +57,9 @@ impl Selftest {
         output.set("chips", "ok");
         let device = opened.instrument.device();
         let (rows, columns) = (device.rows, device.columns);
-        let nominal = 1.0 / f64::from(device.converters.reference.0);
-        let settings =
-            ReadSettings { volts: self.volts, range: None, conversions: self.conversions };
+        let shared = SWITCH_OHMS * f64::from(columns);
+        let nominal = 1.0 / (f64::from(device.converters.reference.0) + shared + SWITCH_OHMS);
+        let settings = ReadSettings { volts: self.volts, range: None, conversions: self.conversions };
         let bar = output.bar(usize::from(rows), "reference loop");
         let mut deviation = Array2::zeros((usize::from(rows), usize::from(columns)));
         for row in 0..rows {
@@ -74,28 +78,43 @@ impl Selftest {
             for (index, line) in deviation.axis_iter(axis).enumerate() {
                 let mean = line.iter().sum::<f64>() / line.len() as f64;
                 let verdict = if bad.contains(&index) { "WRONG" } else { "ok" };
-                output.say(format_args!("{what:<6} {index:>3}  {:+.3} % of nominal  {verdict}", 100.0 * mean));
+                output
+                    .say(format_args!("{what:<6} {index:>3}  {:+.3} % of nominal  {verdict}", 100.0 * mean));
             }
         }
         let worst = deviation.iter().fold(0.0_f64, |worst, d| worst.max(d.abs()));
         output.set("reference.worst_relative", worst);
         output.set("reference.bad_rows", &bad_rows);
         output.set("reference.bad_columns", &bad_columns);
-        let settings = json!({"volts": self.volts, "conversions": self.conversions, "tolerance": self.tolerance});
+        let settings =
+            json!({"volts": self.volts, "conversions": self.conversions, "tolerance": self.tolerance});
         let values = json!({"worst_relative": worst});
         opened.record("selftest", &settings, &values, &[("deviation_relative", deviation.view())])?;
         if bad_rows.is_empty() && bad_columns.is_empty() {
-            output.say(format_args!("all lines within ±{} % (worst {:.3} %)", 100.0 * self.tolerance, 100.0 * worst));
+            output.say(format_args!(
+                "all lines within ±{} % (worst {:.3} %)",
+                100.0 * self.tolerance,
+                100.0 * worst
+            ));
             return Ok(());
         }
         Err(Failure::new(
             Kind::Refused,
             format_args!(
-                "UNSAFE: row drivers {bad_rows:?} and column amplifiers {bad_columns:?} are off by more than {} %; don't program \
-                 with this board",
+                "UNSAFE: {} and {} are off by more than {} %; don't program with this board",
+                count(&bad_rows, "row drivers"),
+                count(&bad_columns, "column amplifiers"),
                 100.0 * self.tolerance
             ),
         ))
+    }
+}
+
+/// How many lines, and the first of them.
+fn count(lines: &[usize], what: &str) -> String {
+    match lines {
+        [] => format!("no {what}"),
+        [first, ..] => format!("{} {what} (the first is {first})", lines.len()),
     }
 }
 
@@ -106,7 +125,7 @@ fn lines(deviation: &Array2<f64>, axis: Axis, tolerance: f64) -> Vec<usize> {
         .axis_iter(axis)
         .enumerate()
         .filter(|(_, line)| {
-            let bad = line.iter().filter(|d| !(d.abs() <= tolerance)).count();
+            let bad = line.iter().filter(|d| d.is_nan() || d.abs() > tolerance).count();
             2 * bad > line.len()
         })
         .map(|(index, _)| index)

@@ -149,6 +149,9 @@ pub(super) struct RecipeArgs {
     /// Most changes of direction for one cell
     #[arg(long, value_name = "N")]
     max_reversals: Option<u8>,
+    /// Times the cells are gone through; what one cell is set to changes how others of its row read
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=10))]
+    passes: Option<u8>,
 }
 
 impl RecipeArgs {
@@ -186,6 +189,7 @@ impl RecipeArgs {
         recipe.conversions = self.verify_conversions.unwrap_or(recipe.conversions);
         recipe.max_pulses = self.max_pulses.unwrap_or(recipe.max_pulses);
         recipe.max_reversals = self.max_reversals.unwrap_or(recipe.max_reversals);
+        recipe.passes = self.passes.unwrap_or(recipe.passes);
         Ok(recipe)
     }
 }

@@ -36,7 +36,9 @@ pub enum LinkError {
         waited: Duration,
     },
     /// Bytes came back to a hello, and none of them were ours.
-    #[error("what is on port {port} is not an ohmrig: it sent {bytes} bytes and no frame in {attempts} attempts")]
+    #[error(
+        "what is on port {port} is not an ohmrig: it sent {bytes} bytes and no frame in {attempts} attempts"
+    )]
     NotOhmrig {
         /// The port.
         port: String,
@@ -98,7 +100,9 @@ pub enum LinkError {
         why: String,
     },
     /// The device can't read a request.
-    #[error("the device can't read the request {request}: its firmware {firmware} may be older than this ohmrig")]
+    #[error(
+        "the device can't read the request {request}: its firmware {firmware} may be older than this ohmrig"
+    )]
     Unread {
         /// Name of the request.
         request: &'static str,
@@ -243,8 +247,8 @@ impl Link {
             if self.partial.is_empty() {
                 continue;
             }
-            let decoded = frame::decode(&mut self.partial)
-                .map(|(header, body)| Frame { header, body: body.to_vec() });
+            let decoded =
+                frame::decode(&mut self.partial).map(|(header, body)| Frame { header, body: body.to_vec() });
             self.partial.clear();
             match decoded {
                 Ok(Frame { header, body }) if header.kind == Kind::Mismatch => {

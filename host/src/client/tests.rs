@@ -4,7 +4,7 @@
 use super::*;
 use crate::bench::{Emulation, profile};
 use crate::device::EmulatedDevice;
-use crate::transport::{InProcess, Pace, TransportError};
+use crate::transport::{InProcess, Pace};
 use ohmrig_protocol::frame::{self, Header};
 use ohmrig_protocol::message::{Pulse, Scheme};
 use ohmrig_protocol::session::Mismatch;
@@ -173,7 +173,11 @@ fn replies_are_matched_to_their_requests() {
 fn an_error_of_the_caller_leaves_the_session_in_step() {
     let mut client = Client::connect(Box::new(InProcess::new(device())), "emulated").unwrap();
     let stopped = client.pipeline(std::iter::repeat_n(Request::Status, 20), |index, _| {
-        if index == 3 { Err(LinkError::WrongReply { request: "status", reply: "mine".into() }) } else { Ok(()) }
+        if index == 3 {
+            Err(LinkError::WrongReply { request: "status", reply: "mine".into() })
+        } else {
+            Ok(())
+        }
     });
     assert!(matches!(stopped, Err(LinkError::WrongReply { .. })));
     client.request(&Request::Safe, done).unwrap();

@@ -120,9 +120,8 @@ impl Instrument {
         let (step, zero) = (f64::from(converters.dac_step.0), f64::from(converters.dac_zero));
         let mut codes = Vec::with_capacity(volts.len() * 2);
         for ((vector, row), &value) in volts.indexed_iter() {
-            self.check_read_volts(value).map_err(|error| {
-                InstrumentError::Argument(format!("vector {vector}, row {row}: {error}"))
-            })?;
+            self.check_read_volts(value)
+                .map_err(|error| InstrumentError::Argument(format!("vector {vector}, row {row}: {error}")))?;
             let code = (value / step).round() + zero;
             if !(0.0..=65535.0).contains(&code) {
                 return Err(InstrumentError::Argument(format!(

@@ -20,8 +20,9 @@ const REQUEST_OVERHEAD: usize = 96;
 const ARM_MS: u32 = 10_000;
 const RENEW: Duration = Duration::from_secs(2);
 
-/// Times a lost link is picked up again within one job.
+/// Times a lost link is picked up again within one job, and jobs that are started for one region.
 const RECONNECTS: u32 = 3;
+const JOBS: u32 = 3;
 
 /// What to program, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,20 +45,23 @@ pub struct ProgramOrder {
     pub range: Option<u8>,
     /// Conversions of a verify read.
     pub conversions: u16,
-    /// Most pulses for one cell.
+    /// Most pulses for one cell in one pass.
     pub max_pulses: u16,
-    /// Most changes of direction for one cell.
+    /// Most changes of direction for one cell in one pass.
     pub max_reversals: u8,
+    /// Times the region is gone through. Cells of a row share its series resistance, so that programming one changes
+    /// how the others read; a second pass sets right what the first one moved.
+    pub passes: u8,
 }
 
 /// How far programming is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Cells finished.
+    /// Cells finished, in all passes.
     pub cells: u32,
-    /// Cells in all.
+    /// Cells in all passes.
     pub of: u32,
-    /// Pulses so far.
+    /// Pulses so far in this pass.
     pub pulses: u64,
 }
 
@@ -68,10 +72,21 @@ pub struct Programmed {
     pub conductance: Array2<f64>,
     /// Standard uncertainty of that read, S.
     pub uncertainty: Array2<f64>,
-    /// Pulses applied.
-    pub pulses: Array2<u16>,
-    /// Why each cell was left.
+    /// Pulses applied in all passes.
+    pub pulses: Array2<u32>,
+    /// Why each cell was left in the last pass.
     pub outcome: Array2<Outcome>,
+}
+
+/// How a job ended.
+struct Ended {
+    end: JobEnd,
+    cells: u32,
+    pulses: u64,
+    /// Whether the device has results of it.
+    known: bool,
+    /// Whether the link was lost on the way.
+    reconnected: bool,
 }
 
 impl Programmed {
@@ -84,10 +99,11 @@ impl Programmed {
         }
     }
 
-    fn set(&mut self, index: (usize, usize), result: &CellResult) {
+    /// Adds what a pass did to a cell.
+    fn add(&mut self, index: (usize, usize), result: &CellResult) {
         self.conductance[index] = f64::from(result.conductance.0);
         self.uncertainty[index] = f64::from(result.uncertainty.0);
-        self.pulses[index] = result.pulses;
+        self.pulses[index] += u32::from(result.pulses);
         self.outcome[index] = result.outcome;
     }
 
@@ -144,62 +160,78 @@ impl Instrument {
             .max(1);
         let band = usize::from(region.columns).min(most);
         let parts = split(region, most / band, band);
-        let result = self.run_jobs(region, parts, order, range, &mut record, &mut progress);
-        match &result {
-            Err(InstrumentError::Link(LinkError::Interrupted { .. })) => {
-                // Nobody waits for an answer any more, but the device needn't wait for its watchdog.
-                self.client.send_unanswered(&Request::Safe);
-            }
-            // A lost link disarms by itself.
-            Err(InstrumentError::Link(_)) => {}
-            _ => {
-                let disarmed = self.safe();
-                // What went wrong first is what is told.
-                if result.is_ok() {
-                    disarmed?;
-                }
-            }
-        }
-        result
-    }
-
-    /// The jobs of one order, one after the other.
-    fn run_jobs(
-        &mut self,
-        region: Region,
-        parts: Vec<Region>,
-        order: &ProgramOrder,
-        range: u8,
-        record: &mut impl FnMut(JobId, Region) -> Result<(), String>,
-        progress: &mut impl FnMut(Progress),
-    ) -> Result<Programmed, InstrumentError> {
         let mut programmed = Programmed::pending(order.targets.dim());
-        let mut before = Progress { of: region.cells(), ..Progress::default() };
-        for part in parts {
-            let job = JobId(getrandom::u64().map_err(LinkError::Entropy)?);
-            record(job, part).map_err(InstrumentError::NotRecorded)?;
-            let (end, done, pulses) = self.run_job(job, part, order, range, |here| {
-                progress(Progress {
-                    cells: before.cells + here.cells,
-                    pulses: before.pulses + here.pulses,
-                    of: before.of,
-                });
-            })?;
-            let corner = (usize::from(part.row - region.row), usize::from(part.column - region.column));
-            self.fetch(job, part, |row, column, result| {
-                programmed.set((corner.0 + row, corner.1 + column), result);
-            })?;
-            self.release_job(job)?;
-            if end != JobEnd::Finished {
-                return Err(InstrumentError::JobEnded { job: job.0, end, done, of: part.cells() });
+        let mut all = || -> Result<(), InstrumentError> {
+            for pass in 0..order.passes {
+                self.run_pass(region, &parts, order, range, &mut programmed, &mut record, &mut |here| {
+                    let done = u32::from(pass) * region.cells();
+                    progress(Progress { cells: done + here.cells, ..here });
+                })?;
             }
-            before.cells += done;
-            before.pulses += pulses;
+            Ok(())
+        };
+        if let Err(error) = all() {
+            self.give_up(&error);
+            return Err(error);
         }
+        self.safe()?;
         Ok(programmed)
     }
 
-    /// Starts a job and follows it to its end: how it ended, cells finished, pulses.
+    /// Every cell of an order once, job by job.
+    #[allow(clippy::too_many_arguments)]
+    fn run_pass(
+        &mut self,
+        region: Region,
+        parts: &[Region],
+        order: &ProgramOrder,
+        range: u8,
+        programmed: &mut Programmed,
+        record: &mut impl FnMut(JobId, Region) -> Result<(), String>,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<(), InstrumentError> {
+        let of = u32::from(order.passes) * region.cells();
+        let mut before = Progress::default();
+        for &part in parts {
+            let corner = (usize::from(part.row - region.row), usize::from(part.column - region.column));
+            for attempt in 1.. {
+                let job = JobId(getrandom::u64().map_err(LinkError::Entropy)?);
+                record(job, part).map_err(InstrumentError::NotRecorded)?;
+                let ended = self.run_job(job, part, order, range, |here| {
+                    progress(Progress {
+                        cells: before.cells + here.cells,
+                        pulses: before.pulses + here.pulses,
+                        of,
+                    });
+                })?;
+                if ended.known {
+                    self.fetch(job, part, |row, column, result| {
+                        programmed.add((corner.0 + row, corner.1 + column), result);
+                    })?;
+                    self.release_job(job)?;
+                }
+                before.pulses += ended.pulses;
+                match ended.end {
+                    JobEnd::Finished => break,
+                    // A new session ends the job of the old one. Cells inside their window are left alone by the next.
+                    JobEnd::Disarmed | JobEnd::Aborted if ended.reconnected && attempt < JOBS => {
+                        log::warn!(
+                            "job {:#018x} ended with the link; starting another for its region",
+                            job.0
+                        );
+                    }
+                    end => {
+                        let (done, of) = (ended.cells, part.cells());
+                        return Err(InstrumentError::JobEnded { job: job.0, end, done, of });
+                    }
+                }
+            }
+            before.cells += part.cells();
+        }
+        Ok(())
+    }
+
+    /// Starts a job and follows it to its end, through lost links.
     fn run_job(
         &mut self,
         job: JobId,
@@ -207,7 +239,7 @@ impl Instrument {
         order: &ProgramOrder,
         range: u8,
         mut progress: impl FnMut(Progress),
-    ) -> Result<(JobEnd, u32, u64), InstrumentError> {
+    ) -> Result<Ended, InstrumentError> {
         let boot = self.client.welcome().boot_nonce;
         let mut reconnects = 0;
         let mut armed = Instant::now();
@@ -224,7 +256,12 @@ impl Instrument {
                 Ok(JobState::Running { cells, of, pulses }) => progress(Progress { cells, of, pulses }),
                 Ok(JobState::Ended { end, cells, of, pulses }) => {
                     progress(Progress { cells, of, pulses });
-                    return Ok((end, cells, pulses));
+                    return Ok(Ended { end, cells, pulses, known: true, reconnected: reconnects > 0 });
+                }
+                // The link was lost before the job had arrived.
+                Ok(JobState::Unknown { boot_nonce }) if boot_nonce == boot && reconnects > 0 => {
+                    let end = JobEnd::Aborted;
+                    return Ok(Ended { end, cells: 0, pulses: 0, known: false, reconnected: true });
                 }
                 Ok(JobState::Unknown { boot_nonce }) => {
                     return Err(InstrumentError::JobLost { job: job.0, reset: boot_nonce != boot });
@@ -328,5 +365,111 @@ impl Instrument {
             offset += got;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{Emulation, profile};
+    use crate::client::Client;
+    use crate::device::EmulatedDevice;
+    use crate::recipe::Recipe;
+    use crate::transport::{InProcess, Pace, Transport, TransportError};
+
+    /// A link to an emulated device that swallows everything for a while, some time after programming has begun.
+    struct Outage {
+        inner: InProcess,
+        writes: u32,
+        swallow: std::ops::Range<u32>,
+    }
+
+    impl Transport for Outage {
+        fn write_all(&mut self, bytes: &[u8]) -> Result<(), TransportError> {
+            self.writes += 1;
+            if self.swallow.contains(&self.writes) { Ok(()) } else { self.inner.write_all(bytes) }
+        }
+
+        fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
+            self.inner.read(buffer, timeout)
+        }
+
+        fn pace(&self) -> Pace {
+            Pace { base: Duration::from_millis(10), poll: Duration::from_micros(200), ..Pace::IN_PROCESS }
+        }
+    }
+
+    fn order(rows: usize, columns: usize) -> ProgramOrder {
+        let recipe = Recipe::for_profile(&profile(Some("rram-cmo")).unwrap()).unwrap();
+        let span = recipe.g_max - recipe.g_min;
+        ProgramOrder {
+            origin: (1, 2),
+            targets: Array2::from_shape_fn((rows, columns), |(i, j)| {
+                recipe.g_min + span * ((i * 5 + j * 3) % 10) as f64 / 12.0
+            }),
+            window: recipe.window,
+            algorithm: recipe.algorithm,
+            width: recipe.width,
+            scheme: recipe.scheme,
+            read_volts: recipe.read_volts,
+            range: None,
+            conversions: recipe.conversions,
+            max_pulses: recipe.max_pulses,
+            max_reversals: recipe.max_reversals,
+            passes: 1,
+        }
+    }
+
+    fn instrument(swallow: std::ops::Range<u32>) -> Instrument {
+        let emulation = Emulation::new(profile(Some("rram-cmo")).unwrap(), 3);
+        let inner = InProcess::new(EmulatedDevice::power_up(&emulation).unwrap());
+        let outage = Outage { inner, writes: 0, swallow };
+        Instrument::new(Client::connect(Box::new(outage), "outage").unwrap())
+    }
+
+    #[test]
+    fn programming_goes_on_after_an_outage_and_counts_every_pulse() {
+        // Hello, identify, arm, program and six looks at the job; then five attempts in vain.
+        for first in [3, 4, 5, 10] {
+            let mut instrument = instrument(first..first + 6);
+            let mut jobs = Vec::new();
+            let programmed = instrument
+                .program(
+                    &order(14, 14),
+                    |job, _| {
+                        jobs.push(job);
+                        Ok(())
+                    },
+                    |_| {},
+                )
+                .unwrap_or_else(|error| panic!("outage from write {first} on: {error}"));
+            assert!(instrument.client().traffic().repeated > 0, "outage from write {first} on did nothing");
+            // Series resistance puts a high target here and there out of reach.
+            assert!(programmed.inside() >= 190, "{} inside", programmed.inside());
+            let counted = instrument.status().unwrap().counters.pulses;
+            let told: u32 = programmed.pulses.iter().sum();
+            assert_eq!(u64::from(told), counted, "outage from write {first} on, jobs {jobs:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_cannot_be_recorded_is_not_sent() {
+        let mut instrument = instrument(0..0);
+        let error = instrument.program(&order(2, 2), |_, _| Err("disk full".to_owned()), |_| {}).unwrap_err();
+        assert!(matches!(error, InstrumentError::NotRecorded(_)), "{error}");
+        assert_eq!(instrument.status().unwrap().counters.pulses, 0);
+    }
+
+    #[test]
+    fn targets_that_are_no_conductances_are_refused_before_anything_is_sent() {
+        let mut instrument = instrument(0..0);
+        for bad in [f64::NAN, f64::INFINITY, -1e-6] {
+            let mut order = order(2, 2);
+            order.targets[(1, 0)] = bad;
+            let before = instrument.client().traffic().sent;
+            let error = instrument.program(&order, |_, _| Ok(()), |_| {}).unwrap_err();
+            assert!(matches!(error, InstrumentError::Argument(_)), "{error}");
+            assert_eq!(instrument.client().traffic().sent, before);
+        }
     }
 }

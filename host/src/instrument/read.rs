@@ -109,8 +109,7 @@ impl Instrument {
                 let cells = parse_sums("read cells", bytes, part.cells() as usize)?;
                 for (row, cells) in cells.chunks(usize::from(part.columns)).enumerate() {
                     let row = usize::from(part.row - region.row) + row;
-                    let at =
-                        row * usize::from(region.columns) + usize::from(part.column - region.column);
+                    let at = row * usize::from(region.columns) + usize::from(part.column - region.column);
                     sums[at..at + cells.len()].copy_from_slice(cells);
                 }
                 Ok(())
@@ -129,8 +128,7 @@ impl Instrument {
                 MAX_CONVERSIONS / 2
             )));
         }
-        let cells =
-            body_bytes(self.client.frame_bytes()).saturating_sub(REPLY_OVERHEAD) / CELL_SUMS_BYTES;
+        let cells = body_bytes(self.client.frame_bytes()).saturating_sub(REPLY_OVERHEAD) / CELL_SUMS_BYTES;
         let columns = usize::from(region.columns).min(cells.max(1));
         let rows = (cells / columns).min((MAX_CONVERSIONS / per_row) as usize).max(1);
         Ok(split(region, rows, columns))
@@ -139,7 +137,9 @@ impl Instrument {
     /// −dG/dcode of a read at ±`volts`: amplifiers invert, so a positive conductance gives negative codes at +V.
     fn siemens_per_code(&self, range: u8, volts: f64) -> Result<f64, InstrumentError> {
         if !(volts.is_finite() && volts > 0.0) {
-            return Err(InstrumentError::Argument(format!("the read voltage is {volts} V; it must be positive")));
+            return Err(InstrumentError::Argument(format!(
+                "the read voltage is {volts} V; it must be positive"
+            )));
         }
         let step = f64::from(self.device().converters.adc_step.0);
         Ok(-step / (self.feedback(range)? * self.applied_volts(volts)))
@@ -150,11 +150,7 @@ impl Instrument {
     ///
     /// # Errors
     /// [`InstrumentError`].
-    pub fn read_reference(
-        &mut self,
-        row: u16,
-        settings: &ReadSettings,
-    ) -> Result<CellMap, InstrumentError> {
+    pub fn read_reference(&mut self, row: u16, settings: &ReadSettings) -> Result<CellMap, InstrumentError> {
         let columns = self.device().columns;
         let region = Region { row, column: 0, rows: 1, columns };
         self.check_region(region)?;
@@ -188,25 +184,20 @@ impl Instrument {
             Reply::Column { at_ns, codes } => {
                 let expected = usize::from(read.samples) * 2;
                 if codes.len() != expected {
-                    return Err(InstrumentError::Size {
-                        request: "read column",
-                        expected,
-                        got: codes.len(),
-                    });
+                    return Err(InstrumentError::Size { request: "read column", expected, got: codes.len() });
                 }
                 let (pairs, _) = codes.as_chunks::<2>();
-                Ok(Trace { at_ns: *at_ns, codes: pairs.iter().map(|&pair| i16::from_le_bytes(pair)).collect() })
+                Ok(Trace {
+                    at_ns: *at_ns,
+                    codes: pairs.iter().map(|&pair| i16::from_le_bytes(pair)).collect(),
+                })
             }
             other => Err(unexpected("read column", other)),
         })
     }
 }
 
-fn parse_sums(
-    request: &'static str,
-    bytes: &[u8],
-    cells: usize,
-) -> Result<Vec<CellSums>, InstrumentError> {
+fn parse_sums(request: &'static str, bytes: &[u8], cells: usize) -> Result<Vec<CellSums>, InstrumentError> {
     let expected = cells * CELL_SUMS_BYTES;
     if bytes.len() != expected {
         return Err(InstrumentError::Size { request, expected, got: bytes.len() });
@@ -222,10 +213,12 @@ pub(super) fn split(region: Region, rows: usize, columns: usize) -> Vec<Region> 
     };
     let mut parts = Vec::new();
     for (row, rows) in cut(region.row, region.rows, rows) {
-        parts.extend(
-            cut(region.column, region.columns, columns)
-                .map(|(column, columns)| Region { row, column, rows, columns }),
-        );
+        parts.extend(cut(region.column, region.columns, columns).map(|(column, columns)| Region {
+            row,
+            column,
+            rows,
+            columns,
+        }));
     }
     parts
 }
@@ -261,7 +254,6 @@ fn variance_of_mean(sum: f64, squares: f64, n: f64) -> f64 {
     let scatter = if n > 1.0 { ((squares - sum * sum / n) / (n - 1.0) / n).max(0.0) } else { 0.0 };
     scatter + 1.0 / 12.0
 }
-
 
 #[cfg(test)]
 mod tests {

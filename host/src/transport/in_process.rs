@@ -33,10 +33,10 @@ impl Transport for InProcess {
         let end = Instant::now() + timeout;
         while self.to_host.is_empty() {
             let link_ns = self.start.elapsed().as_nanos() as u64;
-            let (taken, wish) = self
-                .device
-                .step(&self.to_device, link_ns, &mut self.to_host)
-                .map_err(|error| TransportError::Io { port: "emulated".into(), source: io::Error::other(error) })?;
+            let (taken, wish) =
+                self.device.step(&self.to_device, link_ns, &mut self.to_host).map_err(|error| {
+                    TransportError::Io { port: "emulated".into(), source: io::Error::other(error) }
+                })?;
             self.to_device.drain(..taken);
             if wish == Wish::Bytes && self.to_host.is_empty() {
                 // Nothing will come before something is sent; long waits still see the watchdog.

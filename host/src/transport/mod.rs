@@ -205,7 +205,9 @@ mod tests {
 
     #[test]
     fn a_malformed_name_is_refused_with_its_form() {
-        for text in ["", "tcp://host", "tcp://host:0", "tcp://host:x", "tcp://host:70000", "emulated:", "qemu:"] {
+        for text in
+            ["", "tcp://host", "tcp://host:0", "tcp://host:x", "tcp://host:70000", "emulated:", "qemu:"]
+        {
             assert!(text.parse::<Port>().is_err(), "{text}");
         }
     }

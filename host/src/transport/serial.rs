@@ -20,6 +20,7 @@ impl Serial {
     /// # Errors
     /// [`TransportError`]; `Busy` if another program has it (exclusive access and an advisory lock, by serialport).
     pub fn open(path: &str) -> Result<Self, TransportError> {
+        require_device(path)?;
         let mut port = serialport::new(path, BAUD)
             .timeout(Duration::from_millis(10))
             .open()
@@ -42,6 +43,28 @@ impl Serial {
             TransportError::Io { port: self.name.clone(), source }
         }
     }
+}
+
+/// Refuses a file that can't be a serial port before it is opened.
+#[cfg(unix)]
+fn require_device(path: &str) -> Result<(), TransportError> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::metadata(path) {
+        Ok(data) if !data.file_type().is_char_device() => Err(TransportError::Io {
+            port: path.to_owned(),
+            source: io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a serial device; `ohmrig list` shows what there is",
+            ),
+        }),
+        // Whatever else is wrong, opening it says so.
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn require_device(_: &str) -> Result<(), TransportError> {
+    Ok(())
 }
 
 /// What an error on opening means.
@@ -79,7 +102,9 @@ impl Transport for Serial {
             .map_err(|error| self.error(error.into()))?;
         match self.port.read(buffer) {
             Ok(bytes) => Ok(bytes),
-            Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Interrupted) => Ok(0),
+            Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Interrupted) => {
+                Ok(0)
+            }
             Err(error) => Err(self.error(error)),
         }
     }
