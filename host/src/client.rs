@@ -28,6 +28,8 @@ pub const PLANNED_FRAME: u32 = 2048;
 pub struct Device {
     /// Board name.
     pub board: String,
+    /// Whether its chips and devices are emulated.
+    pub emulated: bool,
     /// Front end name.
     pub front_end: String,
     /// Firmware version.
@@ -52,6 +54,7 @@ impl From<Identity<'_>> for Device {
     fn from(identity: Identity<'_>) -> Self {
         Self {
             board: identity.board.to_owned(),
+            emulated: identity.emulated,
             front_end: identity.front_end.to_owned(),
             firmware: identity.firmware.to_owned(),
             git: identity.git.to_owned(),

@@ -20,9 +20,6 @@ pub struct EmulatedDevice {
     files: BenchFiles,
 }
 
-/// The name of every emulated board ends so, wherever it runs.
-pub const EMULATED: &str = "-emulated";
-
 /// What an emulated device wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
@@ -53,6 +50,7 @@ impl EmulatedDevice {
         };
         let nameplate = Nameplate {
             board: "or16-emulated",
+            emulated: true,
             firmware: env!("CARGO_PKG_VERSION"),
             git: env!("OHMRIG_GIT_HASH"),
         };

@@ -11,7 +11,7 @@ pub use read::{CellMap, ReadSettings, Trace};
 
 use crate::client::{Client, Device, LinkError, wrong_reply};
 use ohmrig_protocol::message::{
-    FaultCode, JobEnd, JobId, MAX_RANGES, Pulse, Refusal, Region, Reply, Request, Status,
+    FaultCode, JobEnd, JobId, LimitName, MAX_RANGES, Pulse, Refusal, Region, Reply, Request, Status,
 };
 use thiserror::Error;
 
@@ -183,9 +183,8 @@ impl Instrument {
         if volts.abs() * 1.005 + 0.02 <= allowed {
             Ok(volts as f32)
         } else {
-            Err(InstrumentError::Argument(format!(
-                "{volts} V is too much for reading: with tolerance it must stay below {allowed} V"
-            )))
+            let (asked, allowed) = ((volts.abs() * 1.005 + 0.02) as f32, allowed as f32);
+            Err(refused("read", Refusal::Limit { limit: LimitName::Read, asked, allowed }))
         }
     }
 

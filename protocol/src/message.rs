@@ -345,6 +345,8 @@ pub struct Limits {
 pub struct Identity<'a> {
     /// Board name.
     pub board: &'a str,
+    /// Whether the chips and devices below are emulated: nothing it says is a measurement of anything.
+    pub emulated: bool,
     /// Front end name.
     pub front_end: &'a str,
     /// Firmware version.

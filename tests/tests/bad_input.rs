@@ -170,7 +170,7 @@ fn arrays_of_the_wrong_shape_or_type_are_refused_before_any_device_is_touched() 
         (vec!["program", &short], vec!["short.npy"]),
         (vec!["program", &nan], vec!["[0, 1]", "NaN"]),
         (vec!["program", &infinite], vec!["[0, 1]", "inf"]),
-        (vec!["program", &large], vec!["row 0", "column 1"]),
+        (vec!["program", &large], vec!["[0, 1]", "8.18"]),
         (vec!["program", &fine, "--column", "15"], vec!["16"]),
         (vec!["program", &missing], vec!["missing.npy"]),
         (vec!["mvm", &fine], vec!["16"]),

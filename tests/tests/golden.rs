@@ -146,6 +146,7 @@ fn replies() -> Vec<Reply<'static>> {
     let mut all = vec![
         R::Identity(Identity {
             board: "emulated",
+            emulated: true,
             front_end: "or16",
             firmware: "0.1.0",
             git: "0123456789ab",

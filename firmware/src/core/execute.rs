@@ -86,6 +86,7 @@ impl Core<'_> {
         Ok(match request {
             Request::Identify => Reply::Identity(Identity {
                 board: self.nameplate.board,
+                emulated: self.nameplate.emulated,
                 front_end: description.name,
                 firmware: self.nameplate.firmware,
                 git: self.nameplate.git,

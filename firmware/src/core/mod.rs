@@ -68,6 +68,8 @@ pub enum Next {
 pub struct Nameplate {
     /// Board name.
     pub board: &'static str,
+    /// Whether its chips are emulated.
+    pub emulated: bool,
     /// Firmware version.
     pub firmware: &'static str,
     /// Git commit of the build.

@@ -4,7 +4,7 @@ use super::open::open;
 use super::output::si;
 use super::{Failure, Global, Output};
 use crate::instrument::refusal;
-use ohmrig_protocol::message::Limits;
+use ohmrig_protocol::message::{Limits, ResetReason};
 use serde_json::{Value, json};
 
 pub(super) fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
@@ -16,7 +16,7 @@ pub(super) fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
         "firmware {} (git {}), front end {}",
         device.firmware, device.git, device.front_end
     ));
-    output.say(format_args!("started  {:?}", device.reset));
+    output.say(format_args!("started  {}", reset(device.reset)));
     output.say(format_args!(
         "link     frames of {} bytes, {} requests in flight, jobs of {} cells",
         welcome.max_frame, welcome.window, welcome.job_cells
@@ -101,4 +101,16 @@ fn limits_json(limits: &Limits) -> Value {
         "width_min_s": limits.width_min.0, "width_max_s": limits.width_max.0,
         "current_a": limits.current.0, "pulses_per_cell": limits.pulses_per_cell,
     })
+}
+
+/// Why it started, in words.
+fn reset(reason: ResetReason) -> &'static str {
+    match reason {
+        ResetReason::PowerOn => "at power-on",
+        ResetReason::External => "by its reset pin or a debugger",
+        ResetReason::Watchdog => "by its watchdog",
+        ResetReason::BrownOut => "after a supply dip",
+        ResetReason::Panic => "after a firmware panic",
+        ResetReason::Unknown => "for a reason the board can't tell",
+    }
 }

@@ -39,6 +39,7 @@ struct Cli {
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The device: `emulated[:PROFILE]`, `qemu[:PROFILE]`, `tcp://HOST:PORT`, or a serial device's path
     #[arg(long, global = true, default_value = "emulated", env = "OHMRIG_PORT", value_name = "PORT")]

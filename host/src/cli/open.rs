@@ -4,7 +4,7 @@ use super::output::Output;
 use super::{Failure, Global};
 use crate::bench::{Emulation, profile};
 use crate::client::Client;
-use crate::device::{EMULATED, EmulatedDevice};
+use crate::device::EmulatedDevice;
 use crate::instrument::Instrument;
 #[cfg(unix)]
 use crate::qemu::Qemu;
@@ -83,8 +83,7 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
     let seed = found.as_ref().map(|_| global.seed());
     output.set("port", global.port.to_string());
     output.set("board", &device.board);
-    // Behind another process it is told by its name.
-    let emulated = found.is_some() || device.board.ends_with(EMULATED);
+    let emulated = device.emulated;
     output.set("emulated", emulated);
     output.set("profile", found.as_ref().map(|profile| &profile.name));
     output.set("seed", seed);

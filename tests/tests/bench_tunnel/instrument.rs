@@ -64,7 +64,7 @@ fn run<B: Bench>(bench: B, bytes: &[u8], mut watch: impl FnMut()) -> (Vec<u8>, O
         pulses: &mut pulses,
         job: &mut job,
     };
-    let nameplate = Nameplate { board: "test", firmware: "0", git: "0" };
+    let nameplate = Nameplate { board: "test", emulated: true, firmware: "0", git: "0" };
     let mut core = Core::new(nameplate, Boot { nonce: BOOT_NONCE, reset: ResetReason::PowerOn }, storage);
     let side = SIDE as u16;
     let config = Or16Config { rows: side, columns: side, gates: false };

@@ -33,8 +33,12 @@ fn main() -> ! {
         panic!("an array of {} rows, {} columns; this image has room for {MAX_LINES}", info.rows, info.columns);
     }
     let Some(storage) = storage() else { panic!("started twice") };
-    let nameplate =
-        Nameplate { board: "mps2-an386", firmware: env!("CARGO_PKG_VERSION"), git: env!("OHMRIG_GIT_HASH") };
+    let nameplate = Nameplate {
+        board: "mps2-an386",
+        emulated: true,
+        firmware: env!("CARGO_PKG_VERSION"),
+        git: env!("OHMRIG_GIT_HASH"),
+    };
     let mut core = Core::new(nameplate, Boot { nonce: info.boot_nonce, reset: ResetReason::PowerOn }, storage);
     let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
     let mut front_end = match Or16::new(bench, config) {
