@@ -43,6 +43,9 @@ fn program(targets: &[u8]) -> Program<'_> {
     }
 }
 
+/// Whether it is the refusal that should come.
+type Expected = fn(&Refusal) -> bool;
+
 #[test]
 fn a_refused_request_says_why_and_touches_nothing() {
     let (mut wire, session) = armed();
@@ -50,7 +53,7 @@ fn a_refused_request_says_why_and_touches_nothing() {
     let two = [20e-6f32.to_le_bytes(), 30e-6f32.to_le_bytes()].concat();
     let nan = [20e-6f32.to_le_bytes(), f32::NAN.to_le_bytes()].concat();
     let codes = [0xFF; 32];
-    let refused: Vec<(Request<'_>, fn(&Refusal) -> bool)> = vec![
+    let refused: Vec<(Request<'_>, Expected)> = vec![
         (
             Request::Pulse(Pulse { volts: Volts(5.2), ..PULSE }),
             |r| matches!(r, Refusal::Limit { limit: LimitName::Cell, asked, allowed } if *asked > 5.2 && *allowed == 5.0),
