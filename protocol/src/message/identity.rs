@@ -1,0 +1,90 @@
+//! What a device is: its array, its converters, its limits.
+
+use crate::units::{Amperes, Ohms, Seconds, Volts};
+use serde::{Deserialize, Serialize};
+
+/// Feedback settings of the transimpedance amplifiers a device can announce.
+pub const MAX_RANGES: usize = 4;
+
+/// Bounds the core enforces whatever is asked. The bound on a cell's voltage is the worst that tolerance allows:
+/// as commanded + 20 mV + 0.5 %.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Across the selected cell in a pulse.
+    pub cell: Volts,
+    /// Across any other cell in a pulse.
+    pub half_select: Volts,
+    /// Across any cell in a read or product.
+    pub read: Volts,
+    /// Shortest pulse.
+    pub width_min: Seconds,
+    /// Longest pulse.
+    pub width_max: Seconds,
+    /// Current of the selected column during a pulse, where it is measured; in a job, of the cell as last read.
+    pub current: Amperes,
+    /// Pulses one cell may get between two power-ups.
+    pub pulses_per_cell: u32,
+}
+
+/// A device's description.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Identity<'a> {
+    /// Board name.
+    pub board: &'a str,
+    /// Whether the chips and devices below are emulated: nothing it says is a measurement of anything.
+    pub emulated: bool,
+    /// Front end name.
+    pub front_end: &'a str,
+    /// Firmware version.
+    pub firmware: &'a str,
+    /// Git commit the firmware was built from.
+    pub git: &'a str,
+    /// Rows.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+    /// How codes and volts, currents relate.
+    pub converters: Converters,
+    /// The limits in force.
+    pub limits: Limits,
+    /// The limits of the board.
+    pub board_limits: Limits,
+    /// Why it last started.
+    pub reset: ResetReason,
+    /// Instrument time, ns.
+    pub at_ns: u64,
+}
+
+/// Nominal relations between codes and SI units.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Converters {
+    /// Row volts per DAC code step.
+    pub dac_step: Volts,
+    /// DAC code of 0 V.
+    pub dac_zero: u16,
+    /// Amplifier output volts per ADC code step.
+    pub adc_step: Volts,
+    /// Largest |ADC code| within the linear range.
+    pub adc_linear: u16,
+    /// Effective feedback of each range, Ω; 0 where there is none. Output volts = −current · feedback.
+    pub feedback: [Ohms; MAX_RANGES],
+    /// Reference resistor of each column.
+    pub reference: Ohms,
+}
+
+/// Why a device started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResetReason {
+    /// Power came up.
+    PowerOn,
+    /// Reset pin or debugger.
+    External,
+    /// Hardware watchdog.
+    Watchdog,
+    /// Supply dipped.
+    BrownOut,
+    /// Firmware panicked.
+    Panic,
+    /// The board can't tell.
+    Unknown,
+}

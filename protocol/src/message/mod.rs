@@ -1,0 +1,155 @@
+//! What host and device say to each other within a session.
+//!
+//! Bulk data travel as little-endian bytes borrowed from the frame: converter codes for matrix-vector products and
+//! raw samples, integer sums for reads. Scalars are SI `f32` (see [`units`](crate::units)). Arrays are row-major.
+
+mod condition;
+mod identity;
+mod reading;
+mod refusal;
+mod writing;
+
+pub use condition::{Counters, Fault, FaultCode, Mode, Status};
+pub use identity::{Converters, Identity, Limits, MAX_RANGES, ResetReason};
+pub use reading::{
+    CELL_SUMS_BYTES, CellSums, MAX_CONVERSIONS, Mvm, ReadCells, ReadColumn, ReadReference, Region,
+};
+pub use refusal::{Field, LimitName, Refusal};
+pub use writing::{
+    Algorithm, CELL_RESULT_BYTES, CellResult, JobEnd, JobId, JobState, MAX_ARM_MS, Outcome, Program, Pulse,
+    Scheme, Staircase,
+};
+
+use crate::units::Amperes;
+use serde::{Deserialize, Serialize};
+
+/// Host → device. Which requests are *once* says [`Request::is_once`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Request<'a> {
+    /// Who are you? Answered by [`Reply::Identity`].
+    Identify,
+    /// How are you? Answered by [`Reply::Status`].
+    Status,
+    /// Measures cells one by one. Answered by [`Reply::Cells`].
+    ReadCells(ReadCells),
+    /// Raw samples of one column. Answered by [`Reply::Column`].
+    ReadColumn(ReadColumn),
+    /// Row driver → calibration bus → R_cal → every column's amplifier. Answered by [`Reply::Reference`].
+    ReadReference(ReadReference),
+    /// A batch of matrix-vector products. Answered by [`Reply::Mvm`].
+    #[serde(borrow)]
+    Mvm(Mvm<'a>),
+    /// Reads back every chip. Answered by [`Reply::Done`], or refused with the first chip that is wrong.
+    CheckChips,
+    /// How far is a job? Answered by [`Reply::Job`], in any session.
+    JobStatus(JobId),
+    /// A job's results from a cell on. Answered by [`Reply::Results`], in any session.
+    JobResults {
+        /// The job.
+        job: JobId,
+        /// First cell, counted in the job's region row by row.
+        offset: u32,
+    },
+    /// Allows writing for a time; renews it if already armed.
+    Arm {
+        /// How long, by the link clock; 1 to [`MAX_ARM_MS`].
+        milliseconds: u32,
+    },
+    /// Ends everything, disarms and goes to SAFE.
+    Safe,
+    /// Clears the latched fault, which must be named.
+    ClearFault(FaultCode),
+    /// Tightens limits; none may be looser than the one in force.
+    TightenLimits(Limits),
+    /// One write pulse. Answered by [`Reply::Pulsed`].
+    Pulse(Pulse),
+    /// Starts write-verify of a region as a job: answered at once, results read later, in any session.
+    Program(Program<'a>),
+    /// Ends a job after its present pulse; what it has done stays readable.
+    AbortJob(JobId),
+    /// Frees a finished job's results.
+    ReleaseJob(JobId),
+}
+
+impl Request<'_> {
+    /// Whether it can change a device or a setting: executed exactly once, its reply cached. The others may run again.
+    #[must_use]
+    pub const fn is_once(&self) -> bool {
+        match self {
+            Self::Identify
+            | Self::Status
+            | Self::ReadCells(_)
+            | Self::ReadColumn(_)
+            | Self::ReadReference(_)
+            | Self::Mvm(_)
+            | Self::CheckChips
+            | Self::JobStatus(_)
+            | Self::JobResults { .. } => false,
+            Self::Arm { .. }
+            | Self::Safe
+            | Self::ClearFault(_)
+            | Self::TightenLimits(_)
+            | Self::Pulse(_)
+            | Self::Program(_)
+            | Self::AbortJob(_)
+            | Self::ReleaseJob(_) => true,
+        }
+    }
+}
+
+/// Device → host.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reply<'a> {
+    /// To [`Request::Identify`].
+    #[serde(borrow)]
+    Identity(Identity<'a>),
+    /// To [`Request::Status`].
+    Status(Status),
+    /// Executed; there is nothing more to say.
+    Done,
+    /// Not executed, nothing was touched, or (chip errors) the device went to SAFE.
+    Refused(Refusal),
+    /// To [`Request::ReadCells`]: [`CellSums`] for each cell of the region.
+    Cells {
+        /// `CELL_SUMS_BYTES` per cell.
+        sums: &'a [u8],
+    },
+    /// To [`Request::ReadColumn`].
+    Column {
+        /// Instrument time of the first sample, ns.
+        at_ns: u64,
+        /// ADC codes, i16 each.
+        codes: &'a [u8],
+    },
+    /// To [`Request::ReadReference`]: [`CellSums`] for each column.
+    Reference {
+        /// `CELL_SUMS_BYTES` per column.
+        sums: &'a [u8],
+    },
+    /// To [`Request::Mvm`].
+    Mvm {
+        /// Samples beyond the ADC's linear range; the products they went into are not to be believed.
+        saturated: u32,
+        /// (vectors, columns): ADC codes, i16 if one conversion was asked for, else i32 sums over the conversions.
+        codes: &'a [u8],
+    },
+    /// To [`Request::JobStatus`].
+    Job(JobState),
+    /// To [`Request::JobResults`].
+    Results {
+        /// First cell.
+        offset: u32,
+        /// [`CellResult`] after [`CellResult`], `CELL_RESULT_BYTES` each; as many as fit the frame.
+        cells: &'a [u8],
+    },
+    /// To [`Request::Pulse`].
+    Pulsed {
+        /// Current of the selected column during the pulse, half-selected cells included; `None` if the scheme or the
+        /// width can't tell.
+        current: Option<Amperes>,
+        /// Instrument time of the pulse's rising edge, ns.
+        at_ns: u64,
+        /// The width is below what the drivers' slew rate needs for a flat top.
+        slew_limited: bool,
+    },
+}
