@@ -107,3 +107,65 @@ fn the_demo_classifies_at_least_94_percent() {
     assert_eq!(minimum.as_f64(), Some(64.0));
     assert!(bytes.as_f64().unwrap() <= 1.05 * 64.0, "{bytes}");
 }
+
+/// Children of a process, by /proc.
+#[cfg(target_os = "linux")]
+fn children(parent: u32) -> Vec<u32> {
+    let pids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // In `stat`, behind the name in parentheses: state, then the parent's number.
+    let parent_of = |pid: u32| -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
+    };
+    pids.filter(|&pid| parent_of(pid) == Some(parent)).collect()
+}
+
+/// Ended by Ctrl-C, by SIGTERM, and killed outright: QEMU never outlives the command that started it, and only the
+/// last leaves its folder behind.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs the ARM image and QEMU: cargo xtask test"]
+fn qemu_is_gone_however_the_command_ends() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    for (signal, tidy) in [("INT", true), ("TERM", true), ("KILL", false)] {
+        let scratch = Scratch::new("signals");
+        let mut command = Command::new(ohmrig_tests::ohmrig())
+            .args(["--port", "qemu", "demo"])
+            .env("TMPDIR", scratch.path(""))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let end = Instant::now() + Duration::from_secs(20);
+        let qemu = loop {
+            // Once the link works there is something to interrupt.
+            if let [qemu] = children(command.id()).as_slice()
+                && end - Instant::now() < Duration::from_secs(18)
+            {
+                break *qemu;
+            }
+            assert!(Instant::now() < end, "QEMU didn't start");
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        let id = command.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+        let status = command.wait().unwrap();
+        assert!(!status.success(), "{signal}");
+        let end = Instant::now() + Duration::from_secs(5);
+        while std::path::Path::new(&format!("/proc/{qemu}")).exists() {
+            let state = fs::read_to_string(format!("/proc/{qemu}/stat")).unwrap_or_default();
+            // Killed and not yet reaped by init is gone too.
+            if state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')) {
+                break;
+            }
+            assert!(Instant::now() < end, "{signal}: QEMU {qemu} still runs");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let left = fs::read_dir(scratch.path("")).unwrap().count();
+        assert_eq!(left, usize::from(!tidy), "{signal}: folders left behind");
+    }
+}
