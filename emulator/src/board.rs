@@ -1,36 +1,54 @@
 //! OR-16, the board, emulated: chips, wiring and crossbar on one virtual clock, behind the bench seam.
 //!
 //! Time passes by waits, by the bits of transactions ([`SPI_BIT_NS`], [`CHIP_SELECT_GAP_NS`], [`I2C_BIT_NS`]) and by
-//! nothing else. A pulse ends at its exact time within whatever makes time pass. The devices see the lines' settled
-//! voltages from the moment they are set; what the ADCs see lags behind as `settling` describes. Gate DACs answer, but no
-//! gate line reaches the crossbar yet.
+//! nothing else. A pulse ends at its exact time within whatever makes time pass. Gate DACs answer, but no gate line
+//! reaches the crossbar yet.
+//!
+//! What is modelled of the time that voltages need:
+//!
+//! - A DAC's output moves at its slope limit, then exponentially; the chip itself tells it at any time.
+//! - The devices see an edge of TGP0 as three steps (`settling::Stairs`): the old voltages until the line is halfway, the
+//!   mean of what follows for some five time constants, then the settled voltage. So a pulse is as wide at half its
+//!   height as it was asked to be, and its top is flat for less. A falling edge is one step at the halfway time: what is
+//!   left then is below half of the pulse. All lines follow the one with the largest step. Any other change of the lines (a code, a
+//!   switch) is seen settled from its moment on; writing is by TGP0 alone.
+//! - The ADCs see what DACs, amplifiers (second order, slower the more conductance a column has) and input filters
+//!   have let through since the last change (`settling`); changes in a burst count as one at the burst's end.
 
 mod chips;
+pub mod climate;
+mod conversion;
+mod flicker;
 mod imperfections;
+mod linearity;
 mod settling;
+mod small_signal;
 mod wiring;
 
-use alloc::vec;
 use alloc::vec::Vec;
-use core::f64::consts::TAU;
 
 use ohmrig_protocol::bench::{Bench, BenchInfo, ChipKind, ChipSelect, OutputLine};
 use serde::{Deserialize, Serialize};
 
-use crate::chips::ad7606c::{Ad7606c, CHANNELS as ADC_CHANNELS};
+use crate::chips::ad7606c::Ad7606c;
 use crate::chips::adgs1414d::Adgs1414d;
 use crate::chips::ltc2688::Ltc2688;
 use crate::chips::tmp117::{self, Tmp117};
 use crate::chips::{LONGEST_FRAME, SpiFaults};
 use crate::crossbar::{CircuitError, Crossbar};
 use crate::flash::{Flash, FlashError, SECTOR_BYTES};
-use crate::random::Random;
 use chips::{Chips, Port};
+use climate::Climate;
+use conversion::Readings;
 use imperfections::BoardErrors;
+use settling::Stairs;
+use small_signal::SmallSignal;
 use wiring::Wiring;
 
-pub use imperfections::BoardImperfections;
-pub use settling::{CLAMP_V, LINEAR_V};
+pub use conversion::Noise;
+pub use flicker::Flicker;
+pub use imperfections::{BoardImperfections, MAINS_HZ};
+pub use settling::{CLAMP_V, GAIN_BANDWIDTH_HZ, INPUT_F, LINEAR_V};
 pub use wiring::{CALIBRATION_OHMS, FORMING_OHMS, ROW_OHMS, SWITCH_OHMS};
 
 /// One SPI bit, ns, by chip: 20 MHz each, which all of them stand in both directions.
@@ -45,14 +63,11 @@ pub const SPI_BIT_NS: u64 = 50;
 pub const CHIP_SELECT_GAP_NS: u64 = 100;
 /// One bit on I²C at 400 kHz, ns.
 pub const I2C_BIT_NS: u64 = 2_500;
-/// Temperature beside the array unless set, °C.
+/// Ambient temperature unless set, °C; resistances are stated at it.
 const ROOM_CELSIUS: f64 = 25.0;
 /// Changes that follow each other within this time, ns, are one step for the settling of the amplifiers: a burst of
 /// DAC updates, not a pulse.
 const BURST_NS: u64 = 5_000;
-/// A step's rest below this fraction is over: 11.2 V of it are 0.06 LSB at ±6.25 V.
-const SETTLED: f64 = 1e-6;
-const NOISE_STREAM: u64 = 0x6164_6373;
 
 /// What no board could do.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -99,13 +114,16 @@ pub struct BoardOptions {
     pub flash_bytes: u32,
 }
 
-/// What outlives power, and the noise's position; the crossbar is its owner's to keep.
+/// What outlives power, and the noise's position; the crossbar is its owner's to keep. The temperature is a function of
+/// seed and time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BoardState {
     /// The instrument clock, ns.
     pub now_ns: u64,
     /// The noise to come.
-    pub noise: Random,
+    pub noise: Noise,
+    /// Temperature around which that of the board wanders, °C.
+    pub ambient_celsius: f64,
     /// Contents of the flash.
     pub flash: Vec<u8>,
 }
@@ -118,24 +136,53 @@ pub struct Board {
     thermometer: Tmp117,
     flash: Flash,
     boot_nonce: u64,
+    imperfections: BoardImperfections,
     errors: BoardErrors,
-    adc_noise_lsb: f64,
-    noise: Random,
+    noise: Noise,
+    climate: Climate,
+    ambient_celsius: f64,
     now_ns: u64,
     /// Until when the crossbar has been taken.
     held_ns: u64,
     pulse_ends_ns: Option<u64>,
     wiring: Wiring,
+    /// The last edge of TGP0 while the devices still feel it, and where the lines were before it.
+    edge: Option<Edge>,
+    before_edge: Wiring,
+    /// Room for lines on their way.
+    partway: Wiring,
     changed_ns: u64,
     /// Largest step of a line's source in the burst of changes that ended at `changed_ns`, V.
     step_v: f64,
-    /// Before that burst, with the amplifiers' outputs then once somebody needed them.
+    /// Before that burst.
     previous: Wiring,
-    previous_outputs: Option<Vec<f64>>,
     /// Room for the next wiring.
     spare: Wiring,
-    currents: Vec<f64>,
-    outputs: Vec<f64>,
+    small_signal: SmallSignal,
+    /// When that was worked out; nothing once it no longer holds.
+    small_signal_ns: Option<u64>,
+    readings: Readings,
+}
+
+/// An edge of TGP0.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    at_ns: u64,
+    rising: bool,
+    stairs: Stairs,
+}
+
+impl Edge {
+    /// When the devices no longer notice it, ns.
+    fn over_ns(&self) -> u64 {
+        self.at_ns + if self.rising { self.stairs.flat_ns } else { self.stairs.half_ns }
+    }
+
+    /// What holds at `at_ns`: how far the lines are, and until when, ns.
+    fn level(&self, at_ns: u64) -> (f64, u64) {
+        let half_ns = self.at_ns + self.stairs.half_ns;
+        if at_ns < half_ns { (0.0, half_ns) } else { (self.stairs.level, self.over_ns()) }
+    }
 }
 
 impl Board {
@@ -146,7 +193,8 @@ impl Board {
     pub fn new(crossbar: Crossbar, options: BoardOptions) -> Result<Self, BoardError> {
         let state = BoardState {
             now_ns: 0,
-            noise: Random::new(options.seed, NOISE_STREAM),
+            noise: Noise::new(options.seed),
+            ambient_celsius: ROOM_CELSIUS,
             flash: Flash::new(options.flash_bytes)?.contents().to_vec(),
         };
         Self::restore(crossbar, options, state)
@@ -164,23 +212,28 @@ impl Board {
         let (rows, columns) = (crossbar.rows(), crossbar.columns());
         let mut board = Self {
             chips: Chips::new(rows, columns),
-            thermometer: Tmp117::new(ROOM_CELSIUS, state.now_ns),
+            thermometer: Tmp117::new(state.ambient_celsius, state.now_ns),
             flash: Flash::from_contents(state.flash)?,
             boot_nonce: options.boot_nonce,
             errors: BoardErrors::draw(&options.imperfections, rows, columns, options.seed),
-            adc_noise_lsb: options.imperfections.adc_noise_lsb,
+            imperfections: options.imperfections,
             noise: state.noise,
+            climate: Climate::new(options.imperfections.temperature_k, options.seed),
+            ambient_celsius: state.ambient_celsius,
             now_ns: state.now_ns,
             held_ns: state.now_ns,
             pulse_ends_ns: None,
             wiring: Wiring::default(),
+            edge: None,
+            before_edge: Wiring::default(),
+            partway: Wiring::default(),
             changed_ns: state.now_ns,
             step_v: 0.0,
             previous: Wiring::default(),
-            previous_outputs: None,
             spare: Wiring::default(),
-            currents: vec![0.0; columns],
-            outputs: vec![0.0; columns],
+            small_signal: SmallSignal::default(),
+            small_signal_ns: None,
+            readings: Readings::new(rows, columns),
             crossbar,
         };
         for line in [OutputLine::DacClear, OutputLine::SwitchReset, OutputLine::AdcReset] {
@@ -200,6 +253,7 @@ impl Board {
         Ok(BoardState {
             now_ns: self.now_ns,
             noise: self.noise.clone(),
+            ambient_celsius: self.ambient_celsius,
             flash: self.flash.contents().to_vec(),
         })
     }
@@ -211,7 +265,18 @@ impl Board {
 
     /// The same, to change.
     pub fn crossbar_mut(&mut self) -> &mut Crossbar {
+        self.small_signal_ns = None;
         &mut self.crossbar
+    }
+
+    /// Temperature of board and array now, °C.
+    pub fn celsius(&mut self) -> f64 {
+        self.ambient_celsius + self.climate.deviation(self.now_ns)
+    }
+
+    /// Changes the temperature around which it wanders, °C.
+    pub fn set_ambient_celsius(&mut self, celsius: f64) {
+        self.ambient_celsius = celsius;
     }
 
     /// Takes the crossbar to the present; it is otherwise left behind until something asks for it.
@@ -219,9 +284,27 @@ impl Board {
     /// # Errors
     /// The crossbar had no solution.
     pub fn catch_up(&mut self) -> Result<(), BoardError> {
-        if self.held_ns < self.now_ns {
-            self.crossbar.hold(&self.wiring.lines(), self.held_ns, self.now_ns)?;
-            self.held_ns = self.now_ns;
+        self.catch_up_to(self.now_ns)
+    }
+
+    /// As far as `to_ns`, no later than the present.
+    fn catch_up_to(&mut self, to_ns: u64) -> Result<(), BoardError> {
+        while self.held_ns < to_ns {
+            let (level, until_ns) = match self.edge {
+                Some(edge) if self.held_ns < edge.over_ns() => edge.level(self.held_ns),
+                _ => (1.0, to_ns),
+            };
+            let until_ns = until_ns.min(to_ns);
+            let lines = if level == 0.0 {
+                self.before_edge.lines()
+            } else if level == 1.0 {
+                self.wiring.lines()
+            } else {
+                self.partway.set_between(&self.before_edge, &self.wiring, level);
+                self.partway.lines()
+            };
+            self.crossbar.hold(&lines, self.held_ns, until_ns)?;
+            self.held_ns = until_ns;
         }
         Ok(())
     }
@@ -285,7 +368,31 @@ impl Board {
         for dac in self.chips.all_dacs() {
             any |= dac.set_tgp0(high, now_ns);
         }
-        if any { self.rewire() } else { Ok(()) }
+        if !any {
+            return Ok(());
+        }
+        self.spare.derive(&self.chips, &self.errors);
+        if self.spare == self.wiring {
+            return Ok(());
+        }
+        // From here to halfway the devices go on seeing what they see now: one piece, which catching up would cut.
+        match self.edge {
+            Some(edge) if now_ns < edge.over_ns() => {
+                self.catch_up_to(now_ns)?;
+                self.partway.set_between(&self.before_edge, &self.wiring, edge.level(now_ns).0);
+                core::mem::swap(&mut self.before_edge, &mut self.partway);
+            }
+            Some(edge) => {
+                self.catch_up_to(edge.over_ns())?;
+                self.before_edge.clone_from(&self.wiring);
+            }
+            None => self.before_edge.clone_from(&self.wiring),
+        }
+        let stairs = Stairs::new(self.spare.largest_step_v(&self.wiring));
+        self.edge = Some(Edge { at_ns: now_ns, rising: high, stairs });
+        self.small_signal_ns = None;
+        self.take_spare();
+        Ok(())
     }
 
     fn set_level(&mut self, line: OutputLine, high: bool) {
@@ -306,16 +413,27 @@ impl Board {
             return Ok(());
         }
         self.catch_up()?;
+        if self.edge.is_some() && !self.spare.drives_the_lines_of(&self.wiring) {
+            self.edge = None;
+        }
+        if !self.spare.has_the_connections_of(&self.wiring) {
+            self.small_signal_ns = None;
+        }
+        self.take_spare();
+        Ok(())
+    }
+
+    /// The spare wiring becomes the present one.
+    fn take_spare(&mut self) {
         let step_v = self.spare.largest_step_v(&self.wiring);
         if self.now_ns - self.changed_ns > BURST_NS {
             core::mem::swap(&mut self.previous, &mut self.wiring);
-            self.previous_outputs = None;
+            self.readings.forget_previous();
             self.step_v = 0.0;
         }
         core::mem::swap(&mut self.wiring, &mut self.spare);
         self.step_v = self.step_v.max(step_v);
         self.changed_ns = self.now_ns;
-        Ok(())
     }
 
     fn exchange(
@@ -345,91 +463,6 @@ impl Board {
         }
         Ok(())
     }
-
-    /// What every ADC's filter passes on at this instant, V per column, noise of the devices included.
-    fn sample(&mut self) -> Result<(), BoardError> {
-        settled_outputs(
-            &mut self.crossbar,
-            &self.wiring,
-            Some(self.now_ns),
-            &mut self.currents,
-            &mut self.outputs,
-        )?;
-        let elapsed_s = (self.now_ns - self.changed_ns) as f64 * 1e-9;
-        for column in 0..self.outputs.len() {
-            let adc = &self.chips.adcs[column / ADC_CHANNELS].chip;
-            let filter_s = 1.0 / (TAU * adc.bandwidth_hz(column % ADC_CHANNELS));
-            let settling_s = self.wiring.amplifiers[column].settling_s;
-            let left = settling::remaining(elapsed_s, self.step_v, settling_s, filter_s);
-            if left > SETTLED {
-                let before = self.previous_output(column)?;
-                self.outputs[column] += (before - self.outputs[column]) * left;
-            }
-        }
-        Ok(())
-    }
-
-    /// The settled output of a column before the last burst of changes, V, with the devices as they are now.
-    fn previous_output(&mut self, column: usize) -> Result<f64, BoardError> {
-        if let Some(outputs) = &self.previous_outputs {
-            return Ok(outputs[column]);
-        }
-        let mut outputs = vec![0.0; self.outputs.len()];
-        settled_outputs(&mut self.crossbar, &self.previous, None, &mut self.currents, &mut outputs)?;
-        let output = outputs[column];
-        self.previous_outputs = Some(outputs);
-        Ok(output)
-    }
-
-    /// One conversion of every ADC; the samples of an oversampled one are all of this instant.
-    fn convert(&mut self) -> Result<(), BoardError> {
-        self.catch_up()?;
-        let samples = self.chips.adcs.iter().map(|adc| adc.chip.oversampling()).max().unwrap_or(1);
-        let mut inputs = vec![[0.0; ADC_CHANNELS]; self.chips.adcs.len()];
-        for sample in 0..samples {
-            self.sample()?;
-            for (number, (inputs, adc)) in inputs.iter_mut().zip(&self.chips.adcs).enumerate() {
-                let averaged = adc.chip.oversampling();
-                if sample >= averaged {
-                    continue;
-                }
-                for (channel, input) in inputs.iter_mut().enumerate() {
-                    let column = number * ADC_CHANNELS + channel;
-                    let mut volts = match self.outputs.get(column) {
-                        Some(output) => self.errors.columns[column].adc.distort(*output),
-                        None => 0.0,
-                    };
-                    if self.adc_noise_lsb > 0.0 {
-                        volts += self.adc_noise_lsb * adc.chip.lsb_v(channel) * self.noise.normal();
-                    }
-                    *input += volts / f64::from(averaged);
-                }
-            }
-        }
-        for (inputs, adc) in inputs.iter().zip(&mut self.chips.adcs) {
-            adc.chip.convert(inputs, self.now_ns);
-        }
-        Ok(())
-    }
-}
-
-/// Amplifier outputs once everything has settled, V; with the devices' noise if `at_ns` says when it is.
-fn settled_outputs(
-    crossbar: &mut Crossbar,
-    wiring: &Wiring,
-    at_ns: Option<u64>,
-    currents: &mut [f64],
-    outputs: &mut [f64],
-) -> Result<(), BoardError> {
-    match at_ns {
-        _ if !wiring.is_live() => currents.fill(0.0),
-        Some(at_ns) => crossbar.sample(&wiring.lines(), at_ns, currents)?,
-        None => crossbar.currents(&wiring.lines(), currents)?,
-    }
-    for ((output, amplifier), current) in outputs.iter_mut().zip(&wiring.amplifiers).zip(currents) {
-        *output = amplifier.output(*current);
-    }
-    Ok(())
 }
 
 impl Bench for Board {
@@ -477,6 +510,8 @@ impl Bench for Board {
             bits += if out.is_empty() || input.is_empty() { 0 } else { 10 };
         }
         self.advance(self.now_ns + bits * I2C_BIT_NS)?;
+        let Self { climate, ambient_celsius, .. } = self;
+        self.thermometer.follow(self.now_ns, |at_ns| *ambient_celsius + climate.deviation(at_ns));
         Ok(acknowledged && self.thermometer.transaction(out, input, self.now_ns))
     }
 

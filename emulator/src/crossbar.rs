@@ -8,8 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::circuit::array::Ends;
 use crate::circuit::wired::Segments;
+mod reading;
+mod recorded;
+
+use recorded::Recorded;
+
 pub use crate::circuit::{CircuitError, Line};
-use crate::circuit::{CurrentLaw, Wires, check_length, check_lines, operate};
+use crate::circuit::{Wires, check_lines, operate};
 use crate::device::Device;
 use crate::effective::Effective;
 use crate::fluctuation::Fluctuations;
@@ -97,39 +102,6 @@ pub struct Crossbar {
     levels: Vec<f64>,
 }
 
-/// Row voltages, all driven, between which every cell's |V| was recorded for these columns.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Recorded {
-    columns: Vec<Line>,
-    lowest: Vec<f64>,
-    highest: Vec<f64>,
-}
-
-impl Recorded {
-    fn covers(&self, lines: &Lines<'_>) -> bool {
-        self.columns == lines.columns
-            && lines.rows.iter().zip(&self.lowest).zip(&self.highest).all(|((line, lowest), highest)| {
-                line.volts().is_some_and(|volts| (*lowest..=*highest).contains(&volts))
-            })
-    }
-
-    /// Adds lines whose cell voltages have just been recorded.
-    fn extend(known: Option<Self>, lines: &Lines<'_>) -> Option<Self> {
-        let volts: Option<Vec<f64>> = lines.rows.iter().map(Line::volts).collect();
-        let volts = volts?;
-        match known {
-            Some(mut known) if known.columns == lines.columns => {
-                for ((volts, lowest), highest) in volts.iter().zip(&mut known.lowest).zip(&mut known.highest)
-                {
-                    (*lowest, *highest) = (lowest.min(*volts), highest.max(*volts));
-                }
-                Some(known)
-            }
-            _ => Some(Self { columns: lines.columns.to_vec(), lowest: volts.clone(), highest: volts }),
-        }
-    }
-}
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Recent {
     rows: Vec<Line>,
@@ -149,19 +121,6 @@ struct Solution {
     cell_currents: Vec<f64>,
     /// Standard deviation of the white read noise of each column's current (A); empty until asked for.
     noise: Vec<f64>,
-}
-
-/// Standard deviation of each column's current (A) when every cell's conductance deviates by the relative
-/// `deviations` and carries `cell_currents` (A).
-fn column_noise(deviations: &[f64], cell_currents: &[f64], columns: usize) -> Vec<f64> {
-    let mut variance = vec![0.0; columns];
-    for (deviations, currents) in deviations.chunks_exact(columns).zip(cell_currents.chunks_exact(columns)) {
-        for ((variance, deviation), current) in variance.iter_mut().zip(deviations).zip(currents) {
-            let noise = deviation * current;
-            *variance += noise * noise;
-        }
-    }
-    variance.into_iter().map(libm::sqrt).collect()
 }
 
 impl Crossbar {
@@ -293,95 +252,6 @@ impl Crossbar {
         Ok(())
     }
 
-    /// Current (A) out of each column into its line's source, 0 for a floating one, with the devices' noise of this
-    /// instant. One call is one sampling instant.
-    ///
-    /// The white noise of cell (i, j), a relative standard deviation σ_ij of its conductance (see
-    /// [`ReadNoise`](crate::profile::ReadNoise)), is drawn for all cells of a column at once: the sum of independent
-    /// normal numbers is one normal number with standard deviation sqrt(Σ_i (σ_ij·I_ij)²). 1/f and telegraph noise are
-    /// each cell's own. All of them are small: they change the cells' currents, but not the voltages of the lines.
-    ///
-    /// # Errors
-    /// Lines or `currents` that don't fit the array, or a network without solution.
-    pub fn sample(
-        &mut self,
-        lines: &Lines<'_>,
-        at_ns: u64,
-        currents: &mut [f64],
-    ) -> Result<(), CircuitError> {
-        self.age(at_ns);
-        self.currents(lines, currents)?;
-        let noise = self.profile.read_noise;
-        if noise.relative == 0.0 && self.fluctuations.is_none() {
-            return Ok(());
-        }
-        let maximum_s = self.profile.conductance.maximum_s;
-        if self.deviations.is_empty() {
-            self.deviations = self.conductance.iter().map(|&g| noise.deviation(g, maximum_s)).collect();
-        }
-        let through_matrix = self.effective.as_ref().map(|effective| {
-            let cell_currents = effective.cell_currents(lines);
-            let noise = column_noise(&self.deviations, &cell_currents, self.columns);
-            (cell_currents, noise)
-        });
-        let (cell_currents, deviations) = match (&through_matrix, &mut self.solution) {
-            (Some((cell_currents, noise)), _) => (cell_currents, noise),
-            (None, Some(solution)) => {
-                if solution.noise.is_empty() {
-                    solution.noise = column_noise(&self.deviations, &solution.cell_currents, self.columns);
-                }
-                (&solution.cell_currents, &solution.noise)
-            }
-            (None, None) => return Ok(()),
-        };
-        if noise.relative > 0.0 {
-            for ((current, deviation), line) in currents.iter_mut().zip(deviations).zip(lines.columns) {
-                if *line != Line::Floating {
-                    *current += deviation * self.reading.normal();
-                }
-            }
-        }
-        if let Some(fluctuations) = &mut self.fluctuations {
-            fluctuations.advance(at_ns);
-            if self.levels.is_empty() {
-                self.levels = fluctuations.levels(&self.conductance, maximum_s);
-            }
-            let before = currents.to_vec();
-            fluctuations.add(cell_currents, &self.levels, currents);
-            for ((current, before), line) in currents.iter_mut().zip(before).zip(lines.columns) {
-                if *line == Line::Floating {
-                    *current = before;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The same without noise, and without consuming randomness.
-    ///
-    /// # Errors
-    /// Lines or `currents` that don't fit the array, or a network without solution.
-    pub fn currents(&mut self, lines: &Lines<'_>, currents: &mut [f64]) -> Result<(), CircuitError> {
-        check_length("column currents", currents.len(), self.columns)?;
-        self.check(lines)?;
-        if self.is_reused(lines) {
-            if self.effective.is_none()
-                && let Wires::Resistive { row, column } = &self.wires()
-            {
-                self.effective = Some(Effective::new(&self.conductance, row, column, lines, TOLERANCE)?);
-            }
-            if let Some(effective) = &self.effective {
-                effective.currents(lines, currents);
-            }
-            return Ok(());
-        }
-        self.solve(lines)?;
-        if let Some(solution) = &self.solution {
-            currents.copy_from_slice(&solution.currents);
-        }
-        Ok(())
-    }
-
     /// A write edge (TGP0 rose): a cell whose |V| passes its switching threshold before the next one counts one pulse.
     pub fn note_write_edge(&mut self) {
         self.counted.clear();
@@ -389,7 +259,7 @@ impl Crossbar {
         self.end_pulses();
     }
 
-    /// Ground truth, row by row.
+    /// Ground truth, row by row, as of the last time the array was held or sampled.
     pub fn truth(&self) -> impl Iterator<Item = CellTruth> {
         let columns = self.columns;
         self.conductance.iter().zip(&self.pulses).zip(&self.max_abs_v).enumerate().map(
@@ -435,36 +305,6 @@ impl Crossbar {
                 device.relieve();
             }
         }
-    }
-
-    /// Notes what is asked, and says whether an effective matrix pays: it costs about as many solutions as there are
-    /// rows, so it does once so many have been asked for. With ideal wires it never does.
-    fn is_reused(&mut self, lines: &Lines<'_>) -> bool {
-        let same = |a: &Line, b: &Line| match (a, b) {
-            (Line::Driven { ohms: a, .. }, Line::Driven { ohms: b, .. }) => a == b,
-            _ => a == b,
-        };
-        let changes = match &mut self.recent {
-            Some(recent) if recent.rows == lines.rows && recent.columns == lines.columns => recent.changes,
-            Some(recent)
-                if recent.columns == lines.columns
-                    && recent.rows.iter().zip(lines.rows).all(|(a, b)| same(a, b)) =>
-            {
-                recent.rows.copy_from_slice(lines.rows);
-                recent.changes += 1;
-                recent.changes
-            }
-            _ => {
-                let (rows, columns) = (lines.rows.to_vec(), lines.columns.to_vec());
-                self.recent = Some(Recent { rows, columns, changes: 0 });
-                self.effective = None;
-                0
-            }
-        };
-        changes >= self.rows
-            && self.profile.current == CurrentLaw::Linear
-            && self.profile.wires.row_segment_ohm > 0.0
-            && lines.rows.iter().chain(lines.columns).all(|line| *line != Line::Floating)
     }
 
     fn wires(&self) -> Wires {

@@ -10,6 +10,13 @@ use crate::chips::adgs1414d::{self, Adgs1414d};
 use crate::chips::ltc2688::{self, Ltc2688};
 use crate::chips::{SpiFaults, SpiPort};
 
+/// What a DAC channel converts, without its errors.
+pub(super) struct DacOutput {
+    pub(super) volts: f64,
+    pub(super) code: f64,
+    pub(super) lsb_v: f64,
+}
+
 /// As many of each kind as the geometry takes, the last of a kind perhaps used in part.
 #[derive(Clone, Debug)]
 pub(super) struct Chips {
@@ -104,15 +111,24 @@ impl Chips {
         self.switches.iter_mut().flatten().map(|port| &mut port.chip)
     }
 
-    /// Where the DAC output of `line` is at or heading for, V; nothing if it is powered down.
-    pub(super) fn dac_target(&self, kind: ChipKind, line: usize) -> Option<f64> {
-        self.dacs[kind as usize][line / ltc2688::CHANNELS].chip.target(line % ltc2688::CHANNELS)
+    /// Where the DAC output of `line` is at or heading for; nothing if it is powered down.
+    pub(super) fn dac_output(&self, kind: ChipKind, line: usize) -> Option<DacOutput> {
+        let chip = &self.dacs[kind as usize][line / ltc2688::CHANNELS].chip;
+        let channel = line % ltc2688::CHANNELS;
+        let (code, lsb_v) = chip.conversion(channel);
+        chip.target(channel).map(|volts| DacOutput { volts, code: f64::from(code), lsb_v })
     }
 
     /// Whether the switch of `line` in group `kind` is closed.
     pub(super) fn closed(&self, kind: ChipKind, line: usize) -> bool {
         let chips = &self.switches[kind as usize - ChipKind::RowConnect as usize];
         chips[line / adgs1414d::SWITCHES].chip.closed() >> (line % adgs1414d::SWITCHES) & 1 != 0
+    }
+
+    /// Whether every switch of group `kind` is open.
+    pub(super) fn all_open(&self, kind: ChipKind) -> bool {
+        let chips = &self.switches[kind as usize - ChipKind::RowConnect as usize];
+        chips.iter().all(|port| port.chip.closed() == 0)
     }
 }
 

@@ -92,6 +92,8 @@ impl Climate {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
@@ -118,7 +120,8 @@ mod tests {
             for seed in 0..4_000 {
                 let mut climate = Climate::new(2.0, seed);
                 // Across a node of the coarse grid.
-                let (a, b) = (climate.deviation(60_000 * SECOND), climate.deviation((60_000 + lag_s) * SECOND));
+                let (a, b) =
+                    (climate.deviation(60_000 * SECOND), climate.deviation((60_000 + lag_s) * SECOND));
                 variance += a * a / n;
                 covariance += a * b / n;
             }
@@ -133,8 +136,9 @@ mod tests {
     fn it_is_continuous_from_one_moment_to_the_next() {
         let mut climate = Climate::new(0.5, 2);
         // Within a second it moves by the process' own step: rms 0.5·sqrt(2/3600) = 12 mK.
-        let steps: Vec<f64> =
-            (0..10_000).map(|k| climate.deviation((k + 1) * SECOND) - climate.deviation(k * SECOND)).collect();
+        let steps: Vec<f64> = (0..10_000)
+            .map(|k| climate.deviation((k + 1) * SECOND) - climate.deviation(k * SECOND))
+            .collect();
         let rms = libm::sqrt(steps.iter().map(|step| step * step).sum::<f64>() / 1e4);
         let expected = 0.5 * libm::sqrt(2.0 * (1.0 - libm::exp(-1.0 / TIME_CONSTANT_S)));
         // Independent normal steps but for 1/3600: 1/sqrt(2·10⁴) is one standard error.

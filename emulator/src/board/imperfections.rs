@@ -110,7 +110,7 @@ impl BoardImperfections {
     /// | feedback | 0.1 %, 25 ppm/K | assumed: ordinary thin film |
     /// | DAC offset, gain | 2 mV, 0.08 % | assumed; the board's limits allow 20 mV and 0.5 % |
     /// | DAC INL | 3 + 0.45 LSB | assumed: ±4 LSB and monotonic, as the 16-bit LTC2655 (data sheet, first page) |
-    /// | DAC noise | 100 nV/√Hz | assumed |
+    /// | DAC noise | 80 nV/√Hz | assumed |
     /// | reference | 0.3 ppm/√Hz at 1 Hz, 3 ppm rms | assumed |
     /// | R_cal | 0.05 %, 5 ppm/K | the board's design |
     /// | switch | ±0.25 Ω per chip | assumed |
@@ -132,7 +132,7 @@ impl BoardImperfections {
         dac_gain: 8e-4,
         dac_inl_lsb: 3.0,
         dac_carry_lsb: 0.45,
-        dac_noise_v_per_root_hz: 100e-9,
+        dac_noise_v_per_root_hz: 80e-9,
         reference_flicker_per_root_hz: 0.3e-6,
         reference_white: 3e-6,
         calibration: 5e-4,

@@ -210,6 +210,12 @@ impl Ltc2688 {
         self.powered(channel).then(|| self.channels[channel].output.to)
     }
 
+    /// Code that `channel` (0–15) puts out, and the span's step, V.
+    pub fn conversion(&self, channel: usize) -> (u16, f64) {
+        let Channel { code, span_v: (low, high), .. } = self.channels[channel];
+        (code, (high - low) / 65536.0)
+    }
+
     /// Voltage of output `channel` (0–15) at `at_ns`, no earlier than its last change, V; nothing while powered down.
     pub fn output(&self, channel: usize, at_ns: u64) -> Option<f64> {
         self.powered(channel).then(|| self.channels[channel].output.at(at_ns))

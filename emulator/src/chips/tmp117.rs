@@ -48,6 +48,14 @@ const CYCLE_NS: [u64; 8] = [
     16_000_000_000,
 ];
 
+/// Conversions that have ended.
+struct Due {
+    /// Since the configuration was written.
+    finished: u64,
+    /// End of the last one.
+    ended_ns: u64,
+}
+
 /// One chip.
 #[derive(Clone, Debug)]
 pub struct Tmp117 {
@@ -72,6 +80,15 @@ impl Tmp117 {
     pub fn set_celsius(&mut self, celsius: f64, at_ns: u64) {
         self.pass(at_ns);
         self.celsius = celsius;
+    }
+
+    /// Lets it follow a temperature that changes: the conversions due by `at_ns` are finished with what `celsius` says
+    /// (°C) of the time (ns) at which the last of them ended.
+    pub fn follow(&mut self, at_ns: u64, celsius: impl FnOnce(u64) -> f64) {
+        if let Some(due) = self.due(at_ns) {
+            self.celsius = celsius(due.ended_ns);
+        }
+        self.pass(at_ns);
     }
 
     /// One transaction addressed to this chip: pointer and perhaps a register value, then reads of the register.
@@ -137,21 +154,27 @@ impl Tmp117 {
         value
     }
 
-    /// Finishes the conversions due by `at_ns`.
-    fn pass(&mut self, at_ns: u64) {
-        let configuration = *self.configuration();
+    /// The conversions that are over by `at_ns` and not yet finished.
+    fn due(&self, at_ns: u64) -> Option<Due> {
+        let configuration = self.registers[usize::from(register::CONFIGURATION)];
         let active_ns = ACTIVE_NS[usize::from(configuration >> 5 & 3)];
+        let cycle_ns = CYCLE_NS[usize::from(configuration >> 7 & 7)].max(active_ns);
         let elapsed = at_ns.saturating_sub(self.started_ns);
         let finished = match configuration & field::MODE {
             field::SHUTDOWN => 0,
             _ if elapsed < active_ns => 0,
             field::ONE_SHOT => 1,
-            _ => 1 + (elapsed - active_ns) / CYCLE_NS[usize::from(configuration >> 7 & 7)].max(active_ns),
+            _ => 1 + (elapsed - active_ns) / cycle_ns,
         };
-        if finished <= self.finished {
-            return;
-        }
-        self.finished = finished;
+        let ended_ns = self.started_ns + active_ns + finished.saturating_sub(1) * cycle_ns;
+        (finished > self.finished).then_some(Due { finished, ended_ns })
+    }
+
+    /// Finishes the conversions due by `at_ns`.
+    fn pass(&mut self, at_ns: u64) {
+        let Some(due) = self.due(at_ns) else { return };
+        self.finished = due.finished;
+        let configuration = *self.configuration();
         if configuration & field::MODE == field::ONE_SHOT {
             *self.configuration() = (configuration & !field::MODE) | field::SHUTDOWN;
             self.finished = 0;
@@ -208,6 +231,15 @@ mod tests {
         chip.set_celsius(-10.0, 500 * MS);
         assert_eq!(read(&mut chip, register::RESULT, 1_124 * MS), 25 * 128);
         assert_eq!(read(&mut chip, register::RESULT, 1_125 * MS) as i16, -10 * 128);
+    }
+
+    #[test]
+    fn a_changing_temperature_is_read_as_it_was_when_the_conversion_ended() {
+        let mut chip = Tmp117::new(25.0, 0);
+        // Conversions end 125 ms after each whole second.
+        chip.follow(10_000 * MS, |ns| 20.0 + ns as f64 / 1e9);
+        assert_eq!(read(&mut chip, register::RESULT, 10_000 * MS), (29.125 * 128.0) as u16);
+        chip.follow(10_001 * MS, |_| unreachable!());
     }
 
     #[test]

@@ -270,7 +270,8 @@ fn noise_through_the_effective_matrix_is_that_of_the_network() {
     network.sample(&at, 0, &mut currents).unwrap();
     reused.sample(&at, 0, &mut currents).unwrap();
     let effective = reused.effective.as_ref().unwrap();
-    let through_matrix = super::column_noise(&reused.deviations, &effective.cell_currents(&at), lines);
+    let through_matrix =
+        super::reading::column_noise(&reused.deviations, &effective.cell_currents(&at), lines);
     for (matrix, exact) in through_matrix.iter().zip(&network.solution.as_ref().unwrap().noise) {
         // 12 · 15 µS · (103 Ω + 12 · 2 Ω) drop some 2 % on the way; what is neglected is of second order.
         assert!(libm::fabs(matrix / exact - 1.0) < 5e-3, "{matrix:e} for {exact:e}");

@@ -15,6 +15,7 @@ mod read;
 mod safe;
 mod selftest;
 mod settings;
+mod solve;
 
 pub use failure::{Failure, Kind};
 pub use output::Output;
@@ -103,6 +104,8 @@ enum Command {
     Program(program::ProgramCommand),
     /// Multiply vectors with the array
     Mvm(mvm::MvmCommand),
+    /// Exact column currents of an array with line resistance: the circuit solver alone, no board
+    Solve(solve::SolveCommand),
     /// End everything, disarm, go to SAFE; optionally clear a latched fault
     Safe(safe::Safe),
     /// Be a virtual board that any client can open
@@ -148,6 +151,7 @@ fn execute(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Pulse(command) => command.run(global, output),
         Command::Program(command) => command.run(global, output),
         Command::Mvm(command) => command.run(global, output),
+        Command::Solve(command) => command.run(global, output),
         Command::Safe(command) => command.run(global, output),
         Command::Emulate(command) => command.run(global, output),
         Command::Bench(command) => command.run(global, output),

@@ -1,0 +1,266 @@
+//! What a profile may say: every value is checked, and refused with its key, itself and what is allowed.
+
+use super::{
+    ConductanceRange, CurrentLaw, DeviceProfile, Drift, Flicker, Profile, ProfileError, PulseResponse,
+    Relaxation, SPREAD_CUT, Switching, Telegraph,
+};
+use crate::aging::LogLine;
+
+fn require(key: &'static str, value: f64, holds: bool, allowed: &'static str) -> Result<(), ProfileError> {
+    // NaN fails every comparison that `holds` is made of.
+    if holds { Ok(()) } else { Err(ProfileError::OutOfRange { key, value, allowed }) }
+}
+
+impl Profile {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first value that no array could have.
+    pub fn validate(&self) -> Result<(), ProfileError> {
+        let lines = |key, value| require(key, f64::from(value), (1..=256).contains(&value), "1 to 256");
+        lines("rows", self.rows)?;
+        lines("columns", self.columns)?;
+        self.device.validate()
+    }
+}
+
+impl DeviceProfile {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first value that no device could have.
+    pub fn validate(&self) -> Result<(), ProfileError> {
+        let range = &self.conductance;
+        require(
+            "device.conductance.minimum_s",
+            range.minimum_s,
+            range.minimum_s > 0.0 && range.minimum_s <= 1.0,
+            "above 0 and at most 1 S",
+        )?;
+        require(
+            "device.conductance.maximum_s",
+            range.maximum_s,
+            range.maximum_s > range.minimum_s && range.maximum_s <= 1.0,
+            "above minimum_s and at most 1 S",
+        )?;
+        let spread = range.bound_spread;
+        require(
+            "device.conductance.bound_spread",
+            spread,
+            (0.0..1.0 / SPREAD_CUT).contains(&spread)
+                && range.minimum_s * (1.0 + SPREAD_CUT * spread)
+                    < range.maximum_s * (1.0 - SPREAD_CUT * spread),
+            "0 to below 0.25 (four standard deviations must not reach 0), with the bounds of every device apart",
+        )?;
+        let initial = &self.initial;
+        require(
+            "device.initial.position",
+            initial.position,
+            (0.0..=1.0).contains(&initial.position),
+            "0 to 1",
+        )?;
+        require(
+            "device.initial.spread",
+            initial.spread,
+            initial.spread >= 0.0
+                && initial.position - SPREAD_CUT * initial.spread >= 0.0
+                && initial.position + SPREAD_CUT * initial.spread <= 1.0,
+            "0 or more, with position ± 4 spreads inside 0 to 1",
+        )?;
+        match self.current {
+            CurrentLaw::Linear => {}
+            CurrentLaw::Sinh { v0_v } => {
+                require("device.current.v0_v", v0_v, (0.02..=100.0).contains(&v0_v), "0.02 to 100 V")?;
+            }
+            CurrentLaw::Cubic { coefficient_per_v2: c } => {
+                require("device.current.coefficient_per_v2", c, (0.0..=1e3).contains(&c), "0 to 1000 1/V²")?;
+            }
+            CurrentLaw::Milo => {
+                // The fit of Milo et al. holds from 50 to 225 µS.
+                let (low, high) = (range.minimum_s, range.maximum_s);
+                let (least, most) = (low * (1.0 - SPREAD_CUT * spread), high * (1.0 + SPREAD_CUT * spread));
+                let allowed = "50e-6 or more for every device with current = \"milo\"";
+                require("device.conductance.minimum_s", low, least >= 50e-6, allowed)?;
+                let allowed = "225e-6 or less for every device with current = \"milo\"";
+                require("device.conductance.maximum_s", high, most <= 225e-6, allowed)?;
+            }
+        }
+        let noise = &self.read_noise;
+        require(
+            "device.read_noise.relative",
+            noise.relative,
+            (0.0..=0.2).contains(&noise.relative),
+            "0 to 0.2",
+        )?;
+        require(
+            "device.read_noise.exponent",
+            noise.exponent,
+            (0.0..=2.0).contains(&noise.exponent),
+            "0 to 2",
+        )?;
+        require(
+            "device.read_noise.ceiling",
+            noise.ceiling,
+            noise.ceiling >= noise.relative && noise.ceiling <= 0.2,
+            "`relative` to 0.2 (five standard deviations must not make a conductance negative)",
+        )?;
+        if let Some(pulse) = &self.pulse {
+            pulse.validate()?;
+        }
+        if let Some(flicker) = &self.read_noise.flicker {
+            validate_flicker(flicker)?;
+        }
+        if let Some(telegraph) = &self.read_noise.telegraph {
+            validate_telegraph(telegraph)?;
+        }
+        if let Some(relaxation) = &self.read_noise.relaxation {
+            validate_relaxation(relaxation, range)?;
+        }
+        if let Some(drift) = &self.read_noise.drift {
+            validate_drift(drift)?;
+        }
+        let segment = |key, ohm: f64| {
+            require(key, ohm, ohm == 0.0 || (1e-3..=1e6).contains(&ohm), "0, or 0.001 to 1000000 Ω")
+        };
+        let wires = &self.wires;
+        segment("device.wires.row_segment_ohm", wires.row_segment_ohm)?;
+        segment("device.wires.column_segment_ohm", wires.column_segment_ohm)?;
+        require(
+            "device.wires.column_segment_ohm",
+            wires.column_segment_ohm,
+            (wires.row_segment_ohm == 0.0) == (wires.column_segment_ohm == 0.0),
+            "0 exactly when row_segment_ohm is 0",
+        )
+    }
+}
+
+fn validate_times(keys: [&'static str; 2], fastest_s: f64, slowest_s: f64) -> Result<(), ProfileError> {
+    require(keys[0], fastest_s, (1e-9..=1e9).contains(&fastest_s), "1e-9 to 1e9 s")?;
+    require(keys[1], slowest_s, (fastest_s..=1e9).contains(&slowest_s), "fastest_s to 1e9 s")
+}
+
+fn validate_flicker(flicker: &Flicker) -> Result<(), ProfileError> {
+    let level = flicker.level;
+    require("device.read_noise.flicker.level", level, (0.0..=0.02).contains(&level), "0 to 0.02")?;
+    let exponent = flicker.exponent;
+    require("device.read_noise.flicker.exponent", exponent, (0.0..=2.0).contains(&exponent), "0 to 2")?;
+    // √(ln 10¹⁸) = 6.4 times the level is the whole noise of the widest band: five standard deviations stay below 1.
+    let allowed = "`level` to 0.03 (noise must not make a conductance negative)";
+    require(
+        "device.read_noise.flicker.ceiling",
+        flicker.ceiling,
+        (level..=0.03).contains(&flicker.ceiling),
+        allowed,
+    )?;
+    let keys = ["device.read_noise.flicker.fastest_s", "device.read_noise.flicker.slowest_s"];
+    validate_times(keys, flicker.fastest_s, flicker.slowest_s)
+}
+
+fn validate_telegraph(telegraph: &Telegraph) -> Result<(), ProfileError> {
+    let traps = telegraph.traps_per_device;
+    require("device.read_noise.telegraph.traps_per_device", traps, (0.0..=5.0).contains(&traps), "0 to 5")?;
+    let amplitude = telegraph.amplitude;
+    let allowed = "above 0 and at most 0.1";
+    require(
+        "device.read_noise.telegraph.amplitude",
+        amplitude,
+        amplitude > 0.0 && amplitude <= 0.1,
+        allowed,
+    )?;
+    let keys = ["device.read_noise.telegraph.fastest_s", "device.read_noise.telegraph.slowest_s"];
+    validate_times(keys, telegraph.fastest_s, telegraph.slowest_s)
+}
+
+fn validate_relaxation(relaxation: &Relaxation, range: &ConductanceRange) -> Result<(), ProfileError> {
+    let span = range.maximum_s - range.minimum_s;
+    for (key, t_s) in [
+        ("device.read_noise.relaxation.spread_1_second_s", 1.0),
+        ("device.read_noise.relaxation.spread_1_day_s", 86_400.0),
+    ] {
+        for tenth in 0..=10 {
+            let r = (range.minimum_s + span * f64::from(tenth) / 10.0) / range.maximum_s;
+            let coefficients =
+                if t_s == 1.0 { relaxation.spread_1_second_s } else { relaxation.spread_1_day_s };
+            let value = coefficients.iter().rev().fold(0.0, |sum, c| sum * r + c);
+            let allowed = "a polynomial between 0 and half the conductance range wherever devices are";
+            require(key, value, (0.0..=0.5 * span).contains(&value), allowed)?;
+        }
+    }
+    let mean = relaxation.mean_per_e_fold_s;
+    let allowed = "at most a hundredth of the conductance range either way";
+    require("device.read_noise.relaxation.mean_per_e_fold_s", mean, libm::fabs(mean) <= 0.01 * span, allowed)
+}
+
+fn validate_drift(drift: &Drift) -> Result<(), ProfileError> {
+    require("device.read_noise.drift.t0_s", drift.t0_s, (1e-9..=1e9).contains(&drift.t0_s), "1e-9 to 1e9 s")?;
+    let line = |keys: [&'static str; 4], line: &LogLine| {
+        require(keys[0], line.slope, (-1.0..=1.0).contains(&line.slope), "-1 to 1")?;
+        require(keys[1], line.offset, (-1.0..=1.0).contains(&line.offset), "-1 to 1")?;
+        require(keys[2], line.lowest, (0.0..=1.0).contains(&line.lowest), "0 to 1")?;
+        require(keys[3], line.highest, (line.lowest..=1.0).contains(&line.highest), "`lowest` to 1")
+    };
+    line(
+        [
+            "device.read_noise.drift.mean.slope",
+            "device.read_noise.drift.mean.offset",
+            "device.read_noise.drift.mean.lowest",
+            "device.read_noise.drift.mean.highest",
+        ],
+        &drift.mean,
+    )?;
+    line(
+        [
+            "device.read_noise.drift.spread.slope",
+            "device.read_noise.drift.spread.offset",
+            "device.read_noise.drift.spread.lowest",
+            "device.read_noise.drift.spread.highest",
+        ],
+        &drift.spread,
+    )
+}
+
+impl PulseResponse {
+    fn validate(&self) -> Result<(), ProfileError> {
+        let threshold = |key, v: f64| require(key, v, (0.01..=10.0).contains(&v), "0.01 to 10 V");
+        threshold("device.pulse.set.threshold_v", self.set.threshold_v)?;
+        threshold("device.pulse.reset.threshold_v", self.reset.threshold_v)?;
+        let reference = |key, side: &Switching| {
+            require(
+                key,
+                side.reference_v,
+                side.reference_v > side.threshold_v * (1.0 + SPREAD_CUT * self.threshold_spread)
+                    && side.reference_v <= 15.0,
+                "above the threshold of every device (threshold_v · (1 + 4 threshold_spread)) and at most 15 V",
+            )
+        };
+        require(
+            "device.pulse.threshold_spread",
+            self.threshold_spread,
+            (0.0..1.0 / SPREAD_CUT).contains(&self.threshold_spread),
+            "0 to below 0.25 (four standard deviations must not reach 0)",
+        )?;
+        reference("device.pulse.set.reference_v", &self.set)?;
+        reference("device.pulse.reset.reference_v", &self.reset)?;
+        let step = |key, v: f64| require(key, v, v > 0.0 && v <= 100.0, "above 0 and at most 100");
+        step("device.pulse.set.step", self.set.step)?;
+        step("device.pulse.reset.step", self.reset.step)?;
+        require(
+            "device.pulse.reference_width_s",
+            self.reference_width_s,
+            (1e-9..=10.0).contains(&self.reference_width_s),
+            "1e-9 to 10 s",
+        )?;
+        let exponent = |key, v: f64| require(key, v, (0.05..=20.0).contains(&v), "0.05 to 20");
+        exponent("device.pulse.amplitude_exponent", self.amplitude_exponent)?;
+        exponent("device.pulse.width_exponent", self.width_exponent)?;
+        require(
+            "device.pulse.bound_exponent",
+            self.bound_exponent,
+            (0.0..=5.0).contains(&self.bound_exponent),
+            "0 to 5",
+        )?;
+        let spread = |key, v: f64, highest, allowed| require(key, v, (0.0..=highest).contains(&v), allowed);
+        spread("device.pulse.cycle_spread", self.cycle_spread, 10.0, "0 to 10")?;
+        spread("device.pulse.step_spread", self.step_spread, 2.0, "0 to 2")
+    }
+}
