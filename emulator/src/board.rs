@@ -37,6 +37,7 @@ use crate::chips::tmp117::{self, Tmp117};
 use crate::chips::{LONGEST_FRAME, SpiFaults};
 use crate::crossbar::{CircuitError, Crossbar};
 use crate::flash::{Flash, FlashError, SECTOR_BYTES};
+use crate::truth::CellTruth;
 use chips::{Chips, Port};
 use climate::Climate;
 use conversion::Readings;
@@ -285,6 +286,19 @@ impl Board {
     /// The crossbar had no solution.
     pub fn catch_up(&mut self) -> Result<(), BoardError> {
         self.catch_up_to(self.now_ns)
+    }
+
+    /// What every cell is and has seen at present. Looking changes nothing, not even the last bits, in which a crossbar
+    /// taken to the present in two steps differs from one taken there in one.
+    ///
+    /// # Errors
+    /// The crossbar had no solution.
+    pub fn truth(&mut self) -> Result<Vec<CellTruth>, BoardError> {
+        let (crossbar, held_ns) = (self.crossbar.clone(), self.held_ns);
+        let caught_up = self.catch_up();
+        let present = core::mem::replace(&mut self.crossbar, crossbar);
+        self.held_ns = held_ns;
+        caught_up.map(|()| present.truth().collect())
     }
 
     /// As far as `to_ns`, no later than the present.

@@ -104,8 +104,7 @@ impl Wire {
 
     /// What the devices themselves have seen.
     pub fn truth(&mut self) -> Vec<CellTruth> {
-        self.device.board().catch_up().unwrap();
-        self.device.board().crossbar().truth().collect()
+        self.device.board().truth().unwrap()
     }
 
     /// Pulses that all devices together have seen.

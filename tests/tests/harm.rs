@@ -296,3 +296,23 @@ proptest! {
         }
     }
 }
+
+/// Ground truth is for whoever watches: how often they look must not show in the devices, not even in the last bits.
+#[test]
+fn looking_at_ground_truth_changes_nothing() {
+    let run = |look: bool| {
+        let (mut wire, session) = armed();
+        let mut answers = Vec::new();
+        for number in 0..8u16 {
+            let sequence = 1 + 2 * u32::from(number);
+            let pulse = Request::Pulse(Pulse { row: number, column: number, ..PULSE });
+            answers.extend(wire.exchange(&request(session, sequence, &pulse)));
+            if look {
+                wire.truth();
+            }
+            answers.extend(wire.exchange(&request(session, sequence + 1, &Request::ReadCells(READ))));
+        }
+        (answers, wire.truth())
+    };
+    assert_eq!(run(true), run(false));
+}

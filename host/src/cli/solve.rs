@@ -236,20 +236,25 @@ fn not_solved(error: CircuitError, output: &mut Output) -> Failure {
 #[cfg(test)]
 mod tests {
     use crate::arrays;
-    use crate::cli::run;
+    use crate::cli::{Cli, Command, Output};
+    use clap::Parser;
     use ndarray::{Array2, array};
     use std::ffi::OsString;
 
-    /// Runs `ohmrig --json solve` on two arrays in a new folder; gives the exit status and the currents if any.
+    /// Runs `ohmrig solve` on two arrays in a new folder; gives the exit status and the currents if any.
     fn solve(conductance: &Array2<f64>, volts: &Array2<f64>, options: &str) -> (u8, Option<Array2<f64>>) {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         arrays::write(&path("g.npy"), conductance.view()).unwrap();
         arrays::write(&path("v.npy"), volts.view()).unwrap();
-        let mut arguments: Vec<OsString> = ["ohmrig", "--json", "solve"].map(OsString::from).to_vec();
+        let mut arguments: Vec<OsString> = ["ohmrig", "solve"].map(OsString::from).to_vec();
         arguments.extend([path("g.npy").into(), path("v.npy").into(), "-o".into(), path("i.npy").into()]);
         arguments.extend(options.split_whitespace().map(OsString::from));
-        let status = run(arguments);
+        let cli = Cli::try_parse_from(arguments).unwrap();
+        let Command::Solve(command) = &cli.command else { panic!("another command") };
+        let status = command
+            .run(&cli.global, &mut Output::new(true))
+            .map_or_else(|failure| failure.kind.status(), |()| 0);
         (status, arrays::read(&path("i.npy"), "(batch, columns)").ok())
     }
 

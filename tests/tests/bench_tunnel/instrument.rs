@@ -112,8 +112,7 @@ fn targets(cells: usize) -> Vec<u8> {
 }
 
 fn truth(board: &mut Board) -> Vec<CellTruth> {
-    board.catch_up().unwrap();
-    board.crossbar().truth().collect()
+    board.truth().unwrap()
 }
 
 #[test]

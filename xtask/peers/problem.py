@@ -1,0 +1,33 @@
+"""The arrays that every program is given, and how long a call takes when everything is warm."""
+
+import statistics
+import time
+
+import numpy as np
+
+OHM = 1.0  # wire segment, rows and columns alike
+V0 = 0.25  # voltage scale of the nonlinear devices, V
+G_MAX = 1e-4
+
+
+def array(n, volts):
+    """Conductances (n, n), log-uniform from 1 to 100 µS, and 64 input vectors (64, n), uniform from 0 to `volts`."""
+    random = np.random.default_rng([20, n])
+    conductance = 10.0 ** random.uniform(-6.0, -4.0, (n, n))
+    return conductance, random.uniform(0.0, volts, (64, n))
+
+
+def warm(call, seconds=1.0, most=1000):
+    """Median time of `call()` (s) after one that isn't counted, and what it returned."""
+    start = time.perf_counter()
+    result = call()
+    first = time.perf_counter() - start
+    if first > 60.0:
+        # Cold and warm hardly differ in a call of a minute.
+        return first, result
+    times = []
+    while not times or (sum(times) < seconds and len(times) < most):
+        start = time.perf_counter()
+        result = call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times), result
