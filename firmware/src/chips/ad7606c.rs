@@ -79,7 +79,7 @@ const SETUP: [(Register, u8); 6] = [
     (Register::Range56, 0x22),
     (Register::Range78, 0x22),
     // 220 kHz instead of 25 kHz on every channel. Address from no-OS; no public driver writes this register, so that
-    // 1 means wide is the datasheet's word alone, to be confirmed on the first board.
+    // That 1 means wide (220 kHz) no public driver shows: unverified, to be confirmed on the first board.
     (Register::Bandwidth, 0xFF),
 ];
 

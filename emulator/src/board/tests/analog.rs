@@ -394,7 +394,7 @@ fn devices_feel_the_edges_of_a_pulse() {
             .sum();
         let found = moved(volts, width_ns);
         let rectangle = (seen - 1.0) * 0.1 * width / 100e-6;
-        // Three steps instead of the edge's curve, the last of the rise and all of the fall left out: within a tenth
+        // Three steps instead of the edge's curve, the last of the rise and all of the fall left out: within a quarter
         // of what the edges take away, and 1 % of the rest.
         let allowed = 0.25 * (rectangle - dose).abs() + 0.01 * rectangle;
         assert!((found - dose).abs() < allowed, "{volts} {width_ns}: {found} {dose} {rectangle}");

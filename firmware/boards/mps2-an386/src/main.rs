@@ -30,7 +30,10 @@ fn main() -> ! {
     };
     let info = *bench.info();
     if usize::from(info.rows.max(info.columns)) > MAX_LINES {
-        panic!("an array of {} rows, {} columns; this image has room for {MAX_LINES}", info.rows, info.columns);
+        panic!(
+            "an array of {} rows, {} columns; this image has room for {MAX_LINES}",
+            info.rows, info.columns
+        );
     }
     let Some(storage) = storage() else { panic!("started twice") };
     let nameplate = Nameplate {
@@ -39,7 +42,8 @@ fn main() -> ! {
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
     };
-    let mut core = Core::new(nameplate, Boot { nonce: info.boot_nonce, reset: ResetReason::PowerOn }, storage);
+    let mut core =
+        Core::new(nameplate, Boot { nonce: info.boot_nonce, reset: ResetReason::PowerOn }, storage);
     let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
     let mut front_end = match Or16::new(bench, config) {
         Ok(front_end) => front_end,
