@@ -26,9 +26,10 @@ struct Budget {
 
 /// One per board. Flash and RAM of `mps2-an386` leave room in the smallest microcontroller the OR-16 is meant for (512 kB
 /// and 256 kB), though this image has memory for 64 × 64 cells. Nearly all its panic sites are the overflow checks that
-/// board images keep; the number is what the image has, so that a new one is looked at.
+/// board images keep; the number is what the image has and room for another compiler's taste, so that new ones are looked
+/// at.
 const BUDGETS: [Budget; 1] =
-    [Budget { board: "mps2-an386", flash: 128 * 1024, static_ram: 128 * 1024, panic_sites: 144 }];
+    [Budget { board: "mps2-an386", flash: 128 * 1024, static_ram: 128 * 1024, panic_sites: 148 }];
 
 /// What an image uses.
 struct Size {

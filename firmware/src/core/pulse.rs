@@ -76,7 +76,7 @@ impl PulseMachine {
     /// Whether the selected column's current can be sampled `after_ns` behind the edge, within the pulse.
     fn measures(&self, after_ns: u32, front_end: &impl FrontEnd) -> bool {
         let on_amplifier = !matches!(self.order.selection.scheme, Scheme::SymmetricHalf);
-        let enough = after_ns + front_end.description().conversion_ns;
+        let enough = after_ns.saturating_add(front_end.description().conversion_ns);
         self.order.measure.is_some() && on_amplifier && self.order.width_ns >= enough
     }
 
