@@ -46,7 +46,7 @@ fn sinh_1_ohm(bencher: Bencher<'_, '_>, n: usize) {
     run(bencher, n, 1, CurrentLaw::Sinh { v0_v: 0.25 }, 1.0);
 }
 
-#[divan::bench(args = [32, 128, 256])]
+#[divan::bench(args = [32, 64, 128, 256])]
 fn linear_1_ohm_64_vectors(bencher: Bencher<'_, '_>, n: usize) {
     run(bencher, n, 64, CurrentLaw::Linear, 1.0);
 }

@@ -13,9 +13,10 @@ mod recorded;
 
 use recorded::Recorded;
 
+use crate::aging::Clock;
 pub use crate::circuit::{CircuitError, Line};
 use crate::circuit::{Wires, check_lines, operate};
-use crate::device::Device;
+use crate::device::{Device, Exposure, REFERENCE_KELVIN};
 use crate::effective::Effective;
 use crate::fluctuation::Fluctuations;
 use crate::profile::{DeviceProfile, ProfileError};
@@ -57,6 +58,10 @@ const DEVICES: u64 = 0x6465_7669;
 const WRITING: u64 = 0x7772_6974;
 const READING: u64 = 0x7265_6164;
 const FLUCTUATING: u64 = 0x666c_7563;
+const OTHER_TRAITS: u64 = 0x7472_6169;
+/// A temperature closer to the last one than this changes nothing (K): a thermometer's resolution, and conductances that
+/// stay the same let solutions be reused.
+const TEMPERATURE_STEP: f64 = 0.01;
 
 /// The array.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,7 +69,7 @@ pub struct Crossbar {
     rows: usize,
     columns: usize,
     profile: DeviceProfile,
-    /// Row-major (S).
+    /// At the present temperature, row-major (S).
     conductance: Vec<f64>,
     devices: Vec<Device>,
     max_abs_v: Vec<f64>,
@@ -76,7 +81,13 @@ pub struct Crossbar {
     /// Whether any device is in the middle of a pulse.
     stressed: bool,
     /// No device moves below this |V| (V).
-    lowest_threshold_v: f64,
+    harmless_v: f64,
+    kelvin: f64,
+    /// When the lines were last held or sampled.
+    latest_ns: u64,
+    /// Seconds at the reference temperature that retention had counted when `kelvin` was set, and when that was.
+    thermal_s: f64,
+    thermal_at_ns: u64,
     /// The smallest of `max_abs_v`.
     least_max_abs_v: f64,
     writing: Random,
@@ -138,14 +149,16 @@ impl Crossbar {
             return Err(CrossbarError::Geometry { rows, columns });
         }
         device.validate()?;
-        let noise = &device.read_noise;
-        let mut random = Random::new(seed, DEVICES);
-        let (devices, conductance): (Vec<_>, Vec<_>) =
-            (0..rows * columns).map(|_| Device::draw(device, &mut random)).unzip();
+        let (mut random, mut others) = (Random::new(seed, DEVICES), Random::new(seed, OTHER_TRAITS));
+        let devices: Vec<_> =
+            (0..rows * columns).map(|_| Device::draw(device, &mut random, &mut others)).collect();
+        let conductance: Vec<f64> =
+            devices.iter().map(|cell| cell.conductance_s(device, REFERENCE_KELVIN)).collect();
         let lowest_threshold_v = devices
             .iter()
             .map(|device| device.threshold_v(1.0).min(device.threshold_v(-1.0)))
             .fold(f64::INFINITY, f64::min);
+        let disturbed_v = device.disturb.filter(|_| device.pulse.is_some()).map(|law| law.from_v);
         Ok(Self {
             rows,
             columns,
@@ -157,13 +170,17 @@ impl Crossbar {
             devices,
             next_aging_ns: u64::MAX,
             stressed: false,
-            lowest_threshold_v,
+            harmless_v: disturbed_v.unwrap_or(f64::INFINITY).min(lowest_threshold_v),
+            kelvin: REFERENCE_KELVIN,
+            latest_ns: 0,
+            thermal_s: 0.0,
+            thermal_at_ns: 0,
             least_max_abs_v: 0.0,
             writing: Random::new(seed, WRITING),
             reading: Random::new(seed, READING),
-            fluctuations: (noise.flicker.is_some() || noise.telegraph.is_some()).then(|| {
+            fluctuations: (device.flicker.is_some() || device.telegraph.is_some()).then(|| {
                 let random = Random::new(seed, FLUCTUATING);
-                Fluctuations::new(noise.flicker, noise.telegraph, rows * columns, random)
+                Fluctuations::new(device.flicker, device.telegraph, rows * columns, random)
             }),
             recorded: None,
             recent: None,
@@ -196,10 +213,11 @@ impl Crossbar {
         }
         self.check(lines)?;
         self.age(from_ns);
+        self.latest_ns = to_ns;
         // No voltage inside a network of passive devices lies outside those of its sources.
         let driven = || lines.rows.iter().chain(lines.columns).filter_map(Line::volts);
         let bound = driven().fold(f64::NEG_INFINITY, f64::max) - driven().fold(f64::INFINITY, f64::min);
-        let harmless = bound <= self.lowest_threshold_v;
+        let harmless = bound <= self.harmless_v;
         if harmless {
             self.end_pulses();
             if bound <= self.least_max_abs_v
@@ -228,26 +246,29 @@ impl Crossbar {
                 *pulses += 1;
             }
         }
-        if let Some(pulse) = &self.profile.pulse {
-            let duration_s = duration_ns as f64 * 1e-9;
-            let ages =
-                self.profile.read_noise.relaxation.is_some() || self.profile.read_noise.drift.is_some();
-            let mut stressed = false;
-            for ((device, conductance), volts) in
-                self.devices.iter_mut().zip(&mut self.conductance).zip(&solution.cell_volts)
-            {
-                if device.expose(pulse, conductance, *volts, duration_s, &mut self.writing) {
-                    stressed = true;
-                    if ages {
-                        device.settle(*conductance, to_ns, &mut self.writing);
-                        self.next_aging_ns = self.next_aging_ns.min(device.due_ns());
-                    }
+        let duration_s = duration_ns as f64 * 1e-9;
+        let (profile, clock) = (&self.profile, self.clock(to_ns));
+        let (mut stressed, mut moved) = (false, false);
+        for ((device, conductance), volts) in
+            self.devices.iter_mut().zip(&mut self.conductance).zip(&solution.cell_volts)
+        {
+            let exposure = device.expose(profile, *volts, duration_s, &mut self.writing);
+            if exposure == Exposure::None {
+                continue;
+            }
+            moved = true;
+            *conductance = device.conductance_s(profile, self.kelvin);
+            if exposure == Exposure::Pulsed {
+                stressed = true;
+                if profile.ages() {
+                    device.settle(clock, &mut self.writing);
+                    self.next_aging_ns = self.next_aging_ns.min(device.due_ns());
                 }
             }
-            self.stressed = stressed;
-            if stressed {
-                self.forget();
-            }
+        }
+        self.stressed = stressed;
+        if moved {
+            self.forget();
         }
         Ok(())
     }
@@ -262,28 +283,63 @@ impl Crossbar {
     /// Ground truth, row by row, as of the last time the array was held or sampled.
     pub fn truth(&self) -> impl Iterator<Item = CellTruth> {
         let columns = self.columns;
-        self.conductance.iter().zip(&self.pulses).zip(&self.max_abs_v).enumerate().map(
-            move |(cell, ((&conductance_s, &pulses), &max_abs_v))| CellTruth {
-                row: (cell / columns) as u16,
-                col: (cell % columns) as u16,
-                conductance_s,
-                pulses,
-                max_abs_v,
-            },
-        )
+        let cells = self.conductance.iter().zip(&self.devices).zip(&self.pulses).zip(&self.max_abs_v);
+        cells.enumerate().map(move |(cell, (((&conductance_s, device), &pulses), &max_abs_v))| CellTruth {
+            row: (cell / columns) as u16,
+            col: (cell % columns) as u16,
+            conductance_s,
+            pulses,
+            max_abs_v,
+            condition: device.condition(),
+        })
     }
 
-    /// Lets relaxation and drift catch up with the time.
+    /// The array's temperature from now on (K); fresh arrays are at 298.15 K.
+    ///
+    /// # Errors
+    /// A temperature outside 1 to 1000 K.
+    pub fn set_temperature(&mut self, kelvin: f64) -> Result<(), CircuitError> {
+        if !(1.0..=1000.0).contains(&kelvin) {
+            let (what, allowed) = ("temperature", "1 to 1000 K");
+            return Err(CircuitError::Value { what, index: 0, value: kelvin, allowed });
+        }
+        if libm::fabs(kelvin - self.kelvin) < TEMPERATURE_STEP {
+            return Ok(());
+        }
+        self.thermal_s = self.clock(self.latest_ns).thermal_s;
+        self.thermal_at_ns = self.latest_ns;
+        self.kelvin = kelvin;
+        if self.profile.retention.is_some() {
+            self.devices.iter_mut().for_each(Device::hasten);
+            self.next_aging_ns = 0;
+        }
+        if self.profile.temperature.is_some() {
+            for (device, conductance) in self.devices.iter().zip(&mut self.conductance) {
+                *conductance = device.conductance_s(&self.profile, kelvin);
+            }
+            self.forget();
+        }
+        Ok(())
+    }
+
+    fn clock(&self, at_ns: u64) -> Clock {
+        let acceleration = self.profile.retention.map_or(1.0, |law| law.acceleration(self.kelvin));
+        let since_s = at_ns.saturating_sub(self.thermal_at_ns) as f64 * 1e-9;
+        Clock { at_ns, thermal_s: self.thermal_s + since_s * acceleration, acceleration }
+    }
+
+    /// Lets relaxation, drift and retention catch up with the time.
     fn age(&mut self, at_ns: u64) {
+        self.latest_ns = self.latest_ns.max(at_ns);
         if at_ns < self.next_aging_ns {
             return;
         }
         self.next_aging_ns = u64::MAX;
+        let clock = self.clock(at_ns);
         for (device, conductance) in self.devices.iter_mut().zip(&mut self.conductance) {
-            if device.due_ns() <= at_ns
-                && let Some(now) = device.rest(&self.profile, at_ns)
-            {
-                *conductance = now;
+            if device.due_ns() <= at_ns {
+                device.rest(&self.profile, clock);
+                *conductance = device.conductance_s(&self.profile, self.kelvin);
             }
             self.next_aging_ns = self.next_aging_ns.min(device.due_ns());
         }

@@ -4,7 +4,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::circuit::wired::{Network, Segments, Wiring};
+use crate::circuit::wired::{self, Segments, Wiring};
 use crate::circuit::{CircuitError, Line};
 use crate::crossbar::Lines;
 
@@ -44,14 +44,14 @@ impl Effective {
             bottom: lines.columns,
         };
         let mut offset = vec![0.0; columns];
-        Network::new(conductance, &wiring)?.currents_each(&vec![0.0; rows], tolerance, &mut offset)?;
+        wired::currents(conductance, &wiring, &vec![0.0; rows], tolerance, &mut offset)?;
 
         let grounded: Vec<Line> = lines.columns.iter().map(Line::grounded).collect();
         wiring.bottom = &grounded;
         let mut unit = vec![0.0; rows * rows];
         unit.iter_mut().step_by(rows + 1).for_each(|volts| *volts = 1.0);
         let mut matrix = vec![0.0; rows * columns];
-        Network::new(conductance, &wiring)?.currents_each(&unit, tolerance, &mut matrix)?;
+        wired::currents(conductance, &wiring, &unit, tolerance, &mut matrix)?;
         Ok(Self { matrix, offset })
     }
 

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 mod validation;
 
-use crate::aging::{Drift, Relaxation};
+use crate::aging::{Drift, Relaxation, Retention};
 use crate::circuit::CurrentLaw;
+use crate::device::{Defects, Disturb, Endurance, Forming, PhaseChange, TemperatureCoefficient};
 use crate::fluctuation::{Flicker, Telegraph};
 
 /// Draws of a device-to-device spread are cut at this many standard deviations.
@@ -60,7 +61,7 @@ pub enum Imperfections {
     Or16,
 }
 
-/// One technology of resistive device, with the wires of its array.
+/// One technology of resistive device, with the wires of its array. What is absent doesn't happen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceProfile {
@@ -71,15 +72,78 @@ pub struct DeviceProfile {
     /// Current against voltage.
     #[serde(default)]
     pub current: CurrentLaw,
-    /// How a read differs from what was programmed.
+    /// White noise of every read.
     #[serde(default)]
     pub read_noise: ReadNoise,
+    /// 1/f noise, continuous over all reads.
+    #[serde(default)]
+    pub flicker: Option<Flicker>,
+    /// Random telegraph noise.
+    #[serde(default)]
+    pub telegraph: Option<Telegraph>,
     /// What a voltage above threshold does; absent for a device that can't be written.
     #[serde(default)]
     pub pulse: Option<PulseResponse>,
+    /// Gradual SET and abrupt RESET in place of soft bounds.
+    #[serde(default)]
+    pub phase_change: Option<PhaseChange>,
+    /// What a voltage below threshold does.
+    #[serde(default)]
+    pub disturb: Option<Disturb>,
+    /// How a pristine device is formed; absent where there is nothing to form.
+    #[serde(default)]
+    pub forming: Option<Forming>,
+    /// Stuck and open devices.
+    #[serde(default)]
+    pub defects: Option<Defects>,
+    /// What the conductance does in the seconds to days after a pulse.
+    #[serde(default)]
+    pub relaxation: Option<Relaxation>,
+    /// Drift of the conductance after a pulse.
+    #[serde(default)]
+    pub drift: Option<Drift>,
+    /// Thermally activated loss of what was programmed.
+    #[serde(default)]
+    pub retention: Option<Retention>,
+    /// Wear.
+    #[serde(default)]
+    pub endurance: Option<Endurance>,
+    /// How conductance follows the temperature.
+    #[serde(default)]
+    pub temperature: Option<TemperatureCoefficient>,
     /// The array's wires.
     #[serde(default)]
     pub wires: WireProfile,
+}
+
+impl DeviceProfile {
+    /// Linear, noiseless, fixed devices at the lower bound of `conductance`, joined by ideal wires.
+    pub fn ideal(conductance: ConductanceRange) -> Self {
+        Self {
+            conductance,
+            initial: InitialState::default(),
+            current: CurrentLaw::Linear,
+            read_noise: ReadNoise::default(),
+            flicker: None,
+            telegraph: None,
+            pulse: None,
+            phase_change: None,
+            disturb: None,
+            forming: None,
+            defects: None,
+            relaxation: None,
+            drift: None,
+            retention: None,
+            endurance: None,
+            temperature: None,
+            wires: WireProfile::default(),
+        }
+    }
+
+    /// Whether a conductance moves by itself after a pulse.
+    pub(crate) fn ages(&self) -> bool {
+        self.relaxation.is_some() || self.drift.is_some() || self.retention.is_some()
+    }
 }
 
 /// Bounds of a device's conductance.
@@ -95,7 +159,7 @@ pub struct ConductanceRange {
 }
 
 /// Where devices are when the array is new, as a position in the device's own range: 0 = its lower bound, 1 = its upper.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InitialState {
     /// Mean position.
@@ -104,9 +168,7 @@ pub struct InitialState {
     pub spread: f64,
 }
 
-/// How a read differs from what was programmed: white noise, noise that remembers, and what time does.
-///
-/// White: at each sampling instant the cell's conductance is off by a normal draw of standard deviation
+/// White noise: at each sampling instant the cell's conductance is off by a normal draw of standard deviation
 /// `G · min(relative · (G / maximum_s)^−exponent, ceiling)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,18 +179,6 @@ pub struct ReadNoise {
     pub exponent: f64,
     /// It never exceeds this.
     pub ceiling: f64,
-    /// 1/f noise, continuous over all reads; absent if none.
-    #[serde(default)]
-    pub flicker: Option<Flicker>,
-    /// Random telegraph noise; absent if none.
-    #[serde(default)]
-    pub telegraph: Option<Telegraph>,
-    /// What the conductance does in the seconds to days after a pulse; absent if nothing.
-    #[serde(default)]
-    pub relaxation: Option<Relaxation>,
-    /// Drift of the conductance after a pulse; absent if none.
-    #[serde(default)]
-    pub drift: Option<Drift>,
 }
 
 /// Threshold switching with bounds that are approached ever more slowly.
@@ -311,6 +361,21 @@ mod tests {
         refused("device.wires.column_segment_ohm", "row_segment_ohm = 0.0", "row_segment_ohm = 1.0");
         let error = refused("device.read_noise.relative", "relative = 0.0001", "relative = 0.5");
         assert!(error.to_string().contains("0.5") && error.to_string().contains("0 to 0.2"), "{error}");
+    }
+
+    #[test]
+    fn impossible_lifetimes_are_refused_too() {
+        refused("device.defects.stuck_fraction", "stuck_fraction = 0.0", "stuck_fraction = 1.5");
+        refused("device.defects.open_fraction", "open_fraction = 0.0", "open_fraction = -0.1");
+        refused("device.defects.stuck_highest", "stuck_highest = 1.0", "stuck_highest = 1.1");
+        refused("device.disturb.volts_per_decade", "volts_per_decade = 0.1", "volts_per_decade = 0.0");
+        refused("device.forming.voltage_v", "voltage_v = 3.3", "voltage_v = 0.5");
+        refused("device.forming.pristine_s", "pristine_s = 1e-7", "pristine_s = 1.0");
+        refused("device.retention.time_s", "time_s = 1e10", "time_s = 0.0");
+        refused("device.endurance.pulses", "pulses = 1e8", "pulses = -1.0");
+        refused("device.temperature.lowest_per_k", "lowest_per_k = 1e-3", "lowest_per_k = 1.0");
+        refused("formed", "formed = true", "formed = maybe");
+        refused("device.relaxation", "mean_per_e_fold_s = -0.08900206e-6", "mean_per_e_fold_s = 1.0");
     }
 
     #[test]

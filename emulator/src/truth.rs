@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::Condition;
+
 /// The ground truth of one cell.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CellTruth {
@@ -17,6 +19,8 @@ pub struct CellTruth {
     pub pulses: u64,
     /// The largest |V_row − V_column| that was ever across the cell (V).
     pub max_abs_v: f64,
+    /// Whether it works.
+    pub condition: Condition,
 }
 
 /// The ground truth of a whole array, row by row.
@@ -34,15 +38,16 @@ impl FromIterator<CellTruth> for Truth {
 
 #[cfg(test)]
 mod tests {
-    use super::{CellTruth, Truth};
+    use super::{CellTruth, Condition, Truth};
 
     #[test]
     fn a_truth_file_has_exactly_the_documented_fields() {
-        let cell = CellTruth { row: 1, col: 2, conductance_s: 1e-5, pulses: 3, max_abs_v: 0.5 };
+        let condition = Condition::Stuck;
+        let cell = CellTruth { row: 1, col: 2, conductance_s: 1e-5, pulses: 3, max_abs_v: 0.5, condition };
         let text = serde_json::to_string(&Truth { cells: alloc::vec![cell] }).unwrap();
         assert_eq!(
             text,
-            r#"{"cells":[{"row":1,"col":2,"conductance_s":0.00001,"pulses":3,"max_abs_v":0.5}]}"#
+            r#"{"cells":[{"row":1,"col":2,"conductance_s":0.00001,"pulses":3,"max_abs_v":0.5,"condition":"stuck"}]}"#
         );
     }
 }

@@ -18,7 +18,9 @@ import spice
 
 SIZES = [32, 64, 128, 256, 512]
 # What a program may take for one array before its larger ones are left out, s.
-PATIENCE = 400
+PATIENCE = 240
+# Debian's ngspice has no KLU; its own sparse matrix takes some 70 times longer for twice the size.
+LARGEST = {"ngspice": 64}
 NAMES = {
     "badcrossbar": "badcrossbar 1.1.0",
     "superlu": "SciPy SuperLU",
@@ -66,7 +68,10 @@ def ngspice(options, n):
 
 def as_case(conductance, volts):
     rows, columns = conductance.shape
-    driven = lambda v: {"Driven": {"volts": float(v), "ohms": 0.0}}
+
+    def driven(volts):
+        return {"Driven": {"volts": float(volts), "ohms": 0.0}}
+
     return {
         "conductance": conductance.ravel().tolist(),
         "law": "linear",
@@ -79,8 +84,8 @@ def as_case(conductance, volts):
     }
 
 
-def speed(options, names):
-    """Time per vector and ratio to ours, per size."""
+def speed(options, names, missing):
+    """Time per vector and ratio to ours, per size; what is missing has its reason in place of figures."""
     rows = {name: [] for name in ["ours", "ours, 64 vectors", "ours, sinh", *names]}
     lost = set()
     for n in SIZES:
@@ -93,7 +98,7 @@ def speed(options, names):
         sinh = ours(options, n, 1, sinh=True, repeat=5)[0]
         rows["ours, sinh"].append(f"{1e3 * sinh:.3g} ({sinh / own:.2g}×)")
         for name in names:
-            if name in lost:
+            if name in lost or n > LARGEST.get(name, n):
                 rows[name].append("–")
                 continue
             found = ngspice(options, n) if name == "ngspice" else peer(options, name, n)
@@ -113,6 +118,8 @@ def speed(options, names):
     print("| --- |" + " --- |" * len(SIZES))
     for name, cells in rows.items():
         print(f"| {titles[name]} | " + " | ".join(cells) + " |")
+    for name, reason in missing.items():
+        print(f"| {titles[name]} | missing: {reason} |" + " |" * (len(SIZES) - 1))
 
 
 def random_case(random):
@@ -162,9 +169,8 @@ def agreement(options):
     print("| --- | --- | --- | --- |")
     for law, (cases, a, b) in sorted(worst.items()):
         print(f"| {law} | {cases} | {a:.1e} | {b:.1e} |")
-    # ngspice ends its Newton iteration at 1e-12 of a voltage; a few volts over segments of 0.1 Ω make that 1e-8 of a
-    # current.
-    return all(a <= 1e-8 and b <= 1e-8 for _, a, b in worst.values())
+    # A dense Newton solve of the same arrays says that ngspice stops up to 3e-8 of the largest source short.
+    return all(a <= 1e-7 and b <= 1e-8 for _, a, b in worst.values())
 
 
 def main():
@@ -180,9 +186,7 @@ def main():
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{platform.machine()}, {os.cpu_count()} cores, load average {load} at the start; one thread each, "
           f"{problem.OHM:g} Ω per segment, devices 1 to 100 µS, inputs to 0.2 V, warm medians.\n")
-    speed(options, names)
-    for name, reason in missing.items():
-        print(f"\nMissing: {name}: {reason}")
+    speed(options, names, missing)
     agree = True
     if "ngspice" not in missing:
         print(f"\n{options.cases} random arrays of 1 to 24 rows and columns against ngspice; every end driven through "

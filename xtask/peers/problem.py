@@ -18,13 +18,9 @@ def array(n, volts):
 
 
 def warm(call, seconds=1.0, most=1000):
-    """Median time of `call()` (s) after one that isn't counted, and what it returned."""
-    start = time.perf_counter()
-    result = call()
-    first = time.perf_counter() - start
-    if first > 60.0:
-        # Cold and warm hardly differ in a call of a minute.
-        return first, result
+    """Median time of `call()` (s) after one that isn't counted (CrossSim finds its relaxation factor in it), and what
+    it returned."""
+    call()
     times = []
     while not times or (sum(times) < seconds and len(times) < most):
         start = time.perf_counter()

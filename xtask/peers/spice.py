@@ -19,7 +19,8 @@ def current(law, siemens, volts):
         v0 = law["sinh"]["v0_v"]
         return f"{siemens * v0:.17g}*sinh({volts}/{v0!r})"
     if "cubic" in law:
-        return f"{siemens:.17g}*({volts}+{law['cubic']['coefficient_per_v2']!r}*{volts}^3)"
+        # ngspice's ^ takes the base's absolute value.
+        return f"{siemens:.17g}*({volts}+{law['cubic']['coefficient_per_v2']!r}*{volts}*{volts}*{volts})"
     raise ValueError(law)
 
 
@@ -70,13 +71,17 @@ def run(folder, commands, seconds):
 
 
 def written(path):
-    """What `wrdata` wrote: the first number is its scale."""
+    """What `wrdata` wrote: the first number is its scale. Without a solution it writes nothing."""
     found = path if path.exists() else path.with_name(path.name + ".data")
+    if not found.exists():
+        raise RuntimeError("ngspice found no operating point")
     return np.array([float(word) for word in found.read_text().split()][1:])
 
 
 def probe(folder, vectors):
     """Commands that write vectors (`v(x)`, `i(vy)`), thirty to a file, and the reading of those files."""
+    for old in folder.glob("out*"):
+        old.unlink()
     parts = [vectors[first : first + 30] for first in range(0, len(vectors), 30)]
     paths = [folder / f"out{index}" for index in range(len(parts))]
     text = "".join(f"wrdata {path} {' '.join(part)}\n" for path, part in zip(paths, parts))

@@ -1,9 +1,11 @@
-//! What cargo alone can't do for ohmrig: the ARM toolchain, QEMU, board images, their sizes, and the whole test run.
+//! What cargo alone can't do for ohmrig: the ARM toolchain, QEMU, board images, their sizes, the whole test run, and
+//! other programs beside ours.
 
 mod command;
 mod debian;
 mod images;
 mod lock_files;
+mod peers;
 mod qemu;
 mod sizes;
 mod test_run;
@@ -21,7 +23,10 @@ cargo xtask COMMAND
   images [--board NAME]   board images, release, into target/images
   sizes                   flash, static RAM and panic sites of the images against their budgets
   toolchain               makes the boards' targets buildable
-  qemu                    makes qemu-system-arm available";
+  qemu                    makes qemu-system-arm available
+  peers [--allow-missing] [--crosssim FOLDER]
+                          ngspice, badcrossbar, SciPy, CrossSim and aihwkit beside ours: speed and agreement
+                          (FOLDER: CrossSim's sources where GitHub can't be reached)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +40,9 @@ fn main() -> ExitCode {
         ["qemu"] => qemu::ensure().map(|version| println!("{version}")),
         ["test"] => test_run::all(&root, test_run::Extent::Usual),
         ["test", "--full"] => test_run::all(&root, test_run::Extent::Full),
+        ["peers", words @ ..] if let Some(options) = peers::Options::parse(words) => {
+            peers::compare(&root, options)
+        }
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

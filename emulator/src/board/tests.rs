@@ -17,15 +17,10 @@ const OPTIONS: BoardOptions = BoardOptions {
 
 fn device(siemens: f64) -> DeviceProfile {
     let side = Switching { threshold_v: 1.0, reference_v: 2.0, step: 0.1 };
+    let conductance =
+        ConductanceRange { minimum_s: siemens * 0.5, maximum_s: siemens * 1.5, bound_spread: 0.0 };
     DeviceProfile {
-        conductance: ConductanceRange {
-            minimum_s: siemens * 0.5,
-            maximum_s: siemens * 1.5,
-            bound_spread: 0.0,
-        },
         initial: InitialState { position: 0.5, spread: 0.0 },
-        current: Default::default(),
-        read_noise: Default::default(),
         pulse: Some(PulseResponse {
             set: side,
             reset: side,
@@ -37,7 +32,7 @@ fn device(siemens: f64) -> DeviceProfile {
             step_spread: 0.0,
             threshold_spread: 0.0,
         }),
-        wires: Default::default(),
+        ..DeviceProfile::ideal(conductance)
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::wired::{Convergence, Network, Segments, Wiring};
-use super::{CircuitError, CurrentLaw, Line, check_length, lumped};
+use super::{CircuitError, CurrentLaw, Line, check_length, lumped, wired};
 
 const MOST_NEWTON_STEPS: u32 = 60;
 /// No device conducts better than this (S); a law evaluated far outside its range may say so.
@@ -232,10 +232,17 @@ pub fn solve(
             if possible { Ok(()) } else { Err(CircuitError::Value { what, index, value, allowed }) }
         };
         volts.iter().enumerate().try_for_each(check)?;
-        let left = vec![ground; rows];
-        let ends = Ends { left: &left, right: &[], top: &[], bottom: &bottom };
-        let network = wired_network(conductance, row, column, &ends)?;
-        let convergence = network.currents_each(volts, tolerance, &mut currents)?;
+        let (left, open_rows) = (vec![ground; rows], vec![Line::Floating; rows]);
+        let open_columns = vec![Line::Floating; columns];
+        let wiring = Wiring {
+            row_segments: row,
+            column_segments: column,
+            left: &left,
+            right: &open_rows,
+            top: &open_columns,
+            bottom: &bottom,
+        };
+        let convergence = wired::currents(conductance, &wiring, volts, tolerance, &mut currents)?;
         return Ok(BatchCurrents { currents, convergence });
     }
     let mut convergence = Convergence::default();

@@ -99,6 +99,9 @@ fn sinh_cosh(x: f64) -> (f64, f64) {
 }
 
 fn milo(conductance: f64, u: f64) -> (f64, f64) {
+    if conductance == 0.0 {
+        return (0.0, 0.0);
+    }
     let l = libm::log10(conductance);
     let square = ((1.388e-4 * l + 1.541e-3) * l + 5.711e-3) * l + 7.063e-3;
     let cubic = (8.871e-5 * l + 6.7919e-4) * l + 1.2968e-3;

@@ -10,6 +10,9 @@
 //! (residual, forward elimination of the columns) and `ascend` back (back-substitution of the columns, and both
 //! sweeps of the rows, [`PANEL`] rows side by side).
 //!
+//! Where all segments are equal and only output currents are asked for, [`currents()`] needs no residual and no search
+//! direction: `sweep` passes over one field alone, and extrapolates the outputs.
+//!
 //! Sums are taken in fixed lanes and nothing is fused, so that the result doesn't depend on the target's vector width.
 
 // Several arrays of fixed width run along one index: the loops that the compiler turns into vectors read best so.
@@ -18,11 +21,14 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+mod extrapolation;
 mod iteration;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
 use iteration::Iteration;
+use sweep::Sweeper;
 
 use super::{CircuitError, Line, check_length, check_lines};
 
@@ -56,6 +62,26 @@ pub struct Wiring<'a> {
     pub bottom: &'a [Line],
 }
 
+impl Wiring<'_> {
+    /// Rows and columns, if everything fits them and is possible.
+    fn check(&self, conductance: &[f64]) -> Result<(usize, usize), CircuitError> {
+        let (rows, columns) = (self.left.len(), self.bottom.len());
+        check_lines("left end", self.left, rows)?;
+        check_lines("right end", self.right, rows)?;
+        check_lines("top end", self.top, columns)?;
+        check_lines("bottom end", self.bottom, columns)?;
+        self.row_segments.check("row segment", rows, columns)?;
+        self.column_segments.check("column segment", columns, rows)?;
+        check_length("conductances", conductance.len(), rows * columns)?;
+        if let Some((index, &value)) =
+            conductance.iter().enumerate().find(|(_, g)| !(0.0..=1e12).contains(*g))
+        {
+            return Err(CircuitError::Value { what: "conductance", index, value, allowed: "0 to 1e12 S" });
+        }
+        Ok((rows, columns))
+    }
+}
+
 /// How a solution was reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Convergence {
@@ -64,6 +90,15 @@ pub struct Convergence {
     pub residual: f64,
     /// Iterations made.
     pub iterations: u32,
+}
+
+impl Convergence {
+    fn worse(self, other: Self) -> Self {
+        Self {
+            residual: self.residual.max(other.residual),
+            iterations: self.iterations.max(other.iterations),
+        }
+    }
 }
 
 /// All node voltages, and the currents that follow from them.
@@ -116,6 +151,12 @@ impl Source {
         }
     }
 
+    /// The ends of all lines of one direction, at `segment`.
+    fn all(lines: &[Line], segments: &Segments, cells: usize, segment: usize) -> Vec<Self> {
+        let each = lines.iter().enumerate();
+        each.map(|(index, &line)| Self::new(line, segments.ohm(index, cells, segment))).collect()
+    }
+
     fn amperes(&self) -> f64 {
         self.siemens * self.volts
     }
@@ -159,29 +200,38 @@ fn eliminate(behind: f64, ahead: f64) -> (f64, f64, f64) {
     (inverse, ratio, behind * ratio)
 }
 
+/// Output currents alone, `[vector][row]` (V) at the left ends to `[vector][column]` (A) out of the bottom ones, for any
+/// number of vectors of one network. All other ends keep the voltages of `wiring`. Each current is within `tolerance`
+/// relative of its exact value, and the same to the bit however many vectors are solved together.
+///
+/// # Errors
+/// Wrong lengths, impossible values or [`CircuitError::NotConverged`].
+pub fn currents(
+    conductance: &[f64],
+    wiring: &Wiring<'_>,
+    left_volts: &[f64],
+    tolerance: f64,
+    currents: &mut [f64],
+) -> Result<Convergence, CircuitError> {
+    let (Segments::Uniform(row_ohm), Segments::Uniform(column_ohm)) =
+        (wiring.row_segments, wiring.column_segments)
+    else {
+        return Network::new(conductance, wiring)?.currents_each(left_volts, tolerance, currents);
+    };
+    let (rows, columns) = wiring.check(conductance)?;
+    let vectors = left_volts.len() / rows.max(1);
+    check_length("left voltages", left_volts.len(), vectors * rows)?;
+    check_length("currents", currents.len(), vectors * columns)?;
+    Sweeper::new(conductance, wiring, 1.0 / row_ohm, 1.0 / column_ohm).solve(left_volts, tolerance, currents)
+}
+
 impl Network {
     /// Factorises the network for `conductance` (row-major, S, 0 or more).
     ///
     /// # Errors
     /// Wrong lengths or impossible values.
     pub fn new(conductance: &[f64], wiring: &Wiring<'_>) -> Result<Self, CircuitError> {
-        let (rows, columns) = (wiring.left.len(), wiring.bottom.len());
-        check_lines("left end", wiring.left, rows)?;
-        check_lines("right end", wiring.right, rows)?;
-        check_lines("top end", wiring.top, columns)?;
-        check_lines("bottom end", wiring.bottom, columns)?;
-        wiring.row_segments.check("row segment", rows, columns)?;
-        wiring.column_segments.check("column segment", columns, rows)?;
-        check_length("conductances", conductance.len(), rows * columns)?;
-        if let Some((index, &value)) =
-            conductance.iter().enumerate().find(|(_, g)| !(0.0..=1e12).contains(*g))
-        {
-            return Err(CircuitError::Value { what: "conductance", index, value, allowed: "0 to 1e12 S" });
-        }
-        let sources = |lines: &[Line], segments: &Segments, cells: usize, segment: usize| -> Vec<Source> {
-            let each = lines.iter().enumerate();
-            each.map(|(index, &line)| Source::new(line, segments.ohm(index, cells, segment))).collect()
-        };
+        let (rows, columns) = wiring.check(conductance)?;
         let mut network = Self {
             rows,
             columns,
@@ -190,10 +240,10 @@ impl Network {
             row_ratio: Vec::new(),
             column_inverse: Vec::new(),
             column_ratio: Vec::new(),
-            left: sources(wiring.left, wiring.row_segments, columns, 0),
-            right: sources(wiring.right, wiring.row_segments, columns, columns),
-            top: sources(wiring.top, wiring.column_segments, rows, 0),
-            bottom: sources(wiring.bottom, wiring.column_segments, rows, rows),
+            left: Source::all(wiring.left, wiring.row_segments, columns, 0),
+            right: Source::all(wiring.right, wiring.row_segments, columns, columns),
+            top: Source::all(wiring.top, wiring.column_segments, rows, 0),
+            bottom: Source::all(wiring.bottom, wiring.column_segments, rows, rows),
         };
         network.factorise_rows(conductance, wiring.row_segments);
         network.factorise_columns(conductance, wiring.column_segments);
@@ -299,14 +349,13 @@ impl Network {
     ) -> Result<Convergence, CircuitError> {
         check_length("left voltages", left_volts.len(), self.rows)?;
         check_length("currents", currents.len(), self.columns)?;
-        let mut iteration = Iteration::<L>::new(self, self.has_top_sources());
+        let mut iteration = Iteration::<L>::new(self);
         let convergence = iteration.run(left_volts, None, tolerance)?;
         currents.copy_from_slice(&iteration.bottom_currents());
         Ok(convergence)
     }
 
-    /// The same for any number of vectors one after another, `[vector][row]` (V) to `[vector][column]` (A). The three
-    /// fields of one vector fit a cache where those of several side by side don't.
+    /// The same for any number of vectors one after another, `[vector][row]` (V) to `[vector][column]` (A).
     ///
     /// # Errors
     /// Wrong lengths or [`CircuitError::NotConverged`].
@@ -319,22 +368,16 @@ impl Network {
         let vectors = left_volts.len() / self.rows.max(1);
         check_length("left voltages", left_volts.len(), vectors * self.rows)?;
         check_length("currents", currents.len(), vectors * self.columns)?;
-        let mut iteration = Iteration::<1>::new(self, self.has_top_sources());
+        let mut iteration = Iteration::<1>::new(self);
         let mut worst = Convergence::default();
         for (volts, currents) in
             left_volts.chunks_exact(self.rows).zip(currents.chunks_exact_mut(self.columns))
         {
             let convergence = iteration.run(volts.as_chunks::<1>().0, None, tolerance)?;
-            worst.residual = worst.residual.max(convergence.residual);
-            worst.iterations = worst.iterations.max(convergence.iterations);
+            worst = worst.worse(convergence);
             currents.as_chunks_mut::<1>().0.copy_from_slice(&iteration.bottom_currents());
         }
         Ok(worst)
-    }
-
-    /// A column driven from its top, too, has its output at the far end of the substitution.
-    fn has_top_sources(&self) -> bool {
-        self.top.iter().any(|source| source.siemens != 0.0)
     }
 
     /// All node voltages for `left_volts` at the left ends (V) and, where given, a current `injected` from row to
@@ -353,7 +396,7 @@ impl Network {
             check_length("injected currents", injected.len(), self.rows * self.columns)?;
         }
         let (left_volts, _) = left_volts.as_chunks::<1>();
-        let mut iteration = Iteration::<1>::new(self, true);
+        let mut iteration = Iteration::<1>::new(self);
         let convergence = iteration.run(left_volts, injected, tolerance)?;
         let bottom = iteration.bottom_currents().into_iter().map(|[current]| current).collect();
         let columns: Vec<f64> =

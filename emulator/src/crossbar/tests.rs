@@ -4,6 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{CircuitError, Crossbar, CrossbarError, Line, Lines};
+use crate::device::{Condition, Defects};
 use crate::profile::{Profile, ReadNoise};
 use crate::truth::CellTruth;
 
@@ -72,15 +73,18 @@ fn lines_that_do_not_fit_the_array_are_refused() {
 }
 
 #[test]
-fn one_write_pulse_moves_and_counts_the_selected_cell_only() {
+fn one_write_pulse_moves_and_counts_the_selected_cell_and_half_selected_ones_hardly_creep() {
     let mut array = array("rram-cmo", 8, 2);
     let before: Vec<_> = array.truth().collect();
     pulse(&mut array, 3, 5, 1.8, 50_000);
     for (old, new) in before.iter().zip(array.truth()) {
         let selected = (new.row, new.col) == (3, 5);
         assert_eq!(new.pulses, u64::from(selected));
-        assert_eq!(new.conductance_s > old.conductance_s, selected);
-        assert_eq!(new.conductance_s == old.conductance_s, !selected);
+        assert!(!selected || new.conductance_s > old.conductance_s);
+        let half = !selected && (new.row == 3 || new.col == 5);
+        let moved = new.conductance_s / old.conductance_s - 1.0;
+        // At 0.9 V at most, 0.3e-3 · e^(4·0.3) of the range at a threshold four standard deviations low; and upwards.
+        assert!(if half { moved > 0.0 && moved < 0.01 } else { selected || moved == 0.0 }, "{new:?}");
         // The row's 103 Ω take at most 103 Ω · 8 · 0.1 mS of it.
         let expected = if selected {
             1.8
@@ -346,7 +350,9 @@ fn sinh_devices_carry_what_their_law_says() {
 
 #[test]
 fn a_programmed_cell_relaxes_and_the_others_stay() {
-    let mut array = array("rram-cmo", 4, 3);
+    let mut device = Profile::built_in("rram-cmo").unwrap().device;
+    (device.disturb, device.retention) = (None, None);
+    let mut array = Crossbar::new(4, 4, &device, 3).unwrap();
     let before: Vec<_> = array.truth().map(|cell| cell.conductance_s).collect();
     pulse(&mut array, 1, 2, 1.6, 50_000);
     let programmed = cell(&array, 1, 2).conductance_s;
@@ -393,4 +399,78 @@ fn noise_that_remembers_is_each_cells_own_and_the_same_a_moment_later() {
     // Relative noise of 6e-4·√(1.6·17)·(88/15)^0.7, 1 %, and different from cell to cell.
     assert!(first.iter().all(|x| libm::fabs(*x) < 0.06 && *x != 0.0), "{first:?}");
     assert!(first.windows(2).all(|pair| pair[0] != pair[1]));
+}
+
+#[test]
+fn conductances_follow_a_set_temperature_and_come_back_with_it() {
+    let mut array = array("rram-cmo", 4, 5);
+    let at = |array: &Crossbar| array.truth().map(|cell| cell.conductance_s).collect::<Vec<_>>();
+    let before = (at(&array), read(&mut array, 1, 2));
+    array.set_temperature(308.15).unwrap();
+    // Near the lower bound 1e-3/K less a tenth of the way to 2e-4/K, ± 1e-4/K, for 10 K.
+    for (hot, cold) in at(&array).iter().zip(&before.0) {
+        let slope = libm::log(hot / cold) / 10.0;
+        assert!(libm::fabs(slope - 0.92e-3) < 4.0 * 1e-4 + 0.2 * 8e-4, "{slope}");
+    }
+    assert!(read(&mut array, 1, 2) > before.1 * 1.002);
+    array.set_temperature(298.15).unwrap();
+    assert_eq!((at(&array), read(&mut array, 1, 2)), before);
+    // Steps below a thermometer's resolution are not followed.
+    array.set_temperature(298.155).unwrap();
+    assert_eq!(at(&array), before.0);
+    for wrong in [f64::NAN, -1.0, 0.0, 2e3] {
+        assert!(matches!(array.set_temperature(wrong), Err(CircuitError::Value { .. })));
+    }
+}
+
+#[test]
+fn a_bake_costs_the_retention_that_arrhenius_says() {
+    let mut device = Profile::built_in("rram-cmo").unwrap().device;
+    (device.disturb, device.relaxation, device.temperature) = (None, None, None);
+    device.conductance.bound_spread = 0.0;
+    let law = device.retention.as_mut().unwrap();
+    law.spread = 0.0;
+    let law = *law;
+    let mut array = Crossbar::new(2, 2, &device, 3).unwrap();
+    for _ in 0..10 {
+        pulse(&mut array, 0, 0, 1.8, 50_000);
+    }
+    let above = |array: &Crossbar| cell(array, 0, 0).conductance_s - 9e-6;
+    let start = above(&array);
+    let lines = Lines { rows: &[row(0.0); 2], columns: &[GROUND; 2] };
+    // A quarter of the time constant at 85 °C, in two pieces with a day at 25 °C between them.
+    let hot_s = 0.25 * law.time_s / law.acceleration(358.15);
+    let day_s = 86_400.0;
+    let mut time_s = 1.0;
+    for (kelvin, seconds) in [(358.15, 0.5 * hot_s), (298.15, day_s), (358.15, 0.5 * hot_s)] {
+        array.set_temperature(kelvin).unwrap();
+        time_s += seconds;
+        array.sample(&lines, (time_s * 1e9) as u64, &mut [0.0; 2]).unwrap();
+    }
+    let left = above(&array) / start;
+    // The first second was spent at 85 °C, too.
+    let expected = libm::exp(-0.25 - (day_s + law.acceleration(358.15)) / law.time_s);
+    assert!(libm::fabs(left / expected - 1.0) < 1e-6, "{left} for {expected}");
+}
+
+#[test]
+fn arrays_with_open_and_stuck_cells_are_solved_and_named_in_the_truth() {
+    for ohm in [0.0, 2.0] {
+        let mut device = Profile::built_in("rram-cmo").unwrap().device;
+        device.defects =
+            Some(Defects { stuck_fraction: 0.2, stuck_lowest: 0.0, stuck_highest: 1.0, open_fraction: 0.3 });
+        (device.wires.row_segment_ohm, device.wires.column_segment_ohm) = (ohm, ohm);
+        let mut array = Crossbar::new(8, 8, &device, 3).unwrap();
+        let cells: Vec<_> = array.truth().collect();
+        assert!(cells.iter().any(|cell| cell.condition == Condition::Stuck));
+        let open = cells.iter().find(|cell| cell.condition == Condition::Open).unwrap();
+        let (i, j) = (usize::from(open.row), usize::from(open.col));
+        assert!(libm::fabs(read(&mut array, i, j)) < 1e-7);
+        pulse(&mut array, i, j, 1.8, 50_000);
+        assert_eq!(cell(&array, open.row, open.col).conductance_s, 0.0);
+        let mut currents = [0.0; 8];
+        let lines = Lines { rows: &[row(0.1); 8], columns: &[GROUND; 8] };
+        array.sample(&lines, 1_000_000, &mut currents).unwrap();
+        assert!(currents.iter().all(|current| current.is_finite()));
+    }
 }

@@ -107,18 +107,20 @@ impl DeviceProfile {
         if let Some(pulse) = &self.pulse {
             pulse.validate()?;
         }
-        if let Some(flicker) = &self.read_noise.flicker {
+        if let Some(flicker) = &self.flicker {
             validate_flicker(flicker)?;
         }
-        if let Some(telegraph) = &self.read_noise.telegraph {
+        if let Some(telegraph) = &self.telegraph {
             validate_telegraph(telegraph)?;
         }
-        if let Some(relaxation) = &self.read_noise.relaxation {
+        if let Some(relaxation) = &self.relaxation {
             validate_relaxation(relaxation, range)?;
         }
-        if let Some(drift) = &self.read_noise.drift {
+        if let Some(drift) = &self.drift {
             validate_drift(drift)?;
         }
+        self.validate_writing()?;
+        self.validate_wear_and_tear()?;
         let segment = |key, ohm: f64| {
             require(key, ohm, ohm == 0.0 || (1e-3..=1e6).contains(&ohm), "0, or 0.001 to 1000000 Ω")
         };
@@ -134,6 +136,111 @@ impl DeviceProfile {
     }
 }
 
+impl DeviceProfile {
+    /// What only some devices do when written.
+    fn validate_writing(&self) -> Result<(), ProfileError> {
+        let range = &self.conductance;
+        let fraction = |key, value: f64| require(key, value, (0.0..=1.0).contains(&value), "0 to 1");
+        if let Some(law) = &self.phase_change {
+            let most = "0 to 1000";
+            require("device.phase_change.gain", law.gain, (0.0..=1e3).contains(&law.gain), most)?;
+            require("device.phase_change.rate", law.rate, (0.0..=50.0).contains(&law.rate), "0 to 50")?;
+            fraction("device.phase_change.cycle_floor", law.cycle_floor)?;
+            fraction("device.phase_change.cycle_slope", law.cycle_slope)?;
+            fraction("device.phase_change.residue", law.residue)?;
+            fraction("device.phase_change.residue_spread", law.residue_spread)?;
+        }
+        if let Some(law) = &self.disturb {
+            fraction("device.disturb.at_threshold", law.at_threshold)?;
+            let per_decade = law.volts_per_decade;
+            let key = "device.disturb.volts_per_decade";
+            require(key, per_decade, (1e-3..=10.0).contains(&per_decade), "0.001 to 10 V")?;
+            require("device.disturb.from_v", law.from_v, (0.0..=10.0).contains(&law.from_v), "0 to 10 V")?;
+        }
+        if let Some(law) = &self.forming {
+            let pristine = law.pristine_s;
+            let allowed = "above 0 S and at most maximum_s";
+            require(
+                "device.forming.pristine_s",
+                pristine,
+                pristine > 0.0 && pristine <= range.maximum_s,
+                allowed,
+            )?;
+            let fits = law.formed || (self.current != CurrentLaw::Milo && self.phase_change.is_none());
+            let allowed = "true with current = \"milo\" or phase_change";
+            require("device.forming.formed", f64::from(u8::from(law.formed)), fits, allowed)?;
+            let lowest = self.pulse.map_or(0.0, |pulse| pulse.set.threshold_v);
+            let allowed = "the SET threshold to 20 V, in a profile with device.pulse";
+            let possible = self.pulse.is_some() && (lowest..=20.0).contains(&law.voltage_v);
+            require("device.forming.voltage_v", law.voltage_v, possible, allowed)?;
+            let spread = law.voltage_spread;
+            let allowed = "0 to below 0.25 (four standard deviations must not reach 0)";
+            let possible = (0.0..1.0 / SPREAD_CUT).contains(&spread);
+            require("device.forming.voltage_spread", spread, possible, allowed)?;
+            let width = law.reference_width_s;
+            require(
+                "device.forming.reference_width_s",
+                width,
+                (1e-9..=10.0).contains(&width),
+                "1e-9 to 10 s",
+            )?;
+            let slope = law.volts_per_decade;
+            require("device.forming.volts_per_decade", slope, (0.0..=5.0).contains(&slope), "0 to 5 V")?;
+            fraction("device.forming.position", law.position)?;
+            fraction("device.forming.position_spread", law.position_spread)?;
+        }
+        Ok(())
+    }
+
+    /// What goes wrong, from the fab to old age.
+    fn validate_wear_and_tear(&self) -> Result<(), ProfileError> {
+        let fraction = |key, value: f64| require(key, value, (0.0..=1.0).contains(&value), "0 to 1");
+        if let Some(defects) = &self.defects {
+            fraction("device.defects.open_fraction", defects.open_fraction)?;
+            let stuck = defects.stuck_fraction;
+            let allowed = "0 to 1 - open_fraction";
+            let possible = (0.0..=1.0 - defects.open_fraction).contains(&stuck);
+            require("device.defects.stuck_fraction", stuck, possible, allowed)?;
+            fraction("device.defects.stuck_lowest", defects.stuck_lowest)?;
+            let highest = defects.stuck_highest;
+            let possible = (defects.stuck_lowest..=1.0).contains(&highest);
+            require("device.defects.stuck_highest", highest, possible, "stuck_lowest to 1")?;
+        }
+        if let Some(law) = &self.endurance {
+            let pulses = law.pulses;
+            require("device.endurance.pulses", pulses, (1.0..=1e18).contains(&pulses), "1 to 1e18")?;
+            require("device.endurance.spread", law.spread, (0.0..=5.0).contains(&law.spread), "0 to 5")?;
+            let exponent = law.exponent;
+            require("device.endurance.exponent", exponent, (0.05..=20.0).contains(&exponent), "0.05 to 20")?;
+            fraction("device.endurance.failure_position", law.failure_position)?;
+        }
+        if let Some(law) = &self.retention {
+            let time = law.time_s;
+            require("device.retention.time_s", time, (1e-6..=1e20).contains(&time), "1e-6 to 1e20 s")?;
+            require("device.retention.spread", law.spread, (0.0..=5.0).contains(&law.spread), "0 to 5")?;
+            let energy = law.activation_ev;
+            require("device.retention.activation_ev", energy, (0.0..=5.0).contains(&energy), "0 to 5 eV")?;
+            fraction("device.retention.rest_position", law.rest_position)?;
+        }
+        if let Some(law) = &self.temperature {
+            let coefficient = |key, value: f64| {
+                let allowed = "-0.05 to 0.05 1/K";
+                require(key, value, (-0.05..=0.05).contains(&value), allowed)
+            };
+            coefficient("device.temperature.lowest_per_k", law.lowest_per_k)?;
+            coefficient("device.temperature.highest_per_k", law.highest_per_k)?;
+            let spread = law.spread_per_k;
+            let allowed = "0 to 0.01 1/K";
+            require("device.temperature.spread_per_k", spread, (0.0..=0.01).contains(&spread), allowed)?;
+            // The law of Milo et al. is a fit between two conductances.
+            let fits = self.current != CurrentLaw::Milo;
+            let allowed = "absent with current = \"milo\"";
+            require("device.temperature.lowest_per_k", law.lowest_per_k, fits, allowed)?;
+        }
+        Ok(())
+    }
+}
+
 fn validate_times(keys: [&'static str; 2], fastest_s: f64, slowest_s: f64) -> Result<(), ProfileError> {
     require(keys[0], fastest_s, (1e-9..=1e9).contains(&fastest_s), "1e-9 to 1e9 s")?;
     require(keys[1], slowest_s, (fastest_s..=1e9).contains(&slowest_s), "fastest_s to 1e9 s")
@@ -141,42 +248,31 @@ fn validate_times(keys: [&'static str; 2], fastest_s: f64, slowest_s: f64) -> Re
 
 fn validate_flicker(flicker: &Flicker) -> Result<(), ProfileError> {
     let level = flicker.level;
-    require("device.read_noise.flicker.level", level, (0.0..=0.02).contains(&level), "0 to 0.02")?;
+    require("device.flicker.level", level, (0.0..=0.02).contains(&level), "0 to 0.02")?;
     let exponent = flicker.exponent;
-    require("device.read_noise.flicker.exponent", exponent, (0.0..=2.0).contains(&exponent), "0 to 2")?;
+    require("device.flicker.exponent", exponent, (0.0..=2.0).contains(&exponent), "0 to 2")?;
     // √(ln 10¹⁸) = 6.4 times the level is the whole noise of the widest band: five standard deviations stay below 1.
     let allowed = "`level` to 0.03 (noise must not make a conductance negative)";
-    require(
-        "device.read_noise.flicker.ceiling",
-        flicker.ceiling,
-        (level..=0.03).contains(&flicker.ceiling),
-        allowed,
-    )?;
-    let keys = ["device.read_noise.flicker.fastest_s", "device.read_noise.flicker.slowest_s"];
+    require("device.flicker.ceiling", flicker.ceiling, (level..=0.03).contains(&flicker.ceiling), allowed)?;
+    let keys = ["device.flicker.fastest_s", "device.flicker.slowest_s"];
     validate_times(keys, flicker.fastest_s, flicker.slowest_s)
 }
 
 fn validate_telegraph(telegraph: &Telegraph) -> Result<(), ProfileError> {
     let traps = telegraph.traps_per_device;
-    require("device.read_noise.telegraph.traps_per_device", traps, (0.0..=5.0).contains(&traps), "0 to 5")?;
+    require("device.telegraph.traps_per_device", traps, (0.0..=5.0).contains(&traps), "0 to 5")?;
     let amplitude = telegraph.amplitude;
     let allowed = "above 0 and at most 0.1";
-    require(
-        "device.read_noise.telegraph.amplitude",
-        amplitude,
-        amplitude > 0.0 && amplitude <= 0.1,
-        allowed,
-    )?;
-    let keys = ["device.read_noise.telegraph.fastest_s", "device.read_noise.telegraph.slowest_s"];
+    require("device.telegraph.amplitude", amplitude, amplitude > 0.0 && amplitude <= 0.1, allowed)?;
+    let keys = ["device.telegraph.fastest_s", "device.telegraph.slowest_s"];
     validate_times(keys, telegraph.fastest_s, telegraph.slowest_s)
 }
 
 fn validate_relaxation(relaxation: &Relaxation, range: &ConductanceRange) -> Result<(), ProfileError> {
     let span = range.maximum_s - range.minimum_s;
-    for (key, t_s) in [
-        ("device.read_noise.relaxation.spread_1_second_s", 1.0),
-        ("device.read_noise.relaxation.spread_1_day_s", 86_400.0),
-    ] {
+    for (key, t_s) in
+        [("device.relaxation.spread_1_second_s", 1.0), ("device.relaxation.spread_1_day_s", 86_400.0)]
+    {
         for tenth in 0..=10 {
             let r = (range.minimum_s + span * f64::from(tenth) / 10.0) / range.maximum_s;
             let coefficients =
@@ -188,11 +284,11 @@ fn validate_relaxation(relaxation: &Relaxation, range: &ConductanceRange) -> Res
     }
     let mean = relaxation.mean_per_e_fold_s;
     let allowed = "at most a hundredth of the conductance range either way";
-    require("device.read_noise.relaxation.mean_per_e_fold_s", mean, libm::fabs(mean) <= 0.01 * span, allowed)
+    require("device.relaxation.mean_per_e_fold_s", mean, libm::fabs(mean) <= 0.01 * span, allowed)
 }
 
 fn validate_drift(drift: &Drift) -> Result<(), ProfileError> {
-    require("device.read_noise.drift.t0_s", drift.t0_s, (1e-9..=1e9).contains(&drift.t0_s), "1e-9 to 1e9 s")?;
+    require("device.drift.t0_s", drift.t0_s, (1e-9..=1e9).contains(&drift.t0_s), "1e-9 to 1e9 s")?;
     let line = |keys: [&'static str; 4], line: &LogLine| {
         require(keys[0], line.slope, (-1.0..=1.0).contains(&line.slope), "-1 to 1")?;
         require(keys[1], line.offset, (-1.0..=1.0).contains(&line.offset), "-1 to 1")?;
@@ -201,19 +297,19 @@ fn validate_drift(drift: &Drift) -> Result<(), ProfileError> {
     };
     line(
         [
-            "device.read_noise.drift.mean.slope",
-            "device.read_noise.drift.mean.offset",
-            "device.read_noise.drift.mean.lowest",
-            "device.read_noise.drift.mean.highest",
+            "device.drift.mean.slope",
+            "device.drift.mean.offset",
+            "device.drift.mean.lowest",
+            "device.drift.mean.highest",
         ],
         &drift.mean,
     )?;
     line(
         [
-            "device.read_noise.drift.spread.slope",
-            "device.read_noise.drift.spread.offset",
-            "device.read_noise.drift.spread.lowest",
-            "device.read_noise.drift.spread.highest",
+            "device.drift.spread.slope",
+            "device.drift.spread.offset",
+            "device.drift.spread.lowest",
+            "device.drift.spread.highest",
         ],
         &drift.spread,
     )

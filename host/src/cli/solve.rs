@@ -31,12 +31,12 @@ const SILENT: Duration = Duration::from_secs(2);
 
 /// What `--help` says after the options.
 const CONVENTION: &str = "\
-Row i is driven at its left end by an ideal source of V[k, i]. Column j ends at its bottom in an ideal 0 V; what flows
-out there is I[k, j]. The other ends are open. One wire segment lies between each source and its first device, between
+Row i is driven at its left end by an ideal source of V[k, i]. Column j ends at its bottom in an ideal 0 V; what flows \
+out there is I[k, j]. The other ends are open. One wire segment lies between each source and its first device, between \
 neighbouring devices, and between the last device of a column and its output, as in badcrossbar.
 
-JSON: wall_s is the time of the solve alone, of all vectors, on one thread, files not counted. Arrays up to 256 × 256 are
-warm: their first vector is solved once beforehand. residual is the largest estimated error of an output current,
+JSON: wall_s is the time of the solve alone, of all vectors, on one thread, files not counted. Arrays up to 256 × 256 are \
+warm: their first vector is solved once beforehand. residual is the largest estimated error of an output current, \
 relative to it; iterations is the most that a vector needed.";
 
 #[derive(Debug, Args)]

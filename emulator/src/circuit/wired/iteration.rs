@@ -14,7 +14,7 @@ const ROUNDING: f64 = 4.0 * f64::EPSILON;
 /// What the estimate of the error left after the last correction is multiplied with.
 const CAUTION: f64 = 4.0;
 
-/// Column voltages with what conjugate gradients need to move them: of all rows, or of the bottom row alone.
+/// Column voltages with what conjugate gradients need to move them.
 pub(super) struct Nodes<const L: usize> {
     pub(super) volts: Vec<[f64; L]>,
     correction: Vec<[f64; L]>,
@@ -24,7 +24,6 @@ pub(super) struct Nodes<const L: usize> {
 /// Conjugate gradients for `L` right-hand sides of one network.
 pub(super) struct Iteration<'a, const L: usize> {
     network: &'a Network,
-    all_nodes: bool,
     /// Largest |source voltage| of each vector (V).
     scale: [f64; L],
     residual: Vec<[f64; L]>,
@@ -42,21 +41,19 @@ pub(super) struct Iteration<'a, const L: usize> {
 
 impl<'a, const L: usize> Iteration<'a, L> {
     /// Room for one solution after another.
-    pub(super) fn new(network: &'a Network, all_nodes: bool) -> Self {
+    pub(super) fn new(network: &'a Network) -> Self {
         let columns = network.columns;
         let cells = network.rows * columns;
-        let tracked = if all_nodes { cells } else { columns };
         Self {
             network,
-            all_nodes,
             scale: [0.0; L],
             residual: vec![[0.0; L]; cells],
             image: vec![[0.0; L]; cells],
             work: vec![[0.0; L]; cells],
             nodes: Nodes {
-                volts: vec![[0.0; L]; tracked],
-                correction: vec![[0.0; L]; tracked],
-                direction: vec![[0.0; L]; tracked],
+                volts: vec![[0.0; L]; cells],
+                correction: vec![[0.0; L]; cells],
+                direction: vec![[0.0; L]; cells],
             },
             panel: vec![[[0.0; L]; PANEL]; columns],
             column_sums: vec![[0.0; L]; columns],
@@ -131,17 +128,9 @@ impl<'a, const L: usize> Iteration<'a, L> {
             self.descend(alpha, beta);
             let gamma_before = self.gamma;
             self.gamma = self.reduce_columns();
-            self.correct_bottom();
             let left_over = CAUTION * contraction / (1.0 - contraction.min(0.999_999));
-            if iterations > 0 && !self.all_nodes {
-                let residual = self.error(left_over);
-                if residual <= tolerance {
-                    self.apply();
-                    return Ok(Convergence { residual, iterations });
-                }
-            }
             let coupling = self.ascend();
-            if iterations > 0 && self.all_nodes {
+            if iterations > 0 {
                 let residual = self.error(left_over);
                 if residual <= tolerance {
                     self.apply();
@@ -216,21 +205,6 @@ impl<'a, const L: usize> Iteration<'a, L> {
         total
     }
 
-    /// The correction of the bottom row is known as soon as the columns are eliminated.
-    fn correct_bottom(&mut self) {
-        let columns = self.network.columns;
-        let bottom = (self.network.rows - 1) * columns;
-        let tracked = self.nodes.correction.len() - columns;
-        let inverse = &self.network.column_inverse[bottom..];
-        for ((correction, work), inverse) in
-            self.nodes.correction[tracked..].iter_mut().zip(&self.work[bottom..]).zip(inverse)
-        {
-            for l in 0..L {
-                correction[l] = work[l] * inverse;
-            }
-        }
-    }
-
     /// Substitutes the columns back from bottom to top (the correction z), and sweeps the rows both ways, which leaves
     /// S·z. Returns zᵀ·D·T_r⁻¹·D·z.
     fn ascend(&mut self) -> [f64; L] {
@@ -255,9 +229,7 @@ impl<'a, const L: usize> Iteration<'a, L> {
                         cells[j][k][l] = correction;
                     }
                 }
-                if self.all_nodes {
-                    self.nodes.correction[row..][..columns].copy_from_slice(below);
-                }
+                self.nodes.correction[row..][..columns].copy_from_slice(below);
             }
             let device = &network.device[panel * columns..][..columns];
             let inverse = &network.row_inverse[panel * columns..][..columns];
@@ -329,13 +301,11 @@ impl<'a, const L: usize> Iteration<'a, L> {
                 }
             }
         }
-        if self.all_nodes {
-            for correction in &self.nodes.correction {
-                for l in 0..L {
-                    let missing = libm::fabs(correction[l]) * left_over - ROUNDING * self.scale[l];
-                    if missing > 0.0 {
-                        worst = worst.max(missing / self.scale[l]);
-                    }
+        for correction in &self.nodes.correction {
+            for l in 0..L {
+                let missing = libm::fabs(correction[l]) * left_over - ROUNDING * self.scale[l];
+                if missing > 0.0 {
+                    worst = worst.max(missing / self.scale[l]);
                 }
             }
         }

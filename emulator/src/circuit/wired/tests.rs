@@ -3,8 +3,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Network, Potentials, Segments, Wiring};
-use crate::circuit::{CircuitError, CurrentLaw, Ends, Line, Wires, operate};
+use super::{Network, Potentials, Segments, Wiring, currents};
+use crate::circuit::{CircuitError, CurrentLaw, Ends, Line, Wires, operate, solve};
 use crate::random::Random;
 
 fn driven(volts: f64, ohms: f64) -> Line {
@@ -299,4 +299,66 @@ fn impossible_wires_are_refused_with_their_place() {
     let wiring = Wiring { row_segments: &Segments::Uniform(1.0), ..wiring };
     let error = Network::new(&[1e-5, 1e-5, -1e-9, 1e-5], &wiring).unwrap_err();
     assert!(matches!(error, CircuitError::Value { what: "conductance", index: 2, .. }), "{error}");
+}
+
+/// A square array with equal segments, log-uniform devices, and signed inputs.
+fn square(n: usize, vectors: usize, seed: u64) -> (Vec<f64>, Vec<f64>) {
+    let mut random = Random::new(seed, n as u64);
+    let g = (0..n * n).map(|_| libm::pow(10.0, -6.0 + 2.0 * random.uniform())).collect();
+    let v = (0..n * vectors).map(|_| 0.4 * random.uniform() - 0.2).collect();
+    (g, v)
+}
+
+#[test]
+fn a_vectors_currents_do_not_depend_on_the_others_solved_with_it_by_a_single_bit() {
+    // The last one is beyond the size up to which four are solved side by side.
+    for (n, vectors) in [(5, 7), (32, 6), (257, 3)] {
+        let (g, v) = square(n, vectors, 71);
+        let wires = Wires::Resistive { row: Segments::Uniform(2.0), column: Segments::Uniform(5.0) };
+        let solve = |v: &[f64]| solve(&g, n, v, CurrentLaw::Linear, &wires, 1e-9).unwrap().currents;
+        let together = solve(&v);
+        for (k, alone) in v.chunks_exact(n).enumerate() {
+            let same = solve(alone).iter().zip(&together[k * n..]).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "vector {k} of {vectors} at {n}");
+        }
+    }
+}
+
+#[test]
+fn sweeps_and_conjugate_gradients_agree_within_the_tolerance_also_on_heavily_loaded_lines() {
+    // 50 Ω per segment lose nine tenths of the voltage; sources at all four sides, single rows and signed inputs.
+    for (n, ohm) in [(1, 5.0), (3, 1.0), (17, 50.0), (40, 5.0), (64, 50.0)] {
+        let (g, mut v) = square(n, 3, 72);
+        v[..n].fill(0.0);
+        v[n / 2] = 1.0;
+        let (rows, columns) = (Segments::Uniform(ohm), Segments::Uniform(0.3 * ohm));
+        let left = vec![driven(0.0, 3.0); n];
+        let right: Vec<_> =
+            (0..n).map(|i| if i % 3 == 1 { driven(0.1, 10.0) } else { Line::Floating }).collect();
+        let top: Vec<_> =
+            (0..n).map(|j| if j % 4 == 2 { driven(-0.05, 0.0) } else { Line::Floating }).collect();
+        let bottom: Vec<_> =
+            (0..n).map(|j| if n > 1 && j == 1 { Line::Floating } else { driven(0.02, 1.0) }).collect();
+        let wiring = Wiring {
+            row_segments: &rows,
+            column_segments: &columns,
+            left: &left,
+            right: &right,
+            top: &top,
+            bottom: &bottom,
+        };
+        let mut swept = vec![0.0; v.len()];
+        currents(&g, &wiring, &v, 1e-9, &mut swept).unwrap();
+        let network = Network::new(&g, &wiring).unwrap();
+        let solve = |v: &[f64]| network.potentials(v, None, 1e-15).unwrap().bottom;
+        let reference: Vec<f64> = v.chunks_exact(n).flat_map(solve).collect();
+        for (swept, reference) in swept.chunks_exact(n).zip(reference.chunks_exact(n)) {
+            let largest = reference.iter().fold(0.0_f64, |most, current| most.max(libm::fabs(*current)));
+            for (a, b) in swept.iter().zip(reference) {
+                // Outputs below 1e-5 of the largest are held to that part's tolerance.
+                let size = libm::fabs(*b).max(1e-5 * largest);
+                assert!(libm::fabs(a - b) <= 1.01e-9 * size, "{a:e} for {b:e} at {n}, {ohm} Ω");
+            }
+        }
+    }
 }

@@ -1,0 +1,215 @@
+//! Reduced-rank extrapolation of the outputs of an iteration, `L` vectors side by side and each by itself.
+//!
+//! With differences Δ_i = y_{i+1} − y_i (y_0 = 0), the factors γ with Σγ = 1 that make ‖Σγ_i·Δ_i‖ smallest give the
+//! estimate s = Σγ_i·y_{i+1}: the polynomial of the iteration that a minimal-residual method would choose, as far as the
+//! outputs show it. Δ = Q·R by modified Gram–Schmidt; γ ∝ R⁻¹·R⁻ᵀ·1.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::Source;
+
+/// As many iterations are combined at most; then the combination starts anew.
+const MOST_COMBINED: usize = 24;
+/// What the rate of convergence so far is multiplied with, to guess what the last estimate still misses.
+const CAUTION: f64 = 4.0;
+/// An output smaller than this part of the largest one is held to the tolerance of this part.
+const SMALLEST_OUTPUT: f64 = 1e-5;
+/// Differences below this part of the voltages are rounding.
+const ROUNDING: f64 = 4.0 * f64::EPSILON;
+
+pub(super) struct Extrapolation<'a, const L: usize> {
+    sources: &'a [Source],
+    most: usize,
+    /// y of the iterations that are combined, the last one included.
+    outputs: Vec<Vec<[f64; L]>>,
+    before: Vec<[f64; L]>,
+    orthonormal: Vec<Vec<[f64; L]>>,
+    /// `[column][row]` of R.
+    triangle: Vec<Vec<[f64; L]>>,
+    estimate: Vec<[f64; L]>,
+    /// Largest change of an output by the last iteration, relative to it.
+    change: [f64; L],
+    /// By how much the last iteration made that change smaller.
+    rate: [f64; L],
+    residual: [f64; L],
+    iterations: u32,
+    done: [bool; L],
+}
+
+impl<'a, const L: usize> Extrapolation<'a, L> {
+    /// For column voltages in front of `sources`.
+    pub(super) fn new(sources: &'a [Source]) -> Self {
+        let columns = sources.len();
+        Self {
+            sources,
+            most: (columns / 2).clamp(1, MOST_COMBINED),
+            outputs: Vec::new(),
+            before: vec![[0.0; L]; columns],
+            orthonormal: Vec::new(),
+            triangle: Vec::new(),
+            // Nothing flows yet.
+            estimate: sources.iter().map(|source| [source.volts; L]).collect(),
+            change: [f64::INFINITY; L],
+            rate: [0.0; L],
+            residual: [f64::INFINITY; L],
+            iterations: 0,
+            done: [false; L],
+        }
+    }
+
+    /// One more iteration's outputs. A vector that has reached the tolerance stays as it is.
+    pub(super) fn add(&mut self, outputs: &[[f64; L]], tolerance: f64) {
+        if self.outputs.len() == self.most {
+            self.outputs.clear();
+            self.orthonormal.clear();
+            self.triangle.clear();
+        }
+        let mut difference = outputs.to_vec();
+        for (difference, before) in difference.iter_mut().zip(&self.before) {
+            for l in 0..L {
+                difference[l] -= before[l];
+            }
+        }
+        self.before.copy_from_slice(outputs);
+        self.outputs.push(outputs.to_vec());
+        self.orthogonalise(difference);
+        let factors = self.factors();
+        let mut estimate = vec![[0.0; L]; outputs.len()];
+        for (outputs, factor) in self.outputs.iter().zip(&factors) {
+            for (sum, output) in estimate.iter_mut().zip(outputs) {
+                for l in 0..L {
+                    sum[l] += factor[l] * output[l];
+                }
+            }
+        }
+        self.judge(&estimate, tolerance);
+    }
+
+    /// Adds a column to Q and R.
+    fn orthogonalise(&mut self, mut difference: Vec<[f64; L]>) {
+        let mut column = Vec::with_capacity(self.orthonormal.len() + 1);
+        let whole = norm(&difference);
+        for direction in &self.orthonormal {
+            let mut product = [0.0; L];
+            for (a, b) in direction.iter().zip(&difference) {
+                for l in 0..L {
+                    product[l] += a[l] * b[l];
+                }
+            }
+            for (a, b) in direction.iter().zip(&mut difference) {
+                for l in 0..L {
+                    b[l] -= product[l] * a[l];
+                }
+            }
+            column.push(product);
+        }
+        let mut length = norm(&difference);
+        for l in 0..L {
+            // A direction that is there already counts as new by no more than rounding.
+            length[l] = length[l].max(f64::EPSILON * whole[l]);
+        }
+        for value in &mut difference {
+            for l in 0..L {
+                value[l] = if length[l] > 0.0 { value[l] / length[l] } else { 0.0 };
+            }
+        }
+        column.push(length);
+        self.triangle.push(column);
+        self.orthonormal.push(difference);
+    }
+
+    /// γ for every iteration that is combined.
+    fn factors(&self) -> Vec<[f64; L]> {
+        let count = self.triangle.len();
+        let mut factors = vec![[0.0; L]; count];
+        for l in 0..L {
+            if let Some(still) = (0..count).find(|&i| self.triangle[i][i][l] == 0.0) {
+                // The outputs have stopped changing.
+                factors[still][l] = 1.0;
+                continue;
+            }
+            for i in 0..count {
+                let known: f64 = (0..i).map(|k| self.triangle[i][k][l] * factors[k][l]).sum();
+                factors[i][l] = (1.0 - known) / self.triangle[i][i][l];
+            }
+            for i in (0..count).rev() {
+                let known: f64 = (i + 1..count).map(|k| self.triangle[k][i][l] * factors[k][l]).sum();
+                factors[i][l] = (factors[i][l] - known) / self.triangle[i][i][l];
+            }
+            let sum: f64 = factors.iter().map(|factor| factor[l]).sum();
+            factors.iter_mut().for_each(|factor| factor[l] /= sum);
+        }
+        factors
+    }
+
+    /// Takes over the estimate of every vector that isn't done, and guesses how far it is off.
+    fn judge(&mut self, estimate: &[[f64; L]], tolerance: f64) {
+        let driven = || self.sources.iter().enumerate().filter(|(_, source)| source.siemens != 0.0);
+        let mut largest = [0.0_f64; L];
+        for (j, source) in driven() {
+            for l in 0..L {
+                largest[l] = largest[l].max(libm::fabs(estimate[j][l] - source.volts));
+            }
+        }
+        // Relative to each output, since small ones may converge more slowly than large ones.
+        let mut change = [0.0_f64; L];
+        for (j, source) in driven() {
+            for l in 0..L {
+                let rounding = ROUNDING * (libm::fabs(estimate[j][l]) + libm::fabs(source.volts));
+                let moved = libm::fabs(estimate[j][l] - self.estimate[j][l]) - rounding;
+                let size = libm::fabs(estimate[j][l] - source.volts).max(SMALLEST_OUTPUT * largest[l]);
+                if moved > 0.0 {
+                    change[l] = change[l].max(moved / size);
+                }
+            }
+        }
+        let (mut residual, mut rates) = ([0.0_f64; L], [0.0; L]);
+        for l in 0..L {
+            // The slower one of the last two; from the first to the second iteration not yet a rate, but what the start was
+            // off by.
+            let last = change[l] / self.change[l].max(f64::MIN_POSITIVE);
+            let rate = if self.iterations < 2 { 1.0 } else { (CAUTION * last.max(self.rate[l])).min(1.0) };
+            rates[l] = if self.iterations < 1 { 0.0 } else { last };
+            residual[l] = rate * change[l];
+        }
+        for l in 0..L {
+            if self.done[l] {
+                continue;
+            }
+            for (kept, estimate) in self.estimate.iter_mut().zip(estimate) {
+                kept[l] = estimate[l];
+            }
+            (self.change[l], self.residual[l], self.rate[l]) = (change[l], residual[l], rates[l]);
+            self.done[l] = residual[l] <= tolerance;
+        }
+        self.iterations += 1;
+    }
+
+    /// Largest relative error of any output that its vector is guessed to have.
+    pub(super) fn residual(&self) -> f64 {
+        self.residual.iter().fold(0.0, |worst, residual| if *residual > worst { *residual } else { worst })
+    }
+
+    /// Whether every vector has reached the tolerance.
+    pub(super) fn is_done(&self) -> bool {
+        self.done.iter().all(|done| *done)
+    }
+
+    /// Currents into the sources (A).
+    pub(super) fn currents(&self, currents: &mut [[f64; L]]) {
+        for ((current, volts), source) in currents.iter_mut().zip(&self.estimate).zip(self.sources) {
+            *current = volts.map(|volts| (volts - source.volts) * source.siemens);
+        }
+    }
+}
+
+fn norm<const L: usize>(values: &[[f64; L]]) -> [f64; L] {
+    let mut sum = [0.0; L];
+    for value in values {
+        for l in 0..L {
+            sum[l] += value[l] * value[l];
+        }
+    }
+    sum.map(libm::sqrt)
+}
