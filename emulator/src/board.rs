@@ -66,6 +66,8 @@ pub const CHIP_SELECT_GAP_NS: u64 = 100;
 pub const I2C_BIT_NS: u64 = 2_500;
 /// Ambient temperature unless set, °C; resistances are stated at it.
 const ROOM_CELSIUS: f64 = 25.0;
+/// 0 °C in K.
+const ZERO_CELSIUS_K: f64 = 273.15;
 /// Changes that follow each other within this time, ns, are one step for the settling of the amplifiers: a burst of
 /// DAC updates, not a pulse.
 const BURST_NS: u64 = 5_000;
@@ -303,6 +305,10 @@ impl Board {
 
     /// As far as `to_ns`, no later than the present.
     fn catch_up_to(&mut self, to_ns: u64) -> Result<(), BoardError> {
+        if self.held_ns < to_ns {
+            let kelvin = ZERO_CELSIUS_K + self.ambient_celsius + self.climate.deviation(to_ns);
+            self.crossbar.set_temperature(kelvin)?;
+        }
         while self.held_ns < to_ns {
             let (level, until_ns) = match self.edge {
                 Some(edge) if self.held_ns < edge.over_ns() => edge.level(self.held_ns),

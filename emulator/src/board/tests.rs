@@ -3,6 +3,7 @@ use core::f64::consts::TAU;
 
 use super::settling::Loop;
 use super::*;
+use crate::device::TemperatureCoefficient;
 use crate::profile::{ConductanceRange, DeviceProfile, InitialState, PulseResponse, Switching};
 use crate::truth::CellTruth;
 
@@ -504,3 +505,23 @@ fn the_same_seed_gives_the_same_codes_and_another_does_not() {
 }
 
 mod analog;
+
+#[test]
+fn devices_follow_the_temperature_of_the_board_by_their_coefficient() {
+    // G(T) = G(25 °C)·exp(α·ΔT); α = 1e-3/K without spread, 50 K warmer; the ideal board's temperature doesn't wander.
+    let warm = DeviceProfile {
+        temperature: Some(TemperatureCoefficient {
+            lowest_per_k: 1e-3,
+            highest_per_k: 1e-3,
+            spread_per_k: 0.0,
+        }),
+        ..device(10e-6)
+    };
+    let mut board = Board::new(Crossbar::new(1, 1, &warm, 1).unwrap(), OPTIONS).unwrap();
+    wait(&mut board, 1_000);
+    let before = board.truth().unwrap()[0].conductance_s;
+    board.set_ambient_celsius(ROOM_CELSIUS + 50.0);
+    wait(&mut board, 1_000);
+    let after = board.truth().unwrap()[0].conductance_s;
+    assert!(libm::fabs(after / before / libm::exp(0.05) - 1.0) < 1e-12, "{before} {after}");
+}
