@@ -36,29 +36,19 @@ impl EmulatedDevice {
     /// [`EmulationError`]: an impossible geometry, a state file that doesn't fit or is in use.
     pub fn power_up(emulation: &Emulation) -> Result<Self, EmulationError> {
         let (board, files) = emulation.power_up()?;
-        let hardware = BenchHardware::new(board).map_err(EmulationError::Board)?;
-        let info = *hardware.info();
-        let (rows, columns) = (usize::from(info.rows), usize::from(info.columns));
-        let frame = FRAME_BYTES.max(encoded_bytes(columns * CELL_SUMS_BYTES + 64));
-        let storage = Storage {
-            receive: vec![0; frame].leak(),
-            transmit: vec![0; 4 * frame].leak(),
-            data: vec![0; frame].leak(),
-            codes: vec![0; columns].leak(),
-            pulses: vec![0; rows * columns].leak(),
-            job: vec![JobCell::EMPTY; rows * columns].leak(),
-        };
-        let nameplate = Nameplate {
-            board: "or16-emulated",
-            emulated: true,
-            firmware: env!("CARGO_PKG_VERSION"),
-            git: env!("OHMRIG_GIT_HASH"),
-        };
-        let boot = Boot { nonce: info.boot_nonce, reset: ResetReason::PowerOn };
-        let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
-        let front_end = Or16::new(hardware, config)
-            .map_err(|error| EmulationError::Geometry { rows: error.rows, columns: error.columns })?;
-        Ok(Self { core: Core::new(nameplate, boot, storage), front_end, files })
+        let (core, front_end) = boot(board)?;
+        Ok(Self { core, front_end, files })
+    }
+
+    /// Switches the board off and on: same cells, flash and time, another boot. Working memory of the boot before is
+    /// not freed either.
+    ///
+    /// # Errors
+    /// As for [`power_up`](Self::power_up).
+    pub fn power_cycle(&mut self) -> Result<(), EmulationError> {
+        let board = self.files.power_cycle(self.front_end.hardware_mut().bench())?;
+        (self.core, self.front_end) = boot(board)?;
+        Ok(())
     }
 
     /// One step: hands in bytes from the host at link time `link_ns`, returns how many were taken, appends what the
@@ -98,6 +88,33 @@ impl EmulatedDevice {
     pub fn board(&mut self) -> &mut Board {
         self.front_end.hardware_mut().bench()
     }
+}
+
+/// The firmware from its first instruction on.
+fn boot(board: Board) -> Result<(Core<'static>, Or16<BenchHardware<Board>>), EmulationError> {
+    let hardware = BenchHardware::new(board).map_err(EmulationError::Board)?;
+    let info = *hardware.info();
+    let (rows, columns) = (usize::from(info.rows), usize::from(info.columns));
+    let frame = FRAME_BYTES.max(encoded_bytes(columns * CELL_SUMS_BYTES + 64));
+    let storage = Storage {
+        receive: vec![0; frame].leak(),
+        transmit: vec![0; 4 * frame].leak(),
+        data: vec![0; frame].leak(),
+        codes: vec![0; columns].leak(),
+        pulses: vec![0; rows * columns].leak(),
+        job: vec![JobCell::EMPTY; rows * columns].leak(),
+    };
+    let nameplate = Nameplate {
+        board: "or16-emulated",
+        emulated: true,
+        firmware: env!("CARGO_PKG_VERSION"),
+        git: env!("OHMRIG_GIT_HASH"),
+    };
+    let boot = Boot { nonce: info.boot_nonce, reset: ResetReason::PowerOn };
+    let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
+    let front_end = Or16::new(hardware, config)
+        .map_err(|error| EmulationError::Geometry { rows: error.rows, columns: error.columns })?;
+    Ok((Core::new(nameplate, boot, storage), front_end))
 }
 
 impl Drop for EmulatedDevice {

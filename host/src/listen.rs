@@ -2,6 +2,7 @@
 //! on one thread, until Ctrl-C.
 
 mod connection;
+mod faulty_lanes;
 
 use crate::bench::{BenchFiles, ServedBench};
 use crate::device::{EmulatedDevice, Wish};
@@ -9,6 +10,7 @@ use crate::interrupt;
 use connection::Connection;
 #[cfg(unix)]
 use connection::Pty;
+pub use faulty_lanes::FaultyLanes;
 use ohmrig_emulator::board::Board;
 use std::io;
 use std::net::{TcpListener, ToSocketAddrs};
@@ -184,16 +186,24 @@ impl Listener {
         }
     }
 
-    /// Runs an emulated device for whoever connects, until Ctrl-C.
+    /// Runs an emulated device for whoever connects, until Ctrl-C; by way of `lanes`, if the link is to be damaged.
     ///
     /// # Errors
     /// One line: the listener or the emulation failed.
-    pub fn serve_device(&mut self, device: &mut EmulatedDevice) -> Result<(), String> {
+    pub fn serve_device(
+        &mut self,
+        device: &mut EmulatedDevice,
+        mut lanes: Option<FaultyLanes>,
+    ) -> Result<(), String> {
         let start = Instant::now();
         let mut client = Client::default();
         while !interrupt::requested() {
             self.attend(&mut client)?;
+            let (incoming, outgoing) = (client.incoming.len(), client.outgoing.len());
             let received = client.read();
+            if let Some(lanes) = &mut lanes {
+                lanes.damage_incoming(&mut client.incoming, incoming);
+            }
             let mut wish = Wish::Bytes;
             if client.outgoing.len() < BACKLOG {
                 let link_ns = start.elapsed().as_nanos() as u64;
@@ -202,6 +212,9 @@ impl Listener {
                     .map_err(|error| error.to_string())?;
                 client.incoming.drain(..taken);
                 wish = next;
+            }
+            if let Some(lanes) = &mut lanes {
+                lanes.damage_outgoing(&mut client.outgoing, outgoing);
             }
             let sent = client.write();
             if wish == Wish::Bytes && !received && !sent {

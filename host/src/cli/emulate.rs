@@ -3,7 +3,8 @@
 use super::open::emulation;
 use super::{Failure, Global, Output};
 use crate::device::EmulatedDevice;
-use crate::listen::{Address, Listener};
+use crate::listen::{Address, FaultyLanes, Listener};
+use crate::transport::inject::Fault;
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -36,6 +37,11 @@ impl Emulate {
             ));
         }
         self.listen.require_local(self.allow_remote).map_err(Failure::usage)?;
+        if global.inject.is_some_and(|inject| inject.rate(Fault::Reset) > 0.0) {
+            return Err(Failure::usage(
+                "--inject reset=…: `ohmrig emulate` doesn't power-cycle itself; use --port emulated",
+            ));
+        }
         let mut device = EmulatedDevice::power_up(&emulation)?;
         let mut listener = Listener::open(&self.listen).map_err(Failure::failed)?;
         let port = listener.port();
@@ -47,6 +53,10 @@ impl Emulate {
         output.set("columns", emulation.columns);
         output.set("port", &port);
         output.say(port.as_str());
+        let lanes = global.inject.map(FaultyLanes::new);
+        if let (Some(inject), Some(lanes)) = (global.inject, &lanes) {
+            output.injecting(inject, lanes.tally());
+        }
         output.announce();
         log::info!(
             "virtual board {} rows × {} columns, profile {}, seed {}: ohmrig --port {port} info; Ctrl-C ends it",
@@ -55,6 +65,6 @@ impl Emulate {
             emulation.profile.name,
             emulation.seed
         );
-        listener.serve_device(&mut device).map_err(Failure::failed)
+        listener.serve_device(&mut device, lanes).map_err(Failure::failed)
     }
 }

@@ -22,6 +22,7 @@ pub use output::Output;
 
 use crate::interrupt;
 use crate::transport::Port;
+use crate::transport::inject::Inject;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -63,6 +64,9 @@ pub(crate) struct Global {
     /// ARM image for `--port qemu`
     #[arg(long, global = true, env = "OHMRIG_FIRMWARE", value_name = "ELF")]
     pub(crate) firmware: Option<PathBuf>,
+    /// Damage the link on purpose, e.g. `drop=0.05,corrupt=0.02,duplicate=0.02,seed=1` (docs/protocol.md has every key)
+    #[arg(long, global = true, value_name = "SPEC")]
+    pub(crate) inject: Option<Inject>,
     /// How log lines on stderr look (which ones: environment variable RUST_LOG)
     #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -121,6 +125,13 @@ enum Command {
     Man,
 }
 
+impl Command {
+    /// Whether it is one end of a link between host and device.
+    fn has_link(&self) -> bool {
+        !matches!(self, Self::List | Self::Solve(_) | Self::Bench(_) | Self::Completions { .. } | Self::Man)
+    }
+}
+
 /// Runs a command line and returns the exit status.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -142,6 +153,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn execute(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
     let global = &cli.global;
+    if global.inject.is_some() && !cli.command.has_link() {
+        return Err(Failure::usage("--inject: this command has no link between host and device to damage"));
+    }
     match &cli.command {
         Command::Demo(command) => command.run(global, output),
         Command::List => list::run(global, output),
@@ -245,6 +259,18 @@ mod tests {
         if std::env::var_os("OHMRIG_PORT").is_none() {
             assert_eq!(parse("ohmrig info").unwrap().global.port, Port::Emulated(None));
         }
+    }
+
+    #[test]
+    fn faults_are_injected_where_there_is_a_link_and_refused_elsewhere() {
+        let inject = parse("ohmrig info --inject drop=0.5,seed=3").unwrap().global.inject.unwrap();
+        assert_eq!(inject.to_string(), "drop=0.5,seed=3");
+        for (line, has_link) in
+            [("list", false), ("man", false), ("bench --listen unix:/b", false), ("emulate", true)]
+        {
+            assert_eq!(parse(&format!("ohmrig {line}")).unwrap().command.has_link(), has_link, "{line}");
+        }
+        assert!(parse("ohmrig info --inject drop=1.5").is_err());
     }
 
     #[test]

@@ -67,9 +67,12 @@ impl MvmCommand {
         };
         let settings = ProductSettings { range, conversions: self.conversions };
         let bar = output.bar(input.nrows(), "multiplying");
+        let before = opened.instrument.client().traffic();
         let start = Instant::now();
         let products = opened.instrument.mvm(input.view(), settings, |done| bar.set_position(done as u64))?;
         let wall_s = start.elapsed().as_secs_f64();
+        let after = opened.instrument.client().traffic();
+        let bytes = after.sent + after.received - before.sent - before.received;
         bar.finish_and_clear();
         let noise = if self.repeat {
             let again = opened.instrument.mvm(input.view(), settings, |_| {})?;
@@ -103,6 +106,8 @@ impl MvmCommand {
         }
         output.set("vectors", input.nrows());
         output.set("wall_s", wall_s);
+        output.set("link.bytes_per_mvm", bytes as f64 / input.nrows() as f64);
+        output.set("link.bytes_per_mvm_minimum", opened.instrument.mvm_payload_bytes(self.conversions));
         output.set("range", range);
         output.set("conversions", self.conversions);
         output.set("saturated", products.saturated);

@@ -10,6 +10,7 @@ use crate::instrument::Instrument;
 use crate::qemu::Qemu;
 use crate::recipe::{NotWritable, Recipe};
 use crate::run_file::{RunFile, RunIdentity};
+use crate::transport::inject::{Fault, Faulty};
 use crate::transport::{InProcess, Port, Serial, Tcp, Transport};
 use ohmrig_emulator::profile::Profile;
 
@@ -54,10 +55,20 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
     if !global.port.is_emulated_here() {
         require_emulated(global)?;
     }
+    if let Some(inject) = &global.inject
+        && inject.rate(Fault::Reset) > 0.0
+        && !matches!(global.port, Port::Emulated(_))
+    {
+        return Err(Failure::usage(format!(
+            "--inject reset={}: only a device in this process can be power-cycled; --port {} is not one",
+            inject.rate(Fault::Reset),
+            global.port
+        )));
+    }
     #[cfg(unix)]
     let mut qemu = None;
     let mut found = None;
-    let transport: Box<dyn Transport> = match &global.port {
+    let mut transport: Box<dyn Transport> = match &global.port {
         Port::Emulated(name) => {
             let emulation = emulation(name.as_deref(), global)?;
             let device = EmulatedDevice::power_up(&emulation)?;
@@ -77,6 +88,11 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
         #[cfg(not(unix))]
         Port::Qemu(_) => return Err(Failure::usage("--port qemu needs a Unix system")),
     };
+    if let Some(inject) = global.inject {
+        let faulty = Faulty::new(transport, inject);
+        output.injecting(inject, faulty.tally());
+        transport = Box::new(faulty);
+    }
     let client = Client::connect(transport, &global.port.to_string())?;
     let instrument = Instrument::new(client);
     let device = instrument.device();

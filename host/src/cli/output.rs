@@ -1,11 +1,13 @@
 //! What a command says: lines for people, or one JSON object for scripts, and progress on stderr.
 
 use super::failure::Failure;
+use crate::transport::inject::{Fault, Inject, Tally};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::io::Write;
+use std::sync::Arc;
 
 /// Collects what a command has to say.
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub struct Output {
     /// The object is out already.
     announced: bool,
     fields: Map<String, Value>,
+    /// Faults of the link, counted until the end.
+    faults: Option<Arc<Tally>>,
 }
 
 impl Output {
@@ -25,7 +29,7 @@ impl Output {
         for key in ["board", "profile", "seed"] {
             fields.insert(key.to_owned(), Value::Null);
         }
-        Self { json, announced: false, fields }
+        Self { json, announced: false, fields, faults: None }
     }
 
     /// A line for people.
@@ -64,6 +68,33 @@ impl Output {
         let _ = std::io::stdout().flush();
     }
 
+    /// Says that the link is damaged on purpose; what happened is reported at the end.
+    pub(super) fn injecting(&mut self, inject: Inject, tally: Arc<Tally>) {
+        self.say(format_args!("link     FAULTS INJECTED on purpose: {inject}"));
+        self.set("link.inject", inject.to_string());
+        self.faults = Some(tally);
+    }
+
+    /// What was injected, as fields and as a line.
+    fn report_faults(&mut self) {
+        let Some(tally) = self.faults.take() else { return };
+        let mut counts = Vec::new();
+        for fault in Fault::ALL {
+            self.set(&format!("link.injected.{}", fault.name()), tally.count(fault));
+            if tally.count(fault) > 0 {
+                counts.push(format!("{} {}", fault.name(), tally.count(fault)));
+            }
+        }
+        self.set("link.injected.frames", tally.frames());
+        let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+        let line = format!("link faults injected: {counts} (in {} frames, both directions)", tally.frames());
+        if self.announced {
+            eprintln!("ohmrig: {line}");
+        } else {
+            self.say(line);
+        }
+    }
+
     /// A progress bar on stderr; hidden where stderr is no terminal.
     #[must_use]
     pub fn bar(&self, length: usize, what: &str) -> ProgressBar {
@@ -77,6 +108,7 @@ impl Output {
 
     /// Ends a command: prints the object, or the failure, and returns the exit status.
     pub fn finish(mut self, result: Result<(), Failure>) -> u8 {
+        self.report_faults();
         let (status, ok) = match &result {
             Ok(()) => (0, true),
             Err(failure) => (failure.kind.status(), false),

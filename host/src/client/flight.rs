@@ -25,11 +25,13 @@ pub(super) struct Flight {
     /// Since when the oldest has been the oldest, or was last sent.
     pub(super) since: Instant,
     pub(super) went_back_to: Option<u32>,
+    /// Time-outs in a row of what is the oldest now.
+    pub(super) timeouts: u32,
 }
 
 impl Default for Flight {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), since: Instant::now(), went_back_to: None }
+        Self { waiting: VecDeque::new(), since: Instant::now(), went_back_to: None, timeouts: 0 }
     }
 }
 
@@ -37,6 +39,7 @@ impl Flight {
     pub(super) fn push(&mut self, one: InFlight) {
         if self.waiting.is_empty() {
             self.since = Instant::now();
+            self.timeouts = 0;
         }
         self.waiting.push_back(one);
     }
@@ -57,6 +60,7 @@ impl Flight {
         while self.waiting.front().is_some_and(|one| one.answered) {
             self.waiting.pop_front();
             self.since = Instant::now();
+            self.timeouts = 0;
         }
         Some(answered)
     }

@@ -219,7 +219,7 @@ impl Link {
         Ok(self.transport.write_all(bytes)?)
     }
 
-    /// The next good frame, or `None` if none came until `deadline`.
+    /// The next good frame, or `None` if none came until `deadline` or none can come before something is sent.
     pub(super) fn receive(&mut self, deadline: Instant) -> Result<Option<Frame>, LinkError> {
         let mut buffer = [0; 4096];
         loop {
@@ -234,6 +234,9 @@ impl Link {
                 return Ok(None);
             }
             let bytes = self.transport.read(&mut buffer, left.min(SLICE))?;
+            if bytes == 0 && self.transport.is_silent() {
+                return Ok(None);
+            }
             self.traffic.received += bytes as u64;
             self.fresh.extend_from_slice(&buffer[..bytes]);
         }

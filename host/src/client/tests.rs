@@ -4,6 +4,7 @@
 use super::*;
 use crate::bench::{Emulation, profile};
 use crate::device::EmulatedDevice;
+use crate::transport::inject::Faulty;
 use crate::transport::{InProcess, Pace};
 use ohmrig_protocol::frame::{self, Header};
 use ohmrig_protocol::message::{Pulse, Scheme};
@@ -15,85 +16,12 @@ use std::sync::{Arc, Mutex};
 /// A pace for tests: whatever takes longer is lost.
 const PACE: Pace = Pace {
     base: Duration::from_millis(30),
+    measuring: Duration::from_millis(30),
     bytes_per_second: 1e6,
     conversion: Duration::from_millis(2),
     hello: Duration::from_millis(1500),
     poll: Duration::from_millis(1),
 };
-
-/// A small random stream (SplitMix64), so that a failing test can be repeated.
-struct Dice(u64);
-
-impl Dice {
-    fn one_in(&mut self, n: u64) -> bool {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)).is_multiple_of(n)
-    }
-}
-
-/// A link that does something bad to about one frame in `one_in`, each way.
-struct Bad {
-    inner: InProcess,
-    dice: Dice,
-    one_in: u64,
-    /// From the device, whole frames only.
-    partial: Vec<u8>,
-    ready: Vec<u8>,
-}
-
-impl Bad {
-    fn spoil(&mut self, frame: &[u8], out: &mut Vec<u8>) {
-        if !self.dice.one_in(self.one_in) {
-            out.extend_from_slice(frame);
-            return;
-        }
-        if self.dice.one_in(3) {
-            // Lost.
-        } else if self.dice.one_in(2) {
-            out.extend_from_slice(frame);
-            out.extend_from_slice(frame);
-        } else {
-            let mut damaged = frame.to_vec();
-            if let Some(byte) = damaged.get_mut(frame.len() / 2) {
-                *byte ^= 0x10;
-            }
-            out.extend_from_slice(&damaged);
-        }
-    }
-}
-
-impl Transport for Bad {
-    fn write_all(&mut self, bytes: &[u8]) -> Result<(), TransportError> {
-        let mut out = Vec::new();
-        for frame in bytes.split_inclusive(|&byte| byte == 0) {
-            self.spoil(frame, &mut out);
-        }
-        self.inner.write_all(&out)
-    }
-
-    fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
-        let mut raw = [0; 4096];
-        let bytes = self.inner.read(&mut raw, timeout)?;
-        self.partial.extend_from_slice(&raw[..bytes]);
-        while let Some(end) = self.partial.iter().position(|&byte| byte == 0) {
-            let frame: Vec<u8> = self.partial.drain(..=end).collect();
-            let mut out = Vec::new();
-            self.spoil(&frame, &mut out);
-            self.ready.extend(out);
-        }
-        let bytes = buffer.len().min(self.ready.len());
-        buffer[..bytes].copy_from_slice(&self.ready[..bytes]);
-        self.ready.drain(..bytes);
-        Ok(bytes)
-    }
-
-    fn pace(&self) -> Pace {
-        PACE
-    }
-}
 
 fn device() -> EmulatedDevice {
     EmulatedDevice::power_up(&Emulation::new(profile(Some("ideal")).unwrap(), 1)).unwrap()
@@ -120,13 +48,9 @@ fn pulse() -> Request<'static> {
 #[test]
 fn over_a_bad_link_every_pulse_is_applied_exactly_once() {
     for seed in 0..6 {
-        let bad = Bad {
-            inner: InProcess::new(device()),
-            dice: Dice(seed),
-            one_in: 6,
-            partial: Vec::new(),
-            ready: Vec::new(),
-        };
+        let inject = "drop=0.06,corrupt=0.05,truncate=0.03,duplicate=0.05,reorder=0.05,merge=0.1,split=0.1";
+        let inject = format!("{inject},seed={seed}").parse().unwrap();
+        let bad = Faulty::new(Box::new(InProcess::new(device())), inject);
         let mut client = Client::connect(Box::new(bad), "bad").unwrap();
         client.request(&Request::Arm { milliseconds: 3_600_000 }, done).unwrap();
         let mut replies = 0;
@@ -181,6 +105,23 @@ fn an_error_of_the_caller_leaves_the_session_in_step() {
     });
     assert!(matches!(stopped, Err(LinkError::WrongReply { .. })));
     client.request(&Request::Safe, done).unwrap();
+}
+
+#[test]
+fn a_refused_gap_that_comes_late_is_no_reason_to_give_up() {
+    // The device's `Expected(0)` overtaken by the reply to number 0: what a reordering link makes of two requests.
+    let mut client = Client::connect(Box::new(InProcess::new(device())), "emulated").unwrap();
+    let mut flight = Flight::default();
+    for (index, request) in [Request::Status, Request::Status].iter().enumerate() {
+        let one = client.launch(index, request).unwrap();
+        flight.push(one);
+    }
+    let (first, second) = (flight.waiting[0].sequence, flight.waiting[1].sequence);
+    assert!(flight.answer(first).is_some());
+    client.unexecuted(Unexecuted::Expected { sequence: first }, second, "status", &mut flight).unwrap();
+    let ahead = Unexecuted::Expected { sequence: second + 5 };
+    let error = client.unexecuted(ahead, second, "status", &mut flight).unwrap_err();
+    assert!(matches!(error, LinkError::OutOfStep { .. }), "{error}");
 }
 
 /// A peer that answers what a function says.

@@ -9,6 +9,10 @@ use ohmrig_protocol::message::{MAX_CONVERSIONS, Mvm, Reply, Request};
 /// Bytes of a request for products besides its codes.
 const REQUEST_OVERHEAD: usize = 16;
 
+/// A run is cut into at least this many requests, as long as each has this many vectors: while the first comes in and
+/// while the last goes out, the other direction of the link is idle, which costs more than a few headers.
+const PIECES: usize = 16;
+
 /// How products are taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProductSettings {
@@ -56,7 +60,9 @@ impl Instrument {
             -f64::from(self.device().converters.adc_step.0) / self.feedback(range)? / f64::from(conversions);
         let codes = self.row_codes(volts)?;
         let output_bytes = if conversions == 1 { 2 } else { 4 };
-        let per_frame = self.vectors_per_frame(rows, columns * output_bytes, conversions)?;
+        let per_frame = self
+            .vectors_per_frame(rows, columns * output_bytes, conversions)?
+            .min(vectors.div_ceil(PIECES).max(PIECES));
         let mut currents = Array2::zeros((vectors, columns));
         let (mut saturated, mut done) = (0, 0);
         let requests = codes

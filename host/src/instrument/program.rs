@@ -429,9 +429,9 @@ mod tests {
 
     #[test]
     fn programming_goes_on_after_an_outage_and_counts_every_pulse() {
-        // Hello, identify, arm, program and six looks at the job; then five attempts in vain.
+        // Hello, identify, arm, program and six looks at the job; then every attempt in vain, and the first hellos.
         for first in [3, 4, 5, 10] {
-            let mut instrument = instrument(first..first + 6);
+            let mut instrument = instrument(first..first + 18);
             let mut jobs = Vec::new();
             let programmed = instrument
                 .program(

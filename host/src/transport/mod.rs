@@ -1,6 +1,7 @@
 //! Ways to a device: a byte pipe each, and the names (`--port`) they go by.
 
 mod in_process;
+pub mod inject;
 mod serial;
 mod tcp;
 #[cfg(unix)]
@@ -33,13 +34,32 @@ pub trait Transport: Send {
 
     /// How long answers may take on this way.
     fn pace(&self) -> Pace;
+
+    /// Whether nothing can come any more before something is sent. Only a device in this process can be known to have
+    /// dealt with everything; elsewhere only time tells.
+    fn is_silent(&self) -> bool {
+        false
+    }
+
+    /// Power-cycles the device at the other end, if it is in this process: same cells, same flash, another boot.
+    ///
+    /// # Errors
+    /// [`TransportError::Io`] where nothing here can do that.
+    fn power_cycle(&mut self) -> Result<(), TransportError> {
+        let source =
+            io::Error::new(io::ErrorKind::Unsupported, "only an emulated device in this process can");
+        Err(TransportError::Io { port: "power cycle".to_owned(), source })
+    }
 }
 
 /// How slow a way may be before its answers count as lost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// For a request that asks for nothing but an answer.
+    /// For a request that asks for nothing but an answer. A device that is armed takes two seconds of silence for a
+    /// lost link, so several attempts must fit into that.
     pub base: Duration,
+    /// For a measurement, before what its bytes and conversions take: run again, it draws new noise.
+    pub measuring: Duration,
     /// Bytes per second at least, both directions together.
     pub bytes_per_second: f64,
     /// For one conversion of every column of a 16-column array.
@@ -54,7 +74,8 @@ impl Pace {
     /// A device on a USB serial port or a socket. A full-speed USB serial port carries above 100 kB/s, a UART at
     /// 115,200 baud 11 kB/s; a conversion of an AD7606C-16 with its read-out and DAC updates takes under 1 ms.
     pub const DEVICE: Self = Self {
-        base: Duration::from_millis(500),
+        base: Duration::from_millis(150),
+        measuring: Duration::from_millis(500),
         bytes_per_second: 8_000.0,
         conversion: Duration::from_millis(2),
         hello: Duration::from_secs(3),
@@ -63,7 +84,8 @@ impl Pace {
 
     /// An emulated device that runs while it is waited for; its conversions cost what the circuit costs to solve.
     pub const IN_PROCESS: Self = Self {
-        base: Duration::from_secs(2),
+        base: Duration::from_millis(150),
+        measuring: Duration::from_secs(2),
         bytes_per_second: 1e6,
         conversion: Duration::from_millis(5),
         hello: Duration::from_secs(3),
@@ -72,7 +94,8 @@ impl Pace {
 
     /// An ARM image in QEMU whose every chip access crosses a second UART of 13–40 kB/s.
     pub const QEMU: Self = Self {
-        base: Duration::from_secs(2),
+        base: Duration::from_millis(200),
+        measuring: Duration::from_secs(2),
         bytes_per_second: 5_000.0,
         conversion: Duration::from_millis(40),
         hello: Duration::from_secs(20),
