@@ -266,12 +266,6 @@ impl Board {
         &self.crossbar
     }
 
-    /// The same, to change.
-    pub fn crossbar_mut(&mut self) -> &mut Crossbar {
-        self.small_signal_ns = None;
-        &mut self.crossbar
-    }
-
     /// Temperature of board and array now, °C.
     pub fn celsius(&mut self) -> f64 {
         self.ambient_celsius + self.climate.deviation(self.now_ns)

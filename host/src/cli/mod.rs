@@ -14,6 +14,7 @@ mod pulse;
 mod read;
 mod safe;
 mod selftest;
+mod served;
 mod settings;
 mod solve;
 
