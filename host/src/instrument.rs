@@ -4,6 +4,7 @@ mod products;
 mod program;
 mod read;
 pub mod refusal;
+mod wait;
 
 pub use products::{ProductSettings, Products};
 pub use program::{ProgramOrder, Programmed, Progress};

@@ -71,6 +71,7 @@ fn requests() -> Vec<Request<'static>> {
         }),
         R::AbortJob(JobId(5)),
         R::ReleaseJob(JobId(5)),
+        R::Wait { job: JobId(6), until_ns: 31_557_600_000_000_000 },
     ];
     for (index, request) in all.iter().enumerate() {
         let at = match request {
@@ -91,10 +92,11 @@ fn requests() -> Vec<Request<'static>> {
             R::Program(_) => 14,
             R::AbortJob(_) => 15,
             R::ReleaseJob(_) => 16,
+            R::Wait { .. } => 17,
         };
         assert_eq!(at, index);
     }
-    assert_eq!(all.len(), 17);
+    assert_eq!(all.len(), 18);
     all
 }
 

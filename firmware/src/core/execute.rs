@@ -1,11 +1,12 @@
 //! Starts requests and sends their replies: what each may do in which state.
 
+use super::job::{Job, JobMachine, Wait};
 use super::link::CachedReply;
 use super::measure::{Measurement, Products};
 use super::program::ProgramMachine;
 use super::pulse::{PulseMachine, PulseOrder};
 use super::request::Checks;
-use super::{Activity, Answer, Core, Job, Now, Pending, limits};
+use super::{Activity, Answer, Core, Now, Pending, limits};
 use crate::front_end::{FrontEnd, Selection};
 use ohmrig_protocol::frame::{self, Kind};
 use ohmrig_protocol::message::{
@@ -40,7 +41,7 @@ impl Core<'_> {
     pub(super) fn execute(&mut self, now: Now, front_end: &mut impl FrontEnd) -> bool {
         let Some(pending) = self.pending else { return false };
         let idle = matches!(self.activity, Activity::None);
-        let runs_job = matches!(self.activity, Activity::Program(_));
+        let runs_job = matches!(self.activity, Activity::Job(_));
         if !self.outbox.has_room(self.max_frame) || !(idle || runs_job && !pending.started) {
             return false;
         }
@@ -122,7 +123,7 @@ impl Core<'_> {
             }
             Request::JobStatus(id) => Reply::Job(self.job_state(id)).into(),
             Request::JobResults { job, offset } => {
-                let cells = self.job(job)?.cells;
+                let cells = self.job(job)?.progress.cells;
                 if offset > cells {
                     #[allow(clippy::cast_precision_loss)] // For the message only.
                     let (asked, max) = (offset as f32, cells as f32);
@@ -140,7 +141,7 @@ impl Core<'_> {
             Request::Safe => {
                 self.safety.disarm();
                 match self.activity {
-                    Activity::Program(program) if !program.is_between_pulses() => Started::Later,
+                    Activity::Job(machine) if !machine.may_end() => Started::Later,
                     // DEAD is safer than SAFE, and left only by clearing the fault.
                     _ if self.mode == Mode::Dead => Reply::Done.into(),
                     _ => {
@@ -187,18 +188,19 @@ impl Core<'_> {
             }
             Request::Program(asked) => {
                 self.may_write(now)?;
-                if let Some(job) = self.job {
-                    return Err(Refusal::ResultsHeld(job.id));
-                }
+                self.no_job()?;
                 let program = ProgramMachine::new(checks.program(&asked, self.job_cells)?);
-                self.job = Some(Job::of(&program));
-                self.activity = Activity::Program(program);
-                Reply::Done.into()
+                self.begin_job(JobMachine::Program(program))
+            }
+            Request::Wait { job, until_ns } => {
+                self.may_measure()?;
+                self.no_job()?;
+                self.begin_job(JobMachine::Wait(Wait { id: job, until_ns }))
             }
             Request::AbortJob(id) => {
                 self.job(id)?;
                 match self.activity {
-                    Activity::Program(program) if !program.is_between_pulses() => Started::Later,
+                    Activity::Job(machine) if !machine.may_end() => Started::Later,
                     _ => {
                         self.end_job(JobEnd::Aborted);
                         Reply::Done.into()
@@ -215,9 +217,19 @@ impl Core<'_> {
         })
     }
 
+    fn begin_job(&mut self, machine: JobMachine) -> Started {
+        self.job = Some(Job::running(&machine));
+        self.activity = Activity::Job(machine);
+        Reply::Done.into()
+    }
+
+    fn no_job(&self) -> Result<(), Refusal> {
+        self.job.map_or(Ok(()), |job| Err(Refusal::ResultsHeld(job.id)))
+    }
+
     fn may_measure(&self) -> Result<(), Refusal> {
-        if let Activity::Program(program) = &self.activity {
-            return Err(Refusal::JobRuns(program.order.job));
+        if let Activity::Job(machine) = &self.activity {
+            return Err(Refusal::JobRuns(machine.id()));
         }
         match self.safety.fault() {
             // What a chip that isn't in order says is not a measurement.
@@ -252,14 +264,9 @@ impl Core<'_> {
         let Ok(job) = self.job(id) else {
             return JobState::Unknown { boot_nonce: self.link.boot_nonce() };
         };
-        let job = match &self.activity {
-            Activity::Program(program) => Job::of(program),
-            _ => job,
-        };
-        let Job { cells, finished, pulses, end, .. } = job;
-        match end {
-            None => JobState::Running { cells: finished, of: cells, pulses },
-            Some(end) => JobState::Ended { end, cells: finished, of: cells, pulses },
+        match &self.activity {
+            Activity::Job(machine) => Job::running(machine).state(),
+            _ => job.state(),
         }
     }
 

@@ -11,10 +11,12 @@
 //! | `limits` | bounds no request passes |
 //! | `request`, `execute` | the checks of each request; what it may do when; its reply |
 //! | `measure`, `pulse`, `program` | the machines that work the front end |
+//! | `job` | what outlives the request that started it |
 //! | `safety` | arming, watchdog, faults |
 
 mod acquire;
 mod execute;
+mod job;
 mod limits;
 mod link;
 mod measure;
@@ -29,17 +31,17 @@ pub use program::JobCell;
 use crate::front_end::{FrontEnd, FrontEndError, Progress, Settle};
 use crate::log::log;
 use acquire::Step;
+use job::{Job, JobMachine};
 use link::{Greeting, Link, Verdict};
 use measure::{Measurement, Workspace};
 use ohmrig_protocol::frame::{self, Decoder, FrameError, Header, Kind, SessionId};
 use ohmrig_protocol::message::{
-    Counters, Fault, FaultCode, JobEnd, JobId, Limits, Mode, Refusal, Reply, ResetReason,
+    Counters, Fault, FaultCode, JobEnd, Limits, Mode, Refusal, Reply, ResetReason,
 };
 use ohmrig_protocol::session::{Hello, MAX_WINDOW, Mismatch, Unexecuted};
 use ohmrig_protocol::units::Kelvin;
 use ohmrig_protocol::version;
 use outbox::Outbox;
-use program::ProgramMachine;
 use pulse::PulseMachine;
 use safety::Safety;
 
@@ -140,31 +142,7 @@ enum Activity {
     /// Executing the pending request: one pulse.
     Pulse(PulseMachine),
     /// A job.
-    Program(ProgramMachine),
-}
-
-/// A job that is there to be asked about.
-#[derive(Clone, Copy, Debug)]
-struct Job {
-    id: JobId,
-    /// Cells in all.
-    cells: u32,
-    finished: u32,
-    pulses: u64,
-    /// `None` while it runs.
-    end: Option<JobEnd>,
-}
-
-impl Job {
-    fn of(program: &ProgramMachine) -> Self {
-        Self {
-            id: program.order.job,
-            cells: program.order.region.cells(),
-            finished: program.finished,
-            pulses: program.pulses,
-            end: None,
-        }
-    }
+    Job(JobMachine),
 }
 
 /// The instrument.
@@ -333,13 +311,19 @@ impl<'b> Core<'b> {
                 counters.pulses += u64::from(!before && pulse.edge_at_ns.is_some());
                 step
             }
-            Activity::Program(program) => {
-                if program.is_between_pulses()
-                    && let Some(end) = self.safety.job_must_end(now.link_ns)
-                {
-                    self.end_job(end);
-                    return Ok(Some(Settle::default()));
-                }
+            Activity::Job(machine)
+                if machine.writes() && machine.may_end() && self.safety.armed_ms(now.link_ns) == 0 =>
+            {
+                self.end_job(JobEnd::Disarmed);
+                return Ok(Some(Settle::default()));
+            }
+            // However long, one wait.
+            Activity::Job(JobMachine::Wait(wait)) if now.instrument_ns < wait.until_ns => {
+                self.wait_until = wait.until_ns;
+                return Ok(Some(Settle::default()));
+            }
+            Activity::Job(JobMachine::Wait(_)) => Step::Done,
+            Activity::Job(JobMachine::Program(program)) => {
                 let before = program.pulses;
                 let (step, converted) =
                     program.step(front_end, &limits, job_cells, pulses, now.instrument_ns)?;
@@ -360,7 +344,7 @@ impl<'b> Core<'b> {
     /// The present activity has ended by itself: on to SAFE, with its reply in mind.
     fn conclude(&mut self, now: Now, front_end: &mut impl FrontEnd) {
         match self.activity {
-            Activity::Program(_) => return self.end_job(JobEnd::Finished),
+            Activity::Job(_) => return self.end_job(JobEnd::Finished),
             Activity::Measure(measurement) => self.answer = Some(Answer::Measured(measurement)),
             Activity::Check(_) => self.answer = Some(Answer::Plain(Reply::Done)),
             Activity::Pulse(PulseMachine { tripped: true, .. }) => {
@@ -400,7 +384,7 @@ impl<'b> Core<'b> {
                 self.mode = Mode::Dead;
                 self.activity = Activity::None;
             }
-            Activity::Program(_) => self.end_job(JobEnd::Fault(code)),
+            Activity::Job(_) => self.end_job(JobEnd::Fault(code)),
             _ if self.mode == Mode::Dead => {}
             _ => self.activity = Activity::MakeSafe,
         }
@@ -408,9 +392,12 @@ impl<'b> Core<'b> {
 
     /// Ends the running job, keeps its results and goes to SAFE.
     fn end_job(&mut self, end: JobEnd) {
-        let Activity::Program(mut program) = self.activity else { return };
-        program.put_down(self.job_cells);
-        self.job = Some(Job { end: Some(end), ..Job::of(&program) });
+        let Activity::Job(mut machine) = self.activity else { return };
+        match &mut machine {
+            JobMachine::Program(program) => program.put_down(self.job_cells),
+            JobMachine::Wait(_) => self.wait_until = 0,
+        }
+        self.job = Some(Job { end: Some(end), ..Job::running(&machine) });
         self.activity = Activity::MakeSafe;
     }
 
@@ -466,6 +453,9 @@ impl<'b> Core<'b> {
                 // Somebody new is in charge: nothing of the old session may go on writing. A job ends after its
                 // present pulse because it is disarmed; its results stay.
                 self.safety.disarm();
+                if matches!(self.activity, Activity::Job(JobMachine::Wait(_))) {
+                    self.end_job(JobEnd::Aborted);
+                }
                 self.safety.heard(link_ns);
                 welcome
             }

@@ -1,6 +1,6 @@
 //! Arming, the link watchdog, and the latched fault.
 
-use ohmrig_protocol::message::{Fault, FaultCode, JobEnd};
+use ohmrig_protocol::message::{Fault, FaultCode};
 
 /// While armed, silence on the link for longer than this is a fault.
 const LINK_SILENT_NS: u64 = 2_000_000_000;
@@ -41,11 +41,6 @@ impl Safety {
         }
         let silent = link_ns.saturating_sub(self.heard_at_ns);
         (silent > LINK_SILENT_NS).then_some(FaultCode::LinkSilent)
-    }
-
-    /// Why a running job has to end, if it has.
-    pub(super) fn job_must_end(&self, link_ns: u64) -> Option<JobEnd> {
-        (self.armed_ms(link_ns) == 0).then_some(JobEnd::Disarmed)
     }
 
     pub(super) fn fault(&self) -> Option<Fault> {

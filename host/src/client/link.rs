@@ -173,6 +173,7 @@ pub fn name(request: &Request<'_>) -> &'static str {
         Request::Program(_) => "program",
         Request::AbortJob(_) => "abort job",
         Request::ReleaseJob(_) => "release job",
+        Request::Wait { .. } => "wait",
     }
 }
 

@@ -69,6 +69,13 @@ pub enum Request<'a> {
     AbortJob(JobId),
     /// Frees a finished job's results.
     ReleaseJob(JobId),
+    /// Starts a job that lets time pass in SAFE. Ends at once if the instant is past; needs no arming.
+    Wait {
+        /// The job's number, new.
+        job: JobId,
+        /// Instrument time at which it ends, ns.
+        until_ns: u64,
+    },
 }
 
 impl Request<'_> {
@@ -92,7 +99,8 @@ impl Request<'_> {
             | Self::Pulse(_)
             | Self::Program(_)
             | Self::AbortJob(_)
-            | Self::ReleaseJob(_) => true,
+            | Self::ReleaseJob(_)
+            | Self::Wait { .. } => true,
         }
     }
 }
