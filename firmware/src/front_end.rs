@@ -136,12 +136,12 @@ pub trait FrontEnd {
     /// A read-out whose CRC is wrong.
     fn read_codes(&mut self, first: u16, codes: &mut [i16]) -> Result<(), FrontEndError>;
 
-    /// Calibration: all columns off the array and onto their reference resistors, the driver of `row` onto the
-    /// calibration bus. Then `drive_row(row, …)`. Left by [`make_safe`](Self::make_safe).
+    /// Calibration: all columns off the array, one or all of them onto their reference resistors, the driver of `row`
+    /// onto the calibration bus. Then `drive_row(row, …)`. Left by [`make_safe`](Self::make_safe).
     ///
     /// # Errors
     /// A switch that reads back wrong.
-    fn connect_reference(&mut self, row: u16) -> Result<Settle, FrontEndError>;
+    fn connect_reference(&mut self, row: u16, column: Option<u16>) -> Result<Settle, FrontEndError>;
 
     /// Prepares the switches for writing and verifying one cell. Free when it is selected already.
     ///

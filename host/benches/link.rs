@@ -190,8 +190,9 @@ fn batches_of_16(instrument: &mut Instrument) {
     let converters = instrument.device().converters;
     let code = |volts: f64| (volts / f64::from(converters.dac_step.0)).round() as u16 + converters.dac_zero;
     let codes: Vec<u8> = volts().iter().flat_map(|&volts| code(volts).to_le_bytes()).collect();
-    let requests =
-        codes.chunks(BATCH * LINES * 2).map(|codes| Request::Mvm(Mvm { range: 2, conversions: 1, codes }));
+    let requests = codes
+        .chunks(BATCH * LINES * 2)
+        .map(|codes| Request::Mvm(Mvm { range: 2, conversions: 1, interval_ns: 0, codes }));
     let mut outputs = 0;
     instrument
         .client_mut()
@@ -206,7 +207,7 @@ fn batches_of_16(instrument: &mut Instrument) {
 
 /// As the library does it: the largest batches that fit the device's frames.
 fn as_the_library_does(instrument: &mut Instrument) {
-    let settings = ProductSettings { range: 2, conversions: 1 };
+    let settings = ProductSettings { range: 2, conversions: 1, interval_ns: 0 };
     instrument.mvm(volts().view(), settings, |_| {}).expect("nothing is lost on this wire");
 }
 

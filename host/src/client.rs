@@ -280,10 +280,14 @@ impl Client {
             Request::ReadColumn(read) => {
                 (f64::from(read.samples), f64::from(read.samples) * f64::from(read.interval_ns) * 1e-9)
             }
-            Request::ReadReference(read) => (2.0 * f64::from(read.conversions), 0.0),
+            Request::ReadReference(read) => {
+                let conversions = 2.0 * f64::from(read.conversions);
+                (conversions, conversions * f64::from(read.interval_ns) * 1e-9)
+            }
             Request::Mvm(mvm) => {
                 let vectors = mvm.codes.len() as f64 / (2.0 * f64::from(rows));
-                (vectors * f64::from(mvm.conversions), 0.0)
+                let conversions = vectors * f64::from(mvm.conversions);
+                (conversions, conversions * f64::from(mvm.interval_ns) * 1e-9)
             }
             Request::Pulse(pulse) => (4.0, f64::from(pulse.width.0)),
             // Chip by chip, or the way to SAFE, which touches every chip.

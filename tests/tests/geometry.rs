@@ -60,7 +60,7 @@ fn every_corner_of_arrays_of_any_size_is_written_and_read() {
 fn products_are_linear_to_the_resolution_of_the_converters() {
     let (rows, columns) = (17, 9);
     let mut instrument = instrument(rows, columns);
-    let settings = ProductSettings { range: 1, conversions: 1 };
+    let settings = ProductSettings { range: 1, conversions: 1, interval_ns: 0 };
     let (n, m) = (usize::from(rows), usize::from(columns));
     let eye = Array2::from_shape_fn((n, n), |(i, j)| if i == j { 0.4 } else { 0.0 });
     let matrix = instrument.mvm(eye.view(), settings, |_| {}).unwrap().currents / 0.4;

@@ -37,9 +37,17 @@ fn requests() -> Vec<Request<'static>> {
             range: 1,
             samples: 1000,
             interval_ns: 100_000,
+            delay_ns: None,
         }),
-        R::ReadReference(ReadReference { row: 3, volts: Volts(1.0), range: 1, conversions: 16 }),
-        R::Mvm(Mvm { range: 1, conversions: 1, codes: &[0x00, 0x80, 0xFF, 0xFF] }),
+        R::ReadReference(ReadReference {
+            row: 3,
+            column: None,
+            volts: Volts(1.0),
+            range: 1,
+            conversions: 16,
+            interval_ns: 0,
+        }),
+        R::Mvm(Mvm { range: 1, conversions: 1, interval_ns: 0, codes: &[0x00, 0x80, 0xFF, 0xFF] }),
         R::CheckChips,
         R::JobStatus(JobId(0x0123_4567_89AB_CDEF)),
         R::JobResults { job: JobId(5), offset: 300 },
@@ -278,7 +286,7 @@ fn a_batch_of_16_products_of_16_by_16_costs_at_most_51_bytes_of_overhead() {
     };
     let codes = [0x55; 16 * 16 * 2];
     let mut bytes = [0; 1024];
-    let request = Request::Mvm(Mvm { range: 1, conversions: 1, codes: &codes });
+    let request = Request::Mvm(Mvm { range: 1, conversions: 1, interval_ns: 0, codes: &codes });
     let there = frame::encode(header, &request, &mut bytes).unwrap();
     let reply = Reply::Mvm { saturated: 0, codes: &codes };
     let back = frame::encode(Header { kind: Kind::Reply, ..header }, &reply, &mut bytes).unwrap();

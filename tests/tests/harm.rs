@@ -91,10 +91,10 @@ fn a_refused_request_says_why_and_touches_nothing() {
         (Request::ReadCells(ReadCells { conversions: 4000, ..READ }), |r| {
             matches!(r, Refusal::Limit { limit: LimitName::Conversions, .. })
         }),
-        (Request::Mvm(Mvm { range: 1, conversions: 1, codes: &codes }), |r| {
+        (Request::Mvm(Mvm { range: 1, conversions: 1, interval_ns: 0, codes: &codes }), |r| {
             matches!(r, Refusal::Limit { limit: LimitName::Read, .. })
         }),
-        (Request::Mvm(Mvm { range: 1, conversions: 1, codes: &codes[..31] }), |r| {
+        (Request::Mvm(Mvm { range: 1, conversions: 1, interval_ns: 0, codes: &codes[..31] }), |r| {
             matches!(r, Refusal::Invalid { field: Field::Data, .. })
         }),
         (Request::Program(program(&nan)), |r| matches!(r, Refusal::Invalid { field: Field::Target, .. })),
@@ -268,8 +268,10 @@ fn any_request() -> impl Strategy<Value = Request<'static>> {
             volts: Volts(volts), range, ..READ
         })),
         1 => (0u16..16, any_volts()).prop_map(|(row, volts)| Request::ReadReference(ReadReference {
-            row, volts: Volts(volts), range: 1, conversions: 1,
+            row, column: None, volts: Volts(volts), range: 1, conversions: 1, interval_ns: 0,
         })),
+        1 => (0u64..10_000_000_000).prop_map(|until_ns| Request::Wait { job: JobId(9), until_ns }),
+        1 => Just(Request::ReleaseJob(JobId(9))),
         1 => Just(Request::Safe),
         1 => Just(Request::Arm { milliseconds: 60_000 }),
         1 => Just(Request::CheckChips),

@@ -315,12 +315,16 @@ impl Core<'_> {
                     Measurement::Cells(scan) => {
                         let bytes = scan.region.cells() as usize * CELL_SUMS_BYTES;
                         let sums = self.data.get(..bytes).unwrap_or_default();
-                        if scan.reference { Reply::Reference { sums } } else { Reply::Cells { sums } }
+                        if scan.reference.is_some() {
+                            Reply::Reference { sums }
+                        } else {
+                            Reply::Cells { sums }
+                        }
                     }
                     Measurement::Column(trace) => {
                         let bytes = usize::from(trace.samples) * 2;
                         let codes = self.data.get(..bytes).unwrap_or_default();
-                        Reply::Column { at_ns: trace.first_at_ns.unwrap_or_default(), codes }
+                        Reply::Column { at_ns: trace.pace.first_at_ns.unwrap_or_default(), codes }
                     }
                     Measurement::Products(products) => {
                         let outputs = usize::from(products.vectors) * cells;

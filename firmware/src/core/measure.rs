@@ -28,7 +28,25 @@ pub(super) struct Workspace<'a> {
     pub(super) now_ns: u64,
 }
 
-/// Cells or, with `reference`, the reference resistors through one row's driver.
+/// Conversions at even intervals.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    pub(super) interval_ns: u32,
+    pub(super) first_at_ns: Option<u64>,
+}
+
+impl Pace {
+    /// The wait before conversion `index`, counted from the first, if it isn't due yet.
+    fn wait(&mut self, index: u16, now_ns: u64) -> Option<Step> {
+        let first_at_ns = *self.first_at_ns.get_or_insert(now_ns);
+        let due_ns = first_at_ns.saturating_add(u64::from(index) * u64::from(self.interval_ns));
+        // The wait fits: requests whose conversions take longer than a second are refused.
+        let ns = u32::try_from(due_ns.saturating_sub(now_ns)).unwrap_or(u32::MAX);
+        (ns > 0).then_some(Step::Again(Settle { ns }))
+    }
+}
+
+/// Cells or, with `reference`, reference resistors through one row's driver.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CellScan {
     pub(super) region: Region,
@@ -37,12 +55,20 @@ pub(super) struct CellScan {
     pub(super) zero: u16,
     pub(super) range: u8,
     pub(super) conversions: u16,
-    /// Through R_cal instead of cells; the region is then one row of all columns.
-    pub(super) reference: bool,
+    /// Through R_cal instead of cells; the region is then one row of the column asked for, or of all.
+    pub(super) reference: Option<ReferenceColumns>,
+    pub(super) pace: Pace,
     pub(super) row: u16,
     pub(super) stage: ScanStage,
     pub(super) done: u16,
     pub(super) conversion: Conversion,
+}
+
+/// The columns whose reference resistors are connected.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ReferenceColumns {
+    One(u16),
+    All,
 }
 
 /// Stages of a scan, per row.
@@ -65,11 +91,11 @@ pub(super) struct ColumnTrace {
     pub(super) code: u16,
     pub(super) range: u8,
     pub(super) samples: u16,
-    pub(super) interval_ns: u32,
+    pub(super) pace: Pace,
+    pub(super) delay_ns: Option<u32>,
     pub(super) done: u16,
     pub(super) driven: bool,
     pub(super) ranged: bool,
-    pub(super) first_at_ns: Option<u64>,
     pub(super) conversion: Conversion,
 }
 
@@ -78,6 +104,7 @@ pub(super) struct ColumnTrace {
 pub(super) struct Products {
     pub(super) range: u8,
     pub(super) conversions: u16,
+    pub(super) pace: Pace,
     pub(super) vectors: u16,
     pub(super) ranged: bool,
     pub(super) vector: u16,
@@ -118,12 +145,16 @@ impl CellScan {
         let settle = match self.stage {
             ScanStage::Range => {
                 work.data.fill(0);
-                self.stage = if self.reference { ScanStage::Connect } else { ScanStage::DrivePlus };
+                self.stage = if self.reference.is_some() { ScanStage::Connect } else { ScanStage::DrivePlus };
                 front_end.set_range(self.range)?
             }
             ScanStage::Connect => {
                 self.stage = ScanStage::DrivePlus;
-                front_end.connect_reference(self.row)?
+                let column = match self.reference {
+                    Some(ReferenceColumns::One(column)) => Some(column),
+                    _ => None,
+                };
+                front_end.connect_reference(self.row, column)?
             }
             ScanStage::DrivePlus => {
                 self.stage = ScanStage::Plus;
@@ -152,6 +183,9 @@ impl CellScan {
         front_end: &mut impl FrontEnd,
         work: Workspace<'_>,
     ) -> Result<(Step, bool), FrontEndError> {
+        if let Some(wait) = self.pace.wait(self.done, work.now_ns) {
+            return Ok((wait, false));
+        }
         let codes = work.codes.get_mut(..usize::from(self.region.columns)).unwrap_or_default();
         match self.conversion.step(front_end, self.region.column, codes)? {
             step @ Step::Again(_) => return Ok((step, false)),
@@ -178,6 +212,7 @@ impl CellScan {
         self.done += 1;
         if self.done >= self.conversions {
             self.done = 0;
+            self.pace.first_at_ns = None;
             self.stage =
                 if self.stage == ScanStage::Plus { ScanStage::DriveMinus } else { ScanStage::Ground };
         }
@@ -197,14 +232,11 @@ impl ColumnTrace {
         }
         if !self.driven {
             self.driven = true;
-            return Ok((Step::Again(front_end.drive_row(self.row, self.code)?), false));
+            let settle = front_end.drive_row(self.row, self.code)?;
+            return Ok((Step::Again(self.delay_ns.map_or(settle, |ns| Settle { ns })), false));
         }
-        let first_at_ns = *self.first_at_ns.get_or_insert(work.now_ns);
-        let due_ns = first_at_ns.saturating_add(u64::from(self.done) * u64::from(self.interval_ns));
-        if work.now_ns < due_ns {
-            // The wait fits: interval and samples are bounded so that a trace ends within one request.
-            let ns = u32::try_from(due_ns - work.now_ns).unwrap_or(u32::MAX);
-            return Ok((Step::Again(Settle { ns }), false));
+        if let Some(wait) = self.pace.wait(self.done, work.now_ns) {
+            return Ok((wait, false));
         }
         let mut code = [0];
         match self.conversion.step(front_end, self.column, &mut code)? {
@@ -238,6 +270,9 @@ impl Products {
             let codes = work.vectors.get(start..start + rows * 2).unwrap_or_default();
             return Ok((Step::Again(front_end.drive_rows(codes)?), false));
         }
+        if let Some(wait) = self.pace.wait(self.done, work.now_ns) {
+            return Ok((wait, false));
+        }
         match self.conversion.step(front_end, 0, work.codes)? {
             step @ Step::Again(_) => return Ok((step, false)),
             Step::Done => {}
@@ -257,6 +292,7 @@ impl Products {
         self.done += 1;
         if self.done >= self.conversions {
             self.done = 0;
+            self.pace.first_at_ns = None;
             self.driven = false;
             self.vector += 1;
             if self.vector >= self.vectors {

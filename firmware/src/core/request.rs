@@ -2,7 +2,7 @@
 
 use super::acquire::Conversion;
 use super::limits;
-use super::measure::{CellScan, ColumnTrace, Measurement, Products, ScanStage};
+use super::measure::{CellScan, ColumnTrace, Measurement, Pace, Products, ReferenceColumns, ScanStage};
 use super::program::{JobCell, ProgramOrder};
 use crate::front_end::Description;
 use ohmrig_protocol::frame;
@@ -55,6 +55,12 @@ impl Checks<'_> {
         })
     }
 
+    /// The link doesn't answer meanwhile, so one request waits for a second at most; longer ones are several.
+    fn duration(&self, conversions: u32, interval_ns: u32) -> Result<(), Refusal> {
+        let seconds = conversions as f32 * interval_ns as f32 * 1e-9;
+        limits::within(Field::Interval, seconds, 0.0, 1.0)
+    }
+
     fn reply(&self, bytes: usize) -> Result<(), Refusal> {
         if bytes <= self.reply_bytes {
             return Ok(());
@@ -74,24 +80,31 @@ impl Checks<'_> {
         let plus = limits::check_read_volts(asked.volts, self.limits, self.description)?;
         self.conversions(asked.conversions, 2 * u32::from(asked.region.rows))?;
         self.reply(asked.region.cells() as usize * CELL_SUMS_BYTES)?;
-        Ok(Measurement::Cells(self.scan(asked.region, plus, asked.range, asked.conversions, false)))
+        Ok(Measurement::Cells(self.scan(asked.region, plus, asked.range, asked.conversions)))
     }
 
     /// The resistors' power is small at any voltage of the DACs; cells are disconnected meanwhile.
     pub(super) fn read_reference(&self, asked: &ReadReference) -> Result<Measurement, Refusal> {
-        let columns = self.description.columns;
-        let region = Region { row: asked.row, column: 0, rows: 1, columns };
+        let region = match asked.column {
+            Some(column) => Region { row: asked.row, column, rows: 1, columns: 1 },
+            None => Region { row: asked.row, column: 0, rows: 1, columns: self.description.columns },
+        };
         self.region(region)?;
         self.range(asked.range)?;
         limits::within(Field::Volts, asked.volts.0, f32::MIN_POSITIVE, f32::MAX)?;
         let plus = limits::row_code(asked.volts, self.description)?;
         self.conversions(asked.conversions, 2)?;
-        self.reply(usize::from(columns) * CELL_SUMS_BYTES)?;
-        Ok(Measurement::Cells(self.scan(region, plus, asked.range, asked.conversions, true)))
+        self.duration(2 * u32::from(asked.conversions), asked.interval_ns)?;
+        self.reply(usize::from(region.columns) * CELL_SUMS_BYTES)?;
+        Ok(Measurement::Cells(CellScan {
+            reference: Some(asked.column.map_or(ReferenceColumns::All, ReferenceColumns::One)),
+            pace: Pace { interval_ns: asked.interval_ns, first_at_ns: None },
+            ..self.scan(region, plus, asked.range, asked.conversions)
+        }))
     }
 
     /// ±V are codes mirrored about zero, so that both polarities are equally far from it.
-    fn scan(&self, region: Region, plus: u16, range: u8, conversions: u16, reference: bool) -> CellScan {
+    fn scan(&self, region: Region, plus: u16, range: u8, conversions: u16) -> CellScan {
         let zero = self.description.converters.dac_zero;
         let minus = zero.saturating_sub(plus.saturating_sub(zero));
         CellScan {
@@ -101,7 +114,8 @@ impl Checks<'_> {
             zero,
             range,
             conversions,
-            reference,
+            reference: None,
+            pace: Pace::default(),
             row: region.row,
             stage: ScanStage::Range,
             done: 0,
@@ -115,20 +129,19 @@ impl Checks<'_> {
         let code = limits::check_read_volts(asked.volts, self.limits, self.description)?;
         self.conversions(asked.samples, 1)?;
         self.reply(usize::from(asked.samples) * 2)?;
-        // The link doesn't answer meanwhile, so a trace is short; longer ones are several.
-        let seconds = f32::from(asked.samples) * asked.interval_ns as f32 * 1e-9;
-        limits::within(Field::Interval, seconds, 0.0, 1.0)?;
+        self.duration(u32::from(asked.samples), asked.interval_ns)?;
+        self.duration(1, asked.delay_ns.unwrap_or_default())?;
         Ok(Measurement::Column(ColumnTrace {
             row: asked.row,
             column: asked.column,
             code,
             range: asked.range,
             samples: asked.samples,
-            interval_ns: asked.interval_ns,
+            pace: Pace { interval_ns: asked.interval_ns, first_at_ns: None },
+            delay_ns: asked.delay_ns,
             done: 0,
             driven: false,
             ranged: false,
-            first_at_ns: None,
             conversion: Conversion::default(),
         }))
     }
@@ -149,11 +162,13 @@ impl Checks<'_> {
         };
         limits::check_read_codes(asked.codes, self.limits, self.description)?;
         self.conversions(asked.conversions, u32::from(vectors))?;
+        self.duration(u32::from(vectors) * u32::from(asked.conversions), asked.interval_ns)?;
         let outputs = usize::from(vectors) * usize::from(columns);
         self.reply(outputs * Products::output_bytes(asked.conversions))?;
         Ok(Measurement::Products(Products {
             range: asked.range,
             conversions: asked.conversions,
+            pace: Pace { interval_ns: asked.interval_ns, first_at_ns: None },
             vectors,
             ranged: false,
             vector: 0,

@@ -113,7 +113,7 @@ enum Phase {
     /// lines were perhaps on their way back to 0 V.
     Unloaded(Selection),
     /// The driver of this row is on the calibration bus.
-    Reference(u16),
+    Reference(u16, Option<u16>),
 }
 
 /// The front end, owner of its hardware.
@@ -180,7 +180,7 @@ impl<H: Hardware> Or16<H> {
 
     /// Whether rows may be driven.
     fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(_))
+        matches!(self.phase, Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..))
     }
 
     /// Whether amplifiers, converters and sensor work.
@@ -262,7 +262,7 @@ impl<H: Hardware> Or16<H> {
                 self.hardware.sequencer().stop_pulse().map_err(|_| faults::bus(None))?;
                 (Phase::Zeroing(0), settling::NONE)
             }
-            Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(_) => {
+            Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) => {
                 (Phase::Zeroing(0), settling::NONE)
             }
             Phase::Zeroing(step) => match self.population.dacs().nth(usize::from(step)) {
@@ -398,17 +398,17 @@ impl<H: Hardware> FrontEnd for Or16<H> {
         })
     }
 
-    fn connect_reference(&mut self, row: u16) -> Result<Settle, FrontEndError> {
+    fn connect_reference(&mut self, row: u16, column: Option<u16>) -> Result<Settle, FrontEndError> {
         self.require_idle()?;
-        if row >= self.description.rows {
-            return Err(faults::misuse("no such row"));
+        if row >= self.description.rows || column.is_some_and(|column| column >= self.description.columns) {
+            return Err(faults::misuse("no such line"));
         }
-        if self.phase == Phase::Reference(row) {
+        if self.phase == Phase::Reference(row, column) {
             return Ok(settling::NONE);
         }
         self.trusting(|this| {
-            let moved = this.ground()? | this.arrange(&Arrangement::reference(row))?;
-            this.phase = Phase::Reference(row);
+            let moved = this.ground()? | this.arrange(&Arrangement::reference(row, column))?;
+            this.phase = Phase::Reference(row, column);
             Ok(this.settle_if(moved))
         })
     }

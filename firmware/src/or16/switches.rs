@@ -79,13 +79,13 @@ impl Arrangement {
         }
     }
 
-    /// The array on its own; one row driver through the reference resistors of all columns.
-    pub(super) fn reference(row: u16) -> Self {
+    /// The array on its own; one row driver through the reference resistor of one column, or of all.
+    pub(super) fn reference(row: u16, column: Option<u16>) -> Self {
         Self {
             row_connect: Lines::None,
             row_calibrate: Lines::Only(row),
             column_sense: Lines::None,
-            calibrate: Lines::All,
+            calibrate: column.map_or(Lines::All, Lines::Only),
             ..Self::SAFE
         }
     }

@@ -138,7 +138,7 @@ fn a_column_goes_from_amplifier_to_bias_and_back_without_ever_being_on_both() {
         pulse(&mut or16, 1.0).unwrap();
     }
     go_safe(&mut or16).unwrap();
-    let _ = or16.connect_reference(1).unwrap();
+    let _ = or16.connect_reference(1, None).unwrap();
     go_safe(&mut or16).unwrap();
     assert_eq!(or16.hardware_mut().witness, Witness::default());
 }
@@ -324,7 +324,7 @@ fn a_loaded_pulse_keeps_rows_and_switches_from_being_touched() {
     assert!(or16.drive_row(0, 0x9000).is_err());
     assert!(or16.drive_rows(&[0; 32]).is_err());
     assert!(or16.select(selection(1, 2, Scheme::Half)).is_err());
-    assert!(or16.connect_reference(0).is_err());
+    assert!(or16.connect_reference(0, None).is_err());
     assert_eq!(or16.ground_rows().unwrap(), settling::NONE);
     assert_eq!(touched(&mut or16), []);
     // None of these refusals has cost the load.
@@ -438,7 +438,7 @@ fn codes_come_from_the_converters_of_the_asked_columns_only() {
 #[test]
 fn the_reference_takes_the_array_off_and_one_driver_onto_the_bus() {
     let mut or16 = selected(2, 2, Scheme::Half);
-    let _ = or16.connect_reference(13).unwrap();
+    let _ = or16.connect_reference(13, None).unwrap();
     let board = or16.hardware_mut();
     for kind in [ChipKind::RowConnect, ChipKind::ColumnSense, ChipKind::ColumnBias] {
         assert_eq!(board.closed(kind), []);

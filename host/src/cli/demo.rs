@@ -199,9 +199,9 @@ impl Demo {
         let bound = if unused { largest.max(other) } else { largest };
         let range = instrument.range_for(1.1 * bound * recipe.read_volts)?;
         // Offsets of drivers, amplifiers and converters, to be taken off.
-        let zero = ProductSettings { range, conversions: ZERO_CONVERSIONS };
+        let zero = ProductSettings { range, conversions: ZERO_CONVERSIONS, interval_ns: 0 };
         let zero = instrument.mvm(Array2::zeros((1, rows)).view(), zero, |_| {})?.currents;
-        let settings = ProductSettings { range, conversions: self.conversions };
+        let settings = ProductSettings { range, conversions: self.conversions, interval_ns: 0 };
         let before = instrument.client().traffic();
         let start = Instant::now();
         let products = instrument.mvm(volts.view(), settings, |done| bar.set_position(done as u64))?;

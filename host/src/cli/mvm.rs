@@ -65,7 +65,7 @@ impl MvmCommand {
             }
             (None, None) => 0,
         };
-        let settings = ProductSettings { range, conversions: self.conversions };
+        let settings = ProductSettings { range, conversions: self.conversions, interval_ns: 0 };
         let bar = output.bar(input.nrows(), "multiplying");
         let before = opened.instrument.client().traffic();
         let start = Instant::now();

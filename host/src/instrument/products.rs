@@ -20,6 +20,9 @@ pub struct ProductSettings {
     pub range: u8,
     /// Conversions averaged per vector.
     pub conversions: u16,
+    /// From one conversion of a vector to the next, ns: a mains period over `conversions` averages hum out. 0 for as fast
+    /// as they go.
+    pub interval_ns: u32,
 }
 
 /// Outputs of a batch of products.
@@ -50,7 +53,7 @@ impl Instrument {
                 volts.ncols()
             )));
         }
-        let ProductSettings { range, conversions } = settings;
+        let ProductSettings { range, conversions, interval_ns } = settings;
         if conversions == 0 || u32::from(conversions) > MAX_CONVERSIONS {
             return Err(InstrumentError::Argument(format!(
                 "{conversions} conversions per vector; it must be 1 to {MAX_CONVERSIONS}"
@@ -61,13 +64,13 @@ impl Instrument {
         let codes = self.row_codes(volts)?;
         let output_bytes = if conversions == 1 { 2 } else { 4 };
         let per_frame = self
-            .vectors_per_frame(rows, columns * output_bytes, conversions)?
+            .vectors_per_frame(rows, columns * output_bytes, settings)?
             .min(vectors.div_ceil(PIECES).max(PIECES));
         let mut currents = Array2::zeros((vectors, columns));
         let (mut saturated, mut done) = (0, 0);
         let requests = codes
             .chunks((per_frame * rows * 2).max(1))
-            .map(|codes| Request::Mvm(Mvm { range, conversions, codes }));
+            .map(|codes| Request::Mvm(Mvm { range, conversions, interval_ns, codes }));
         self.client.pipeline(requests, |index, reply| match reply {
             Reply::Mvm { saturated: beyond, codes } => {
                 let first = index * per_frame;
@@ -105,12 +108,20 @@ impl Instrument {
         &self,
         rows: usize,
         output: usize,
-        conversions: u16,
+        settings: ProductSettings,
     ) -> Result<usize, InstrumentError> {
+        let ProductSettings { conversions, interval_ns, .. } = settings;
+        let vector_ns = u64::from(conversions) * u64::from(interval_ns);
+        if vector_ns > 1_000_000_000 {
+            return Err(InstrumentError::Argument(format!(
+                "{conversions} conversions every {interval_ns} ns take longer than a second per vector, the most there is"
+            )));
+        }
         let body = body_bytes(self.client.frame_bytes());
         let vectors = (body.saturating_sub(REQUEST_OVERHEAD) / (rows * 2))
             .min(body.saturating_sub(REPLY_OVERHEAD) / output)
-            .min((MAX_CONVERSIONS / u32::from(conversions)) as usize);
+            .min((MAX_CONVERSIONS / u32::from(conversions)) as usize)
+            .min((1_000_000_000 / vector_ns.max(1)) as usize);
         if vectors == 0 {
             return Err(InstrumentError::Argument(format!(
                 "one vector of {rows} rows doesn't fit the device's frames of {} bytes",

@@ -162,9 +162,11 @@ impl Instrument {
         let scale = self.siemens_per_code(range, settings.volts)?;
         let request = Request::ReadReference(ReadReference {
             row,
+            column: None,
             volts: Volts(settings.volts as f32),
             range,
             conversions: settings.conversions,
+            interval_ns: 0,
         });
         let sums = self.client.request(&request, |reply| match reply {
             Reply::Reference { sums } => parse_sums("read reference", sums, usize::from(columns)),

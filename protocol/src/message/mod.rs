@@ -129,7 +129,7 @@ pub enum Reply<'a> {
         /// ADC codes, i16 each.
         codes: &'a [u8],
     },
-    /// To [`Request::ReadReference`]: [`CellSums`] for each column.
+    /// To [`Request::ReadReference`]: [`CellSums`] of the column asked for, or of each.
     Reference {
         /// `CELL_SUMS_BYTES` per column.
         sums: &'a [u8],

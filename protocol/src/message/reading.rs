@@ -64,19 +64,26 @@ pub struct ReadColumn {
     pub samples: u16,
     /// From one sample to the next, ns; 0 for as fast as conversions go.
     pub interval_ns: u32,
+    /// From the row's edge to the first sample, ns, to watch the analog path settle; `None` waits until it has.
+    pub delay_ns: Option<u32>,
 }
 
-/// One row driver through the reference resistor of every column.
+/// One row driver through the reference resistors.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReadReference {
     /// The row whose driver is used.
     pub row: u16,
+    /// The one column whose reference resistor is connected: the driver's switch then carries one resistor's current.
+    /// `None` connects all of them, and the switch's resistance shows.
+    pub column: Option<u16>,
     /// Voltage, positive.
     pub volts: Volts,
     /// Index of the feedback setting.
     pub range: u8,
     /// Conversions at each polarity, at least 1.
     pub conversions: u16,
+    /// From one conversion to the next, ns, to average over a period of hum; 0 for as fast as they go.
+    pub interval_ns: u32,
 }
 
 /// Matrix-vector products: each vector's codes on the rows, every column sampled.
@@ -86,6 +93,8 @@ pub struct Mvm<'a> {
     pub range: u8,
     /// Conversions per vector, at least 1.
     pub conversions: u16,
+    /// From one conversion of a vector to the next, ns, to average over a period of hum; 0 for as fast as they go.
+    pub interval_ns: u32,
     /// (vectors, rows): DAC codes, u16.
     pub codes: &'a [u8],
 }

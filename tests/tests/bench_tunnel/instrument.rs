@@ -128,10 +128,17 @@ fn the_instrument_does_the_same_over_the_tunnel_as_on_the_bench_itself() {
     let measuring = [
         Request::Identify,
         Request::CheckChips,
-        Request::ReadReference(ReadReference { row: 3, volts: Volts(1.0), range: 1, conversions: 4 }),
+        Request::ReadReference(ReadReference {
+            row: 3,
+            column: None,
+            volts: Volts(1.0),
+            range: 1,
+            conversions: 4,
+            interval_ns: 0,
+        }),
         Request::ReadCells(ReadCells { region: whole, volts: Volts(0.2), range: 1, conversions: 2 }),
-        Request::Mvm(Mvm { range: 1, conversions: 1, codes: &codes }),
-        Request::Mvm(Mvm { range: 2, conversions: 3, codes: &codes }),
+        Request::Mvm(Mvm { range: 1, conversions: 1, interval_ns: 0, codes: &codes }),
+        Request::Mvm(Mvm { range: 2, conversions: 3, interval_ns: 0, codes: &codes }),
         Request::ReadColumn(ReadColumn {
             row: 3,
             column: 2,
@@ -139,6 +146,7 @@ fn the_instrument_does_the_same_over_the_tunnel_as_on_the_bench_itself() {
             range: 1,
             samples: 20,
             interval_ns: 10_000,
+            delay_ns: None,
         }),
         Request::Pulse(Pulse {
             row: 5,
