@@ -3,12 +3,14 @@
 mod products;
 mod program;
 mod read;
+mod reference;
 pub mod refusal;
 mod wait;
 
 pub use products::{ProductSettings, Products};
 pub use program::{ProgramOrder, Programmed, Progress};
 pub use read::{CellMap, ReadSettings, Trace};
+pub use reference::{ReferenceCodes, ReferenceSettings};
 
 use crate::client::{Client, Device, LinkError, wrong_reply};
 use ohmrig_protocol::message::{

@@ -19,6 +19,7 @@
 
 pub mod arrays;
 pub mod bench;
+pub mod calibration;
 pub mod cli;
 pub mod client;
 pub mod device;

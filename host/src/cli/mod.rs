@@ -1,6 +1,7 @@
 //! The command line: a module per command, what they share here.
 
 mod bench;
+mod calibrate;
 mod demo;
 mod emulate;
 mod failure;
@@ -101,6 +102,8 @@ enum Command {
     Info,
     /// Check every chip, and every driver and amplifier against the reference resistors
     Selftest(selftest::Selftest),
+    /// Calibrate drivers, amplifiers and the devices' curve against the reference resistors
+    Calibrate(calibrate::CalibrateCommand),
     /// Measure conductances cell by cell
     Read(read::Read),
     /// Apply write pulses to one cell
@@ -162,6 +165,7 @@ fn execute(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::List => list::run(global, output),
         Command::Info => info::run(global, output),
         Command::Selftest(command) => command.run(global, output),
+        Command::Calibrate(command) => command.run(global, output),
         Command::Read(command) => command.run(global, output),
         Command::Pulse(command) => command.run(global, output),
         Command::Program(command) => command.run(global, output),

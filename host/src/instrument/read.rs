@@ -199,7 +199,11 @@ impl Instrument {
     }
 }
 
-fn parse_sums(request: &'static str, bytes: &[u8], cells: usize) -> Result<Vec<CellSums>, InstrumentError> {
+pub(super) fn parse_sums(
+    request: &'static str,
+    bytes: &[u8],
+    cells: usize,
+) -> Result<Vec<CellSums>, InstrumentError> {
     let expected = cells * CELL_SUMS_BYTES;
     if bytes.len() != expected {
         return Err(InstrumentError::Size { request, expected, got: bytes.len() });
@@ -252,7 +256,7 @@ impl CellMap {
 
 /// Variance of the mean of `n` codes from their sum and sum of squares (GUM 4.2.3), and of the rounding of a code
 /// (1/12, GUM F.2.2.1), which averaging doesn't reduce where the noise is below a code step.
-fn variance_of_mean(sum: f64, squares: f64, n: f64) -> f64 {
+pub(super) fn variance_of_mean(sum: f64, squares: f64, n: f64) -> f64 {
     let scatter = if n > 1.0 { ((squares - sum * sum / n) / (n - 1.0) / n).max(0.0) } else { 0.0 };
     scatter + 1.0 / 12.0
 }

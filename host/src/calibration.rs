@@ -1,0 +1,173 @@
+//! Calibration of the analog path: what the drivers, amplifiers and devices of this board really do, traceable to the
+//! reference resistors, with uncertainties; and its use on products.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `procedure` | measures all of it |
+//! | `settling` | when the path has settled, found by sampling before it has |
+//! | `hum` | whether the mains is picked up, and how conversions are spaced against it |
+//! | `linearity` | how far drivers and converters are from straight lines |
+//! | `curvature` | nonlinearity of the devices' I–V curves |
+//! | `correction` | inputs and outputs of products |
+//!
+//! Voltages are in units of the mean row driver, so that conductances are ratios to R_cal whatever the converters'
+//! absolute scale is; a current carries that scale's uncertainty besides.
+
+mod correction;
+mod curvature;
+mod hum;
+mod linearity;
+mod procedure;
+mod settling;
+
+pub use correction::{Corrections, Drift};
+pub use curvature::Curvature;
+pub use hum::Hum;
+pub use linearity::Linearity;
+pub use procedure::{Check, Moved, Plan, calibrate, check};
+pub use settling::Settling;
+
+use serde::{Deserialize, Serialize};
+
+/// A value with its standard uncertainty, in the same unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The value.
+    pub value: f64,
+    /// Its standard uncertainty.
+    pub u: f64,
+}
+
+/// One row's driver.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Driver {
+    /// Output against that of the mean driver.
+    pub gain: Estimate,
+    /// Output at the code of 0 V against the mean driver's, V.
+    pub offset_v: Estimate,
+}
+
+/// One column's amplifier and converter in one range.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Amplifier {
+    /// Converter volts per ampere out of the column, Ω.
+    pub ohms: Estimate,
+    /// The part of `ohms.u` that a measurement repeated at once shares nothing of, Ω.
+    pub repeatability_ohms: f64,
+    /// Deepest part of the converter's range that R_cal could reach, as a fraction of it.
+    pub filled: f64,
+}
+
+/// What was found out about a board at one time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Board name.
+    pub board: String,
+    /// When, seconds since 1970-01-01 UTC by the host's clock.
+    pub unix_s: u64,
+    /// When by the instrument's clock, ns.
+    pub at_ns: u64,
+    /// Beside the array.
+    pub temperature_k: Option<f64>,
+    /// By row.
+    pub drivers: Vec<Driver>,
+    /// By range, then column.
+    pub ranges: Vec<Vec<Amplifier>>,
+    /// Of drivers and converters.
+    pub linearity: Linearity,
+    /// The mains, if it is picked up.
+    pub hum: Hum,
+    /// By range; empty if no cell conducts enough to tell.
+    pub settling: Vec<Settling>,
+    /// Of the devices; `None` if none conducts enough to tell.
+    pub curvature: Option<Curvature>,
+}
+
+/// A calibration that doesn't fit what it is to be used on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// Another board.
+    #[error(
+        "the calibration is of board `{calibrated}`, this is `{board}`; run `ohmrig calibrate` on this one"
+    )]
+    Board {
+        /// The calibration's.
+        calibrated: String,
+        /// The one at hand.
+        board: String,
+    },
+    /// Another size.
+    #[error(
+        "the calibration is of {calibrated_rows} rows, {calibrated_columns} columns and {calibrated_ranges} ranges, \
+         this board has {rows}, {columns} and {ranges}; run `ohmrig calibrate` on this one"
+    )]
+    Size {
+        /// The calibration's.
+        calibrated_rows: usize,
+        /// The calibration's.
+        calibrated_columns: usize,
+        /// The calibration's.
+        calibrated_ranges: usize,
+        /// The board's.
+        rows: usize,
+        /// The board's.
+        columns: usize,
+        /// The board's.
+        ranges: usize,
+    },
+    /// Bytes that are no calibration of this version.
+    #[error("these {bytes} bytes are not a calibration of this version; run `ohmrig calibrate`")]
+    Format {
+        /// How many.
+        bytes: usize,
+    },
+}
+
+impl Calibration {
+    /// A number that names it: the CRC-64/XZ of its bytes, in hexadecimal.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let digest = crc::Crc::<u64>::new(&crc::CRC_64_XZ).checksum(&self.to_bytes());
+        format!("{digest:016x}")
+    }
+
+    /// As stored on the board.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Numbers, text and lists of them: nothing in it that the format can't hold.
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// The reverse of [`to_bytes`](Self::to_bytes).
+    ///
+    /// # Errors
+    /// [`Mismatch::Format`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Mismatch> {
+        match postcard::take_from_bytes(bytes) {
+            Ok((calibration, [])) => Ok(calibration),
+            _ => Err(Mismatch::Format { bytes: bytes.len() }),
+        }
+    }
+
+    /// Whether it belongs to a board of this name and size.
+    ///
+    /// # Errors
+    /// [`Mismatch`] with both sides.
+    pub fn require(&self, board: &str, rows: usize, columns: usize, ranges: usize) -> Result<(), Mismatch> {
+        if self.board != board {
+            return Err(Mismatch::Board { calibrated: self.board.clone(), board: board.to_owned() });
+        }
+        let calibrated_columns = self.ranges.first().map_or(0, Vec::len);
+        if (self.drivers.len(), calibrated_columns, self.ranges.len()) == (rows, columns, ranges) {
+            return Ok(());
+        }
+        Err(Mismatch::Size {
+            calibrated_rows: self.drivers.len(),
+            calibrated_columns,
+            calibrated_ranges: self.ranges.len(),
+            rows,
+            columns,
+            ranges,
+        })
+    }
+}
