@@ -8,6 +8,7 @@
 //! | `hum` | whether the mains is picked up, and how conversions are spaced against it |
 //! | `linearity` | how far drivers and converters are from straight lines |
 //! | `curvature` | nonlinearity of the devices' I–V curves |
+//! | `effective` | the matrix that the array multiplies by, measured in circuit |
 //! | `correction` | inputs and outputs of products |
 //!
 //! Voltages are in units of the mean row driver, so that conductances are ratios to R_cal whatever the converters'
@@ -15,6 +16,7 @@
 
 mod correction;
 mod curvature;
+mod effective;
 mod hum;
 mod linearity;
 mod procedure;
@@ -22,6 +24,8 @@ mod settling;
 
 pub use correction::{Corrections, Drift};
 pub use curvature::Curvature;
+
+pub use effective::{Effective, EffectiveSettings, LineGains, relative_difference};
 pub use hum::Hum;
 pub use linearity::Linearity;
 pub use procedure::{Check, Moved, Plan, calibrate, check};

@@ -154,6 +154,12 @@ impl Instrument {
         })
     }
 
+    /// The range of the smallest feedback.
+    #[must_use]
+    pub fn least_sensitive_range(&self) -> u8 {
+        self.ranges().last().map_or(0, |&(range, _)| range)
+    }
+
     /// Ranges and their feedback in Ω, most sensitive first.
     fn ranges(&self) -> Vec<(u8, f64)> {
         let feedback = self.device().converters.feedback;
