@@ -1,0 +1,115 @@
+//! Calibrated products against what was measured in circuit, on boards with all imperfections of `or16`. Boards are drawn
+//! from seeds of 1000 and above, which nothing was tuned on.
+
+use ndarray::{Array1, Array2, Axis};
+use ohmrig::bench::{Emulation, profile};
+use ohmrig::calibration::{Calibration, Corrections, Effective, EffectiveSettings, Plan, calibrate, check};
+use ohmrig::client::Client;
+use ohmrig::device::EmulatedDevice;
+use ohmrig::error_metrics::{MvmErrors, errors, noise_rms};
+use ohmrig::instrument::{Instrument, ProductSettings};
+use ohmrig::transport::InProcess;
+
+const VOLTS: f64 = 0.2;
+
+fn instrument(name: &str, seed: u64) -> Instrument {
+    let emulation = Emulation::new(profile(Some(name)).unwrap(), seed);
+    let transport = InProcess::new(EmulatedDevice::power_up(&emulation).unwrap());
+    Instrument::new(Client::connect(Box::new(transport), "emulated").unwrap())
+}
+
+/// Evenly distributed in ±[`VOLTS`], from a fixed sequence (Knuth's MMIX generator).
+fn signed_vectors(vectors: usize, rows: usize) -> Array2<f64> {
+    let mut state = 1_u64;
+    Array2::from_shape_simple_fn((vectors, rows), || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        VOLTS * (2.0 * (state >> 11) as f64 / (1_u64 << 53) as f64 - 1.0)
+    })
+}
+
+/// Errors of products with all corrections and with none, both against the matrix measured in circuit just before.
+fn corrected_and_raw(
+    instrument: &mut Instrument,
+    calibration: &Calibration,
+    vectors: usize,
+    g_max: f64,
+) -> [MvmErrors; 2] {
+    let rows = usize::from(instrument.device().rows);
+    let wanted = signed_vectors(vectors, rows);
+    [Corrections::ALL, Corrections::NONE].map(|corrections| {
+        // Raw products are compared with the same calibrated matrix: that is what they are wrong about.
+        let how = EffectiveSettings { volts: VOLTS, repeats: 4, conversions: 16 };
+        let matrix =
+            Effective::measure(instrument, &how, Some((calibration, Corrections::ALL)), |_, _| {}).unwrap();
+        let range = matrix.range;
+        let nominal = (range, instrument.feedback(range).unwrap());
+        let many = ProductSettings { range, conversions: 32, interval_ns: calibration.hum.interval_ns(32) };
+        let zero = instrument.mvm(Array2::zeros((8, rows)).view(), many, |_| {}).unwrap().currents;
+        let zero: Array1<f64> = zero.mean_axis(Axis(0)).unwrap();
+        let inputs = calibration.inputs(wanted.view(), corrections);
+        let once = ProductSettings { range, conversions: 1, interval_ns: 0 };
+        let [first, second] = [(); 2].map(|()| {
+            let measured = instrument.mvm(inputs.view(), once, |_| {}).unwrap();
+            assert_eq!(measured.saturated, 0);
+            calibration.currents(measured.currents.view(), zero.view(), nominal, corrections, None)
+        });
+        let exact = wanted.dot(&matrix.siemens);
+        let full_scale = rows as f64 * g_max * VOLTS;
+        errors(
+            wanted.view(),
+            first.view(),
+            exact.view(),
+            full_scale,
+            Some(noise_rms(first.view(), second.view())),
+        )
+    })
+}
+
+#[test]
+fn resistors_are_multiplied_within_a_thousandth_of_full_scale() {
+    let g_max = profile(Some("resistor")).unwrap().device.conductance.maximum_s;
+    for seed in 1000..1001 {
+        let mut instrument = instrument("resistor", seed);
+        let calibration = calibrate(&mut instrument, Plan::default(), |_, _| {}).unwrap();
+        let [corrected, raw] = corrected_and_raw(&mut instrument, &calibration, 10_000, g_max);
+        println!(
+            "seed {seed}: worst full_scale {:.4} %, raw {:.4} %",
+            100.0 * corrected.full_scale_worst,
+            100.0 * raw.full_scale_worst
+        );
+        assert!(corrected.full_scale_worst <= 1e-3, "seed {seed}: {corrected:?}");
+        assert!(corrected.full_scale_worst < raw.full_scale_worst, "seed {seed}: {corrected:?} {raw:?}");
+    }
+}
+
+#[test]
+fn the_linear_part_of_a_memristor_arrays_error_is_no_larger_than_its_noise() {
+    let g_max = profile(Some("rram-cmo")).unwrap().device.conductance.maximum_s;
+    for seed in 1000..1001 {
+        let mut instrument = instrument("rram-cmo", seed);
+        let calibration = calibrate(&mut instrument, Plan::default(), |_, _| {}).unwrap();
+        let [corrected, raw] = corrected_and_raw(&mut instrument, &calibration, 10_000, g_max);
+        println!("seed {seed}: {:?}, raw {:?}", corrected.parts, raw.parts);
+        let parts = corrected.parts.unwrap();
+        assert!(parts.linear_l2 <= parts.noise_l2.unwrap(), "seed {seed}: {parts:?}");
+    }
+}
+
+#[test]
+fn a_calibration_holds_on_its_own_board_survives_storage_and_is_refused_elsewhere() {
+    let mut board = instrument("resistor", 1000);
+    let calibration = calibrate(&mut board, Plan::default(), |_, _| {}).unwrap();
+    let stored = Calibration::from_bytes(&calibration.to_bytes()).unwrap();
+    assert_eq!(stored, calibration);
+    assert_eq!(stored.id(), calibration.id());
+    board.wait(3600.0, |_| {}).unwrap();
+    let found = check(&mut board, &stored, 64, |_, _| {}).unwrap();
+    // 64 comparisons of normal deviations: one in six such checks has one beyond three standard uncertainties by chance,
+    // one in 10 000 has four.
+    assert!(found.moved.len() < 4, "{found:?}");
+    let found = check(&mut instrument("resistor", 1001), &stored, 64, |_, _| {}).unwrap();
+    assert!(found.moved.len() > 32, "another board passes for this one: {found:?}");
+    assert!(stored.require("another", 16, 16, 3).is_err());
+    assert!(stored.require("or16-emulated", 16, 17, 3).is_err());
+    assert!(Calibration::from_bytes(&calibration.to_bytes()[1..]).is_err());
+}
