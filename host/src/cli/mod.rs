@@ -18,6 +18,7 @@ mod selftest;
 mod served;
 mod settings;
 mod solve;
+mod work;
 
 pub use failure::{Failure, Kind};
 pub use output::Output;
