@@ -183,12 +183,14 @@ impl Demo {
             "bytes": bytes, "saturated": saturated,
         });
         let pulses = programmed.pulses.mapv(f64::from);
+        let exact = exact(digits, tile, targets, recipe);
         let arrays = [
             ("target_s", targets.view()),
             ("conductance_s", map.conductance.view()),
             ("uncertainty_s", map.uncertainty.view()),
             ("pulses", pulses.view()),
             ("product_a", signed.view()),
+            ("exact_a", exact.view()),
         ];
         work.keep(opened, name, &value, &arrays)?;
         Ok((value, signed))
@@ -251,6 +253,11 @@ fn inputs(digits: &Digits, tile: &Tile, rows: usize, recipe: &Recipe) -> Array2<
     volts
 }
 
+/// What a tile's signed products should be, A.
+fn exact(digits: &Digits, tile: &Tile, targets: &Array2<f64>, recipe: &Recipe) -> Array2<f64> {
+    Pairs::differences(inputs(digits, tile, tile.rows, recipe).dot(targets).view())
+}
+
 impl Tally {
     /// Adds a tile, measured now or by an earlier process.
     fn add(
@@ -273,7 +280,7 @@ impl Tally {
         self.bytes += whole("bytes");
         self.saturated += whole("saturated");
         let inputs = inputs(digits, tile, tile.rows, recipe);
-        let exact = Pairs::differences(inputs.dot(targets).view());
+        let exact = exact(digits, tile, targets, recipe);
         let full_scale = tile.rows as f64 * recipe.g_max * recipe.read_volts;
         let noise = Some(float("noise_rms_a"));
         self.errors.push(errors(inputs.view(), measured.view(), exact.view(), full_scale, noise));

@@ -84,6 +84,14 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Whether any cell of a part is left.
+    fn has_any_of(&self, part: Region, left: &Array2<bool>) -> bool {
+        let (row, column) =
+            (usize::from(part.row - self.region.row), usize::from(part.column - self.region.column));
+        let (rows, columns) = (usize::from(part.rows), usize::from(part.columns));
+        left.slice(s![row..row + rows, column..column + columns]).iter().any(|&left| left)
+    }
+
     /// Adds results to what is known, and takes cells that are done off what is left.
     fn take_in(&self, cells: &[CellDone], left: &mut Array2<bool>, programmed: &mut Programmed) {
         for cell in cells {
@@ -205,7 +213,7 @@ impl Instrument {
             }
             work.take_in(&cells, &mut left, programmed);
             pulses += cells.iter().map(|cell| u64::from(cell.result.pulses)).sum::<u64>();
-            if reset {
+            if reset && work.has_any_of(job.note.region, &left) {
                 programmed.resets.push(ResetCells::new(&job.note, order.origin, &left));
             }
         }
@@ -257,7 +265,11 @@ impl Instrument {
                                 received.cells.iter().filter(|cell| is_final(&cell.result)).count() as u32;
                             return Err(InstrumentError::JobEnded { job: id.0, end, done, of: part.cells() });
                         }
-                        Followed::NeverStarted => return Err(InstrumentError::JobLost { job: id.0, reset: false }),
+                        Followed::NeverStarted => {
+                            return Err(InstrumentError::JobLost { job: id.0, reset: false });
+                        }
+                        // Every result had been received when it happened.
+                        Followed::Reset if !work.has_any_of(part, &left) => attempts = 0,
                         Followed::Reset => {
                             let cells = ResetCells::new(&note, order.origin, &left);
                             return Err(InstrumentError::JobReset(Box::new(cells)));

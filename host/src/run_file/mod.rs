@@ -2,16 +2,18 @@
 //! transaction, so that a killed run keeps all it had and the same command takes it up again. Boards are never mixed in
 //! one file, nor emulated with real.
 
+mod contents;
 mod error;
 mod jobs;
 mod measurement;
 mod schema;
 
+pub use contents::{Arrays, Contents, Recorded, RecordedPiece, Session};
 pub use error::RunFileError;
 pub use jobs::PastJobs;
 pub use measurement::{Complete, Measurement, MeasurementOrder, Moment, Piece, Taken};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use schema::{APPLICATION, FORMAT, TABLES};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -206,21 +208,6 @@ fn format_of(connection: &Connection, path: &Path) -> Result<Option<i64>, RunFil
         (APPLICATION, FORMAT) => Ok(Some(FORMAT)),
         (APPLICATION, found) => Err(RunFileError::Format { path: path.to_owned(), found }),
         (found, _) => Err(RunFileError::AnotherProgram { path: path.to_owned(), found }),
-    }
-}
-
-/// Opens a run file to look at, which may be somebody's who is measuring.
-fn open_to_read(path: &Path) -> Result<Connection, RunFileError> {
-    if path.is_dir() {
-        return Err(RunFileError::Folder { path: path.to_owned() });
-    }
-    std::fs::metadata(path).map_err(|source| RunFileError::Missing { path: path.to_owned(), source })?;
-    let at = |source| RunFileError::from_sqlite(path, source);
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(at)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(at)?;
-    match format_of(&connection, path)? {
-        Some(_) => Ok(connection),
-        None => Err(RunFileError::AnotherProgram { path: path.to_owned(), found: 0 }),
     }
 }
 
