@@ -139,6 +139,8 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
             git: device.git.clone(),
             rows: device.rows,
             columns: device.columns,
+            boot_nonce: instrument.client().welcome().boot_nonce,
+            session: instrument.client().welcome().sessions,
         })?),
     };
     Ok(Opened {

@@ -162,7 +162,7 @@ impl PulseCommand {
                 continue;
             }
             if let Some(intent) = piece.and_then(|piece| piece.intent) {
-                match present.tells(&intent) {
+                match present.tells(&intent, work)? {
                     Some(true) => {
                         work.keep(
                             opened,
@@ -234,17 +234,25 @@ impl Counted {
     }
 
     /// Whether a pulse was applied that was about to be when an earlier process wrote down `intent`, if the count can
-    /// tell: same boot, and no session but that one and this.
-    fn tells(&self, intent: &Value) -> Option<bool> {
-        let same_boot = intent["boot"] == format!("{:#018x}", self.boot).as_str();
-        let session = intent["session"].as_u64()?;
-        let before = intent["pulses_before"].as_u64()?;
-        let next = u64::from(self.sessions) == session + 1;
-        match self.pulses.checked_sub(before)? {
-            0 if same_boot && next => Some(false),
-            1 if same_boot && next => Some(true),
-            _ => None,
+    /// tell: same boot, and every session since was one of this run file, which has every pulse it meant to send.
+    fn tells(&self, intent: &Value, work: &Work) -> Result<Option<bool>, Failure> {
+        let field = |name: &str| intent[name].as_u64();
+        let (Some(session), Some(before)) = (field("session"), field("pulses_before")) else {
+            return Ok(None);
+        };
+        if intent["boot"] != format!("{:#018x}", self.boot).as_str() {
+            return Ok(None);
         }
+        let ours = match u32::try_from(session) {
+            Ok(session) => work.sessions_are_ours(self.boot, session, self.sessions)?,
+            Err(_) => false,
+        };
+        Ok(match self.pulses.checked_sub(before) {
+            // Nobody applied any.
+            Some(0) => Some(false),
+            Some(1) if ours => Some(true),
+            _ => None,
+        })
     }
 }
 

@@ -188,6 +188,12 @@ impl Work {
         Ok(self.piece(name)?.and_then(|piece| piece.value))
     }
 
+    /// Whether nobody but processes of this run file had a session of a boot after one and up to another.
+    pub(super) fn sessions_are_ours(&self, boot_nonce: u64, from: u32, to: u32) -> Result<bool, Failure> {
+        let ours = |measurement: &Measurement| measurement.sessions_are_ours(boot_nonce, from, to);
+        Ok(self.measurement.as_ref().map(ours).transpose()?.unwrap_or(false))
+    }
+
     /// An array of a piece.
     pub(super) fn array(&self, piece: &str, name: &str) -> Result<Array2<f64>, Failure> {
         let found = self

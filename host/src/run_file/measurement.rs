@@ -201,6 +201,21 @@ impl Measurement {
         self.started_over
     }
 
+    /// Whether every session of a boot after number `from` up to number `to` was of a process that wrote to this file.
+    ///
+    /// # Errors
+    /// [`RunFileError`].
+    pub fn sessions_are_ours(&self, boot_nonce: u64, from: u32, to: u32) -> Result<bool, RunFileError> {
+        let count: u32 = self.file.read(|connection| {
+            connection.query_row(
+                "SELECT count(DISTINCT session) FROM run WHERE boot = ?1 AND session > ?2 AND session <= ?3",
+                params![format!("{boot_nonce:#018x}"), from, to],
+                |row| row.get(0),
+            )
+        })?;
+        Ok(to.checked_sub(from) == Some(count))
+    }
+
     /// A piece that an earlier process, or this one, has begun.
     ///
     /// # Errors

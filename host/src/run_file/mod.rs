@@ -39,6 +39,10 @@ pub struct RunIdentity {
     pub rows: u16,
     /// Columns of the array.
     pub columns: u16,
+    /// The device's boot.
+    pub boot_nonce: u64,
+    /// The link's session, counted within the boot.
+    pub session: u32,
 }
 
 impl RunIdentity {
@@ -121,7 +125,7 @@ impl ClaimedFile {
         connection
             .execute(
                 "INSERT INTO run (started_unix_s, array, board, emulated, profile, seed, rows, columns, firmware, git, \
-                 ohmrig) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 ohmrig, boot, session) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                 params![
                     unix_s(),
                     asked,
@@ -134,6 +138,8 @@ impl ClaimedFile {
                     identity.firmware,
                     identity.git,
                     env!("CARGO_PKG_VERSION"),
+                    format!("{:#018x}", identity.boot_nonce),
+                    identity.session,
                 ],
             )
             .map_err(at)?;

@@ -10,7 +10,7 @@ pub(super) const TABLES: &str = "
 CREATE TABLE run (
   id INTEGER PRIMARY KEY, started_unix_s REAL NOT NULL, array TEXT NOT NULL, board TEXT NOT NULL,
   emulated INTEGER NOT NULL, profile TEXT, seed TEXT, rows INTEGER NOT NULL, columns INTEGER NOT NULL,
-  firmware TEXT NOT NULL, git TEXT NOT NULL, ohmrig TEXT NOT NULL);
+  firmware TEXT NOT NULL, git TEXT NOT NULL, ohmrig TEXT NOT NULL, boot TEXT NOT NULL, session INTEGER NOT NULL);
 CREATE TABLE measurement (
   id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run(id), last_run INTEGER NOT NULL REFERENCES run(id),
   kind TEXT NOT NULL, digest TEXT NOT NULL, settings TEXT NOT NULL, state TEXT NOT NULL,

@@ -15,6 +15,8 @@ fn identity(emulated: bool) -> RunIdentity {
         git: "abc".into(),
         rows: 16,
         columns: 16,
+        boot_nonce: 77,
+        session: 1,
     }
 }
 
@@ -116,6 +118,21 @@ fn a_job_is_found_again_with_the_cells_that_came_in() {
     drop((measurement, file));
     let file = RunFile::open(&path, &identity(true)).unwrap();
     assert!(begin(&file, 0.2, array![[1.0]].view(), true).jobs("tile 1").past().unwrap().is_empty());
+}
+
+#[test]
+fn sessions_are_all_ours_only_if_every_one_wrote_itself_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.sqlite");
+    for session in [3, 4, 6] {
+        drop(RunFile::open(&path, &RunIdentity { session, ..identity(true) }).unwrap());
+    }
+    let file = RunFile::open(&path, &RunIdentity { session: 7, ..identity(true) }).unwrap();
+    let measurement = begin(&file, 0.2, array![[1.0]].view(), false);
+    assert!(measurement.sessions_are_ours(77, 3, 4).unwrap());
+    assert!(measurement.sessions_are_ours(77, 5, 7).unwrap());
+    assert!(!measurement.sessions_are_ours(77, 3, 7).unwrap());
+    assert!(!measurement.sessions_are_ours(78, 3, 4).unwrap());
 }
 
 #[test]
