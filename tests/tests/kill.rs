@@ -68,7 +68,9 @@ impl Lab {
             }
             let text = String::from_utf8(output.stdout).unwrap();
             let said: Value = serde_json::from_str(&text).unwrap();
-            assert_eq!(said["ok"], true, "after {killed} kills: {said}");
+            // A pulse is unknown if a process died after it had opened a session and before it had written that down.
+            let unknown = said["unknown"].as_u64().unwrap_or(0) > 0;
+            assert_eq!(said["ok"], !unknown, "after {killed} kills: {said}");
             return (said, killed);
         }
     }
@@ -122,17 +124,24 @@ fn assert_taken_up(lab: &Lab, said: &Value, killed: u32) {
 
 #[test]
 fn a_killed_pulse_train_is_finished_and_every_pulse_counts_once() {
-    let mut resumed = 0;
+    let (mut resumed, mut certain) = (0, 0);
     for seed in 1..=4 {
         let mut lab = Lab::new("kill-pulse", "rram-cmo", seed);
         let train = ["pulse", "--row=2", "--column=3", "--volts=1.6", "--width-s=50e-6", "--count=150"];
         let (said, killed) = lab.until_done(&train, 400.0);
         assert_taken_up(&lab, &said, killed);
         resumed += u32::from(said["resumed"] == true);
-        assert_eq!((&said["applied"], &said["unknown"]), (&150.into(), &0.into()), "{said}");
+        let (applied, unknown) = (said["applied"].as_u64().unwrap(), said["unknown"].as_u64().unwrap());
         let pulses = lab.pulses();
-        assert_eq!((pulses[2 * 16 + 3], pulses.iter().sum::<u64>()), (150, 150), "seed {seed}");
+        let real = pulses.iter().sum::<u64>();
+        assert_eq!(applied + unknown, 150, "{said}");
+        assert!(
+            (applied..=150).contains(&real) && pulses[2 * 16 + 3] == real,
+            "seed {seed}: {real} in truth: {said}"
+        );
+        certain += u32::from(unknown == 0);
     }
+    assert!(certain > 1, "the device's count could tell in {certain} of 4 only");
     assert!(resumed > 1, "only {resumed} of 4 were interrupted");
 }
 

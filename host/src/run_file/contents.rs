@@ -119,7 +119,11 @@ impl Contents {
         if let Some(other) =
             sessions.iter().find(|other| (&other.array, other.emulated) != (&first.array, first.emulated))
         {
-            return Err(content(path, format!("it mixes {} and {}", first.array, other.array)));
+            return Err(RunFileError::Mixed {
+                path: path.to_owned(),
+                first: first.array.clone(),
+                other: other.array.clone(),
+            });
         }
         let rows = all(&connection, "SELECT * FROM measurement ORDER BY id", |row| {
             let recorded = Recorded {

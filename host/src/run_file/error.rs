@@ -94,6 +94,16 @@ pub enum RunFileError {
         /// Who was to be added.
         asked: String,
     },
+    /// Boards that don't belong into one file.
+    #[error("run file {} mixes {first} and {other}; nothing that is said of it would mean anything", .path.display())]
+    Mixed {
+        /// The file.
+        path: PathBuf,
+        /// One array.
+        first: String,
+        /// Another.
+        other: String,
+    },
     /// Something in it that this program doesn't write.
     #[error("run file {}: {what}", .path.display())]
     Content {
@@ -116,6 +126,7 @@ impl RunFileError {
                 | Self::AnotherProgram { .. }
                 | Self::Format { .. }
                 | Self::AnotherBoard { .. }
+                | Self::Mixed { .. }
         )
     }
 

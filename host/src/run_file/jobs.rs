@@ -60,39 +60,31 @@ impl PastJobs<'_> {
 
     fn cells(&self, job: &str) -> Result<Vec<CellDone>, RunFileError> {
         let file = &self.measurement.file;
-        let rows: Vec<(u16, u16, Option<f32>, Option<f32>, u16, u8, u8)> = file.read(|connection| {
+        let rows: Vec<(CellDone, u8)> = file.read(|connection| {
             connection
                 .prepare(
                     "SELECT row, column, conductance_s, uncertainty_s, pulses, reversals, outcome FROM job_cell \
                      WHERE job = ?1",
                 )?
                 .query_map([job], |row| {
-                    Ok((
-                        row.get(0)?,
-                        row.get(1)?,
-                        row.get(2)?,
-                        row.get(3)?,
-                        row.get(4)?,
-                        row.get(5)?,
-                        row.get(6)?,
-                    ))
+                    // SQLite knows no NaN.
+                    let siemens = |n: usize| row.get::<_, Option<f32>>(n).map(|g| Siemens(g.unwrap_or(f32::NAN)));
+                    let result = CellResult {
+                        conductance: siemens(2)?,
+                        uncertainty: siemens(3)?,
+                        pulses: row.get(4)?,
+                        reversals: row.get(5)?,
+                        outcome: Outcome::Pending,
+                    };
+                    Ok((CellDone { row: row.get(0)?, column: row.get(1)?, result }, row.get(6)?))
                 })?
                 .collect()
         })?;
         rows.into_iter()
-            .map(|(row, column, conductance, uncertainty, pulses, reversals, outcome)| {
-                let outcome = Outcome::from_code(outcome).ok_or_else(|| {
-                    file.content(format!("job {job} has a cell of unknown outcome {outcome}"))
-                })?;
-                let result = CellResult {
-                    // SQLite knows no NaN.
-                    conductance: Siemens(conductance.unwrap_or(f32::NAN)),
-                    uncertainty: Siemens(uncertainty.unwrap_or(f32::NAN)),
-                    pulses,
-                    reversals,
-                    outcome,
-                };
-                Ok(CellDone { row, column, result })
+            .map(|(mut cell, code)| {
+                cell.result.outcome = Outcome::from_code(code)
+                    .ok_or_else(|| file.content(format!("job {job} has a cell of unknown outcome {code}")))?;
+                Ok(cell)
             })
             .collect()
     }

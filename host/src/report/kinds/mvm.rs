@@ -66,7 +66,7 @@ pub(super) fn against(page: &mut Page, what: &str, measured: &Array2<f64>, exact
         / exact.iter().map(|e| e * e).sum::<f64>();
     page.picture(&scatter(
         &format!(
-            "{what}A common gain explains {} % of each product; the rest is offset, noise and the cells",
+            "{what}A common gain is {} % off; what is left is offset, noise and single cells",
             digits(100.0 * slope)
         ),
         Axes { x: &x, y: &format!("measured − exact / {}", error.name) },
