@@ -84,6 +84,20 @@ impl EmulatedDevice {
         Ok((taken, wish))
     }
 
+    /// Writes the present state to the state file, if there is one.
+    ///
+    /// # Errors
+    /// [`EmulationError`] if it can't be written.
+    pub fn keep_state(&mut self) -> Result<(), EmulationError> {
+        self.files.keep(self.front_end.hardware_mut().bench())
+    }
+
+    /// Whether its cells began to be with this process: no state file had them.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.files.is_fresh()
+    }
+
     /// The board below, for tests and ground truth.
     pub fn board(&mut self) -> &mut Board {
         self.front_end.hardware_mut().bench()

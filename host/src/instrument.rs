@@ -1,5 +1,7 @@
 //! A crossbar instrument in SI units: what it is, reading, pulsing, programming, products.
 
+mod books;
+mod job;
 mod products;
 mod program;
 mod read;
@@ -7,6 +9,7 @@ mod reference;
 pub mod refusal;
 mod wait;
 
+pub use books::{Books, CellDone, JobNote, NoBooks, PastJob, ResetCells};
 pub use products::{ProductSettings, Products};
 pub use program::{ProgramOrder, Programmed, Progress};
 pub use read::{CellMap, ReadSettings, Trace};
@@ -60,11 +63,7 @@ pub enum InstrumentError {
     /// A job the device doesn't know any more, or never knew.
     #[error(
         "job {job:#018x} is not known to the device{}",
-        if *reset {
-            ": it was reset meanwhile; which of the job's cells were changed is unknown, so read them"
-        } else {
-            "; it was never started and nothing was written"
-        }
+        if *reset { ": it was reset meanwhile" } else { "; it was never started and nothing was done" }
     )]
     JobLost {
         /// The job.
@@ -72,9 +71,19 @@ pub enum InstrumentError {
         /// Whether the device was reset since the job was started.
         reset: bool,
     },
+    /// The device was reset in the middle of a job.
+    #[error(
+        "the device was reset in the middle of job {:#018x}: {} cells are done, {} were never sent, {} are unknown (their \
+         results were not received); run the same command again to go on with them, reading first",
+        .0.job, .0.done.len(), .0.not_done.len(), .0.unknown.len()
+    )]
+    JobReset(Box<ResetCells>),
     /// The run file (or whoever keeps the books) could not take down a job before it was sent.
     #[error("the job was not started: {0}")]
     NotRecorded(String),
+    /// Results could not be written down.
+    #[error("results were not written down: {0}")]
+    NotKept(String),
 }
 
 pub(crate) fn refused(request: &'static str, refusal: Refusal) -> InstrumentError {

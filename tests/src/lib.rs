@@ -1,8 +1,11 @@
 //! What the end-to-end tests in `tests/` share: the wire of an emulated board, frame by frame, and the command line
 //! as a process.
 
+use ndarray::Array2;
 use ohmrig::bench::{Emulation, profile};
 use ohmrig::device::{EmulatedDevice, Wish};
+use ohmrig::instrument::ProgramOrder;
+use ohmrig::recipe::Recipe;
 use ohmrig_emulator::truth::CellTruth;
 use ohmrig_protocol::frame::{self, Decoder, Header, Kind, SessionId};
 use ohmrig_protocol::message::*;
@@ -218,5 +221,30 @@ impl Drop for Emulated {
     fn drop(&mut self) {
         self.signal();
         let _ = self.child.wait();
+    }
+}
+
+/// A programming order for a built-in profile's devices, with targets all over their range.
+///
+/// # Panics
+/// If the profile's devices can't be written.
+pub fn order(name: &str, (rows, columns): (usize, usize)) -> ProgramOrder {
+    let recipe = Recipe::for_profile(&profile(Some(name)).unwrap()).unwrap();
+    let span = recipe.g_max - recipe.g_min;
+    ProgramOrder {
+        origin: (0, 0),
+        targets: Array2::from_shape_fn((rows, columns), |(i, j)| {
+            recipe.g_min + span * ((i * 5 + j * 3) % 10) as f64 / 10.0
+        }),
+        window: recipe.window,
+        algorithm: recipe.algorithm,
+        width: recipe.width,
+        scheme: recipe.scheme,
+        read_volts: recipe.read_volts,
+        range: None,
+        conversions: recipe.conversions,
+        max_pulses: recipe.max_pulses,
+        max_reversals: recipe.max_reversals,
+        passes: recipe.passes,
     }
 }

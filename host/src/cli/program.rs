@@ -2,11 +2,12 @@
 
 use super::open::open;
 use super::output::{percent, si};
-use super::settings::RecipeArgs;
+use super::settings::{RecipeArgs, recipe_settings};
 use super::{Failure, Global, Output};
 use crate::arrays;
 use crate::instrument::{ProgramOrder, Programmed, ReadSettings};
 use crate::recipe::Recipe;
+use crate::run_file::MeasurementOrder;
 use clap::Args;
 use ndarray::Array2;
 use ohmrig_protocol::message::{Outcome, Region};
@@ -56,17 +57,19 @@ impl ProgramCommand {
             si(recipe.window, "S"),
             recipe.name
         ));
+        let asked = json!({"row": self.row, "column": self.column, "recipe": recipe_settings(&recipe)});
+        let measurement = MeasurementOrder {
+            kind: "program",
+            settings: &asked,
+            inputs: &[("target_s", targets.view())],
+            changes_array: true,
+        };
+        let Some(mut work) = opened.begin(global, &measurement, output)? else { return Ok(()) };
         let order = order(&recipe, (self.row, self.column), targets.clone());
         let bar = output.bar(targets.len() * usize::from(recipe.passes), "programming");
-        let run = &mut opened.run;
-        let programmed = opened.instrument.program(
-            &order,
-            |job, region| match run {
-                Some(run) => run.job(job, region).map_err(|error| error.to_string()),
-                None => Ok(()),
-            },
-            |progress| bar.set_position(u64::from(progress.cells)),
-        )?;
+        let programmed = opened.program(&mut work, "", &order, output, |progress| {
+            bar.set_position(u64::from(progress.cells));
+        })?;
         bar.finish_and_clear();
         let settings = ReadSettings { volts: recipe.read_volts, range: None, conversions: CHECK_CONVERSIONS };
         let map = opened.instrument.read_cells(region, &settings)?;
@@ -96,21 +99,24 @@ impl ProgramCommand {
         output.set("window_s", recipe.window);
         output.set("recipe", &recipe.name);
         let pulses = programmed.pulses.mapv(f64::from);
-        opened.record(
-            "program",
-            &json!({"row": self.row, "column": self.column, "recipe": recipe.name, "window_s": recipe.window}),
-            &json!({"inside_window": programmed.inside(), "error_rms_s": error}),
-            &[
-                ("target_s", targets.view()),
-                ("conductance_s", map.conductance.view()),
-                ("uncertainty_s", map.uncertainty.view()),
-                ("pulses", pulses.view()),
-            ],
-        )?;
         if let Some(path) = &self.output {
             arrays::write(path, map.conductance.view()).map_err(Failure::failed)?;
         }
-        Ok(())
+        let outcomes = programmed.outcome.mapv(|outcome| f64::from(outcome as u8));
+        work.done(
+            &mut opened,
+            output,
+            &json!({
+                "cells": targets.len(), "inside_window": programmed.inside(), "error_rms_s": error,
+                "pulses_per_cell_mean": programmed.pulses_mean(), "outcomes": left,
+            }),
+            &[
+                ("conductance_s", map.conductance.view()),
+                ("uncertainty_s", map.uncertainty.view()),
+                ("pulses", pulses.view()),
+                ("outcome", outcomes.view()),
+            ],
+        )
     }
 }
 

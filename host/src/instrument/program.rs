@@ -1,27 +1,22 @@
 //! Programming conductances: write-verify runs on the device as a job; the host starts it, keeps it armed, follows
 //! it, and fetches what came of each cell. A broken link in between costs nothing that the device still knows.
 
+use super::books::{Books, CellDone, JobNote, PastJob, ResetCells, is_final, rectangles};
+use super::job::{ARM_MS, Followed, Received};
 use super::read::split;
-use super::{Instrument, InstrumentError, unexpected};
+use super::{Instrument, InstrumentError};
 use crate::client::LinkError;
 use ndarray::{Array2, s};
 use ohmrig_protocol::frame::body_bytes;
 use ohmrig_protocol::message::{
-    Algorithm, CELL_RESULT_BYTES, CellResult, JobEnd, JobId, JobState, Outcome, Program, Refusal, Region,
-    Reply, Request, Scheme,
+    Algorithm, CellResult, JobEnd, JobId, Outcome, Program, Region, Request, Scheme,
 };
 use ohmrig_protocol::units::{Seconds, Siemens, Volts};
-use std::time::{Duration, Instant};
 
 /// Bytes of a programming request besides its targets.
 const REQUEST_OVERHEAD: usize = 96;
 
-/// Each arming lasts this long; it is renewed long before it ends.
-const ARM_MS: u32 = 10_000;
-const RENEW: Duration = Duration::from_secs(2);
-
-/// Times a lost link is picked up again within one job, and jobs that are started for one region.
-const RECONNECTS: u32 = 3;
+/// Jobs in a row that may be lost with the link before a region is given up.
 const JOBS: u32 = 3;
 
 /// What to program, and how.
@@ -76,17 +71,36 @@ pub struct Programmed {
     pub pulses: Array2<u32>,
     /// Why each cell was left in the last pass.
     pub outcome: Array2<Outcome>,
+    /// Resets of the device that ended a job of an earlier process; pulses that only the lost job knew of are missing.
+    pub resets: Vec<ResetCells>,
 }
 
-/// How a job ended.
-struct Ended {
-    end: JobEnd,
-    cells: u32,
-    pulses: u64,
-    /// Whether the device has results of it.
-    known: bool,
-    /// Whether the link was lost on the way.
-    reconnected: bool,
+/// One time through the cells of an order.
+struct Pass<'a> {
+    pass: u8,
+    order: &'a ProgramOrder,
+    region: Region,
+    range: u8,
+}
+
+impl Pass<'_> {
+    /// Whether any cell of a part is left.
+    fn has_any_of(&self, part: Region, left: &Array2<bool>) -> bool {
+        let (row, column) =
+            (usize::from(part.row - self.region.row), usize::from(part.column - self.region.column));
+        let (rows, columns) = (usize::from(part.rows), usize::from(part.columns));
+        left.slice(s![row..row + rows, column..column + columns]).iter().any(|&left| left)
+    }
+
+    /// Adds results to what is known, and takes cells that are done off what is left.
+    fn take_in(&self, cells: &[CellDone], left: &mut Array2<bool>, programmed: &mut Programmed) {
+        for cell in cells {
+            let index =
+                (usize::from(cell.row - self.region.row), usize::from(cell.column - self.region.column));
+            programmed.add(index, &cell.result);
+            left[index] &= !is_final(&cell.result);
+        }
+    }
 }
 
 impl Programmed {
@@ -96,6 +110,7 @@ impl Programmed {
             uncertainty: Array2::from_elem(shape, f64::NAN),
             pulses: Array2::zeros(shape),
             outcome: Array2::from_elem(shape, Outcome::Pending),
+            resets: Vec::new(),
         }
     }
 
@@ -121,15 +136,16 @@ impl Programmed {
 }
 
 impl Instrument {
-    /// Programs a region. `record` is called with each job's number and region before the job is sent; if it fails,
-    /// nothing is.
+    /// Programs a region. `books` is told of each job before it is sent (if it fails, nothing is sent) and of results as
+    /// they come in; `past` is what books of an earlier process say of the same order: what is done is not done again.
     ///
     /// # Errors
-    /// [`InstrumentError`]; `JobEnded` and `JobLost` say what is known about a job that didn't finish.
+    /// [`InstrumentError`]; `JobEnded` and `JobReset` say what is known about a job that didn't finish.
     pub fn program(
         &mut self,
         order: &ProgramOrder,
-        mut record: impl FnMut(JobId, Region) -> Result<(), String>,
+        past: &[PastJob],
+        books: &mut dyn Books,
         mut progress: impl FnMut(Progress),
     ) -> Result<Programmed, InstrumentError> {
         let (rows, columns) = order.targets.dim();
@@ -155,18 +171,12 @@ impl Instrument {
             None => self.range_for(1.5 * largest * order.read_volts)?,
         };
         self.feedback(range)?;
-        let most = (body_bytes(self.client.frame_bytes()).saturating_sub(REQUEST_OVERHEAD) / 4)
-            .min(self.client.welcome().job_cells as usize)
-            .max(1);
-        let band = usize::from(region.columns).min(most);
-        let parts = split(region, most / band, band);
         let mut programmed = Programmed::pending(order.targets.dim());
         let mut all = || -> Result<(), InstrumentError> {
             for pass in 0..order.passes {
-                self.run_pass(region, &parts, order, range, &mut programmed, &mut record, &mut |here| {
-                    let done = u32::from(pass) * region.cells();
-                    progress(Progress { cells: done + here.cells, ..here });
-                })?;
+                let past: Vec<&PastJob> = past.iter().filter(|job| job.note.pass == pass).collect();
+                let work = Pass { pass, order, region, range };
+                self.run_pass(&work, &past, &mut programmed, books, &mut progress)?;
             }
             Ok(())
         };
@@ -179,109 +189,96 @@ impl Instrument {
     }
 
     /// Every cell of an order once, job by job.
-    #[allow(clippy::too_many_arguments)]
     fn run_pass(
         &mut self,
-        region: Region,
-        parts: &[Region],
-        order: &ProgramOrder,
-        range: u8,
+        work: &Pass<'_>,
+        past: &[&PastJob],
         programmed: &mut Programmed,
-        record: &mut impl FnMut(JobId, Region) -> Result<(), String>,
-        progress: &mut impl FnMut(Progress),
+        books: &mut dyn Books,
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<(), InstrumentError> {
+        let &Pass { pass, order, region, .. } = work;
+        let mut left = Array2::from_elem(order.targets.dim(), true);
+        let mut pulses = 0;
+        for (number, job) in past.iter().enumerate() {
+            let mut cells = job.cells.clone();
+            let mut reset = false;
+            if !job.ended {
+                let mut received = Received::new(&job.cells);
+                let followed = self.follow(&job.note, Ok(()), false, &mut received, books, &mut |_, _| {})?;
+                reset = matches!(followed, Followed::Reset);
+                cells = received.cells;
+            } else if number + 1 == past.len() {
+                self.release_if_held(job.note.id)?;
+            }
+            work.take_in(&cells, &mut left, programmed);
+            pulses += cells.iter().map(|cell| u64::from(cell.result.pulses)).sum::<u64>();
+            if reset && work.has_any_of(job.note.region, &left) {
+                programmed.resets.push(ResetCells::new(&job.note, order.origin, &left));
+            }
+        }
+        let most = (body_bytes(self.client.frame_bytes()).saturating_sub(REQUEST_OVERHEAD) / 4)
+            .min(self.client.welcome().job_cells as usize)
+            .max(1);
         let of = u32::from(order.passes) * region.cells();
-        let mut before = Progress::default();
-        for &part in parts {
-            let corner = (usize::from(part.row - region.row), usize::from(part.column - region.column));
-            for attempt in 1.. {
-                let job = JobId(getrandom::u64().map_err(LinkError::Entropy)?);
-                record(job, part).map_err(InstrumentError::NotRecorded)?;
-                let ended = self.run_job(job, part, order, range, |here| {
-                    progress(Progress {
-                        cells: before.cells + here.cells,
-                        pulses: before.pulses + here.pulses,
-                        of,
-                    });
-                })?;
-                if ended.known {
-                    self.fetch(job, part, |row, column, result| {
-                        programmed.add((corner.0 + row, corner.1 + column), result);
-                    })?;
-                    self.release_job(job)?;
-                }
-                before.pulses += ended.pulses;
-                match ended.end {
-                    JobEnd::Finished => break,
-                    // A new session ends the job of the old one. Cells inside their window are left alone by the next.
-                    JobEnd::Disarmed | JobEnd::Aborted if ended.reconnected && attempt < JOBS => {
-                        log::warn!(
-                            "job {:#018x} ended with the link; starting another for its region",
-                            job.0
-                        );
-                    }
-                    end => {
-                        let (done, of) = (ended.cells, part.cells());
-                        return Err(InstrumentError::JobEnded { job: job.0, end, done, of });
+        let mut attempts = 0;
+        'again: while left.iter().any(|&left| left) {
+            for rectangle in rectangles(order.origin, &left) {
+                let band = usize::from(rectangle.columns).min(most);
+                for part in split(rectangle, most / band, band) {
+                    let finished = left.iter().filter(|&&left| !left).count() as u32;
+                    let before = Progress { cells: u32::from(pass) * region.cells() + finished, pulses, of };
+                    let id = JobId(getrandom::u64().map_err(LinkError::Entropy)?);
+                    let note =
+                        JobNote { id, pass, region: part, boot_nonce: self.client.welcome().boot_nonce };
+                    books.sending(&note).map_err(InstrumentError::NotRecorded)?;
+                    let started = self.start_job(id, part, order, work.range);
+                    let mut received = Received::new(&[]);
+                    let followed =
+                        self.follow(&note, started, true, &mut received, books, &mut |cells, pulses| {
+                            let (cells, pulses) = (before.cells + cells, before.pulses + pulses);
+                            progress(Progress { cells, pulses, of });
+                        })?;
+                    work.take_in(&received.cells, &mut left, programmed);
+                    match followed {
+                        Followed::Ended { end: JobEnd::Finished, pulses: here, .. } => {
+                            pulses += here;
+                            attempts = 0;
+                        }
+                        // A new session ends the job of the old one; what it left goes into another.
+                        Followed::Ended {
+                            end: JobEnd::Disarmed | JobEnd::Aborted,
+                            pulses: here,
+                            reconnected: true,
+                        } if attempts < JOBS => {
+                            log::warn!("job {:#018x} ended with the link; another goes on", id.0);
+                            pulses += here;
+                            attempts += 1;
+                            continue 'again;
+                        }
+                        Followed::NeverStarted if attempts < JOBS => {
+                            attempts += 1;
+                            continue 'again;
+                        }
+                        Followed::Ended { end, .. } => {
+                            let done =
+                                received.cells.iter().filter(|cell| is_final(&cell.result)).count() as u32;
+                            return Err(InstrumentError::JobEnded { job: id.0, end, done, of: part.cells() });
+                        }
+                        Followed::NeverStarted => {
+                            return Err(InstrumentError::JobLost { job: id.0, reset: false });
+                        }
+                        // Every result had been received when it happened.
+                        Followed::Reset if !work.has_any_of(part, &left) => attempts = 0,
+                        Followed::Reset => {
+                            let cells = ResetCells::new(&note, order.origin, &left);
+                            return Err(InstrumentError::JobReset(Box::new(cells)));
+                        }
                     }
                 }
             }
-            before.cells += part.cells();
         }
         Ok(())
-    }
-
-    /// Starts a job and follows it to its end, through lost links.
-    fn run_job(
-        &mut self,
-        job: JobId,
-        region: Region,
-        order: &ProgramOrder,
-        range: u8,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<Ended, InstrumentError> {
-        let boot = self.client.welcome().boot_nonce;
-        let mut reconnects = 0;
-        let mut armed = Instant::now();
-        let mut started = self.start_job(job, region, order, range);
-        loop {
-            let looked = started.and_then(|()| {
-                if armed.elapsed() > RENEW {
-                    self.arm(ARM_MS)?;
-                    armed = Instant::now();
-                }
-                self.job_state(job)
-            });
-            match looked {
-                Ok(JobState::Running { cells, of, pulses }) => progress(Progress { cells, of, pulses }),
-                Ok(JobState::Ended { end, cells, of, pulses }) => {
-                    progress(Progress { cells, of, pulses });
-                    return Ok(Ended { end, cells, pulses, known: true, reconnected: reconnects > 0 });
-                }
-                // The link was lost before the job had arrived.
-                Ok(JobState::Unknown { boot_nonce }) if boot_nonce == boot && reconnects > 0 => {
-                    let end = JobEnd::Aborted;
-                    return Ok(Ended { end, cells: 0, pulses: 0, known: false, reconnected: true });
-                }
-                Ok(JobState::Unknown { boot_nonce }) => {
-                    return Err(InstrumentError::JobLost { job: job.0, reset: boot_nonce != boot });
-                }
-                // Arming again after a job that ended meanwhile; its state says why.
-                Err(InstrumentError::Refused { refusal: Refusal::Faulted(_), .. }) => {
-                    armed = Instant::now();
-                }
-                Err(InstrumentError::Link(
-                    error @ (LinkError::TimedOut { .. } | LinkError::SessionLost { .. }),
-                )) if reconnects < RECONNECTS => {
-                    log::warn!("{error}; opening a new session to ask about job {:#018x}", job.0);
-                    reconnects += 1;
-                    self.client.reconnect()?;
-                    armed = Instant::now();
-                }
-                Err(error) => return Err(error),
-            }
-            started = self.client.pause_between_looks().map_err(InstrumentError::from);
-        }
     }
 
     fn start_job(
@@ -317,55 +314,6 @@ impl Instrument {
         });
         self.done(&request, "program")
     }
-
-    /// How far a job is.
-    ///
-    /// # Errors
-    /// [`InstrumentError`].
-    pub fn job_state(&mut self, job: JobId) -> Result<JobState, InstrumentError> {
-        self.client.request(&Request::JobStatus(job), |reply| match reply {
-            Reply::Job(state) => Ok(*state),
-            other => Err(unexpected("job status", other)),
-        })
-    }
-
-    /// Fetches the results of an ended job.
-    fn fetch(
-        &mut self,
-        job: JobId,
-        region: Region,
-        mut each: impl FnMut(usize, usize, &CellResult),
-    ) -> Result<(), InstrumentError> {
-        let columns = u32::from(region.columns);
-        let mut offset = 0;
-        while offset < region.cells() {
-            let got = self.client.request(&Request::JobResults { job, offset }, |reply| match reply {
-                Reply::Results { offset: first, cells } if *first == offset => {
-                    let (results, rest) = cells.as_chunks::<CELL_RESULT_BYTES>();
-                    let count = results.len() as u32;
-                    if count == 0 || !rest.is_empty() || offset + count > region.cells() {
-                        let expected = (region.cells() - offset) as usize * CELL_RESULT_BYTES;
-                        return Err(InstrumentError::Size {
-                            request: "job results",
-                            expected,
-                            got: cells.len(),
-                        });
-                    }
-                    for (cell, bytes) in (offset..).zip(results) {
-                        let result = CellResult::from_bytes(bytes).ok_or_else(|| LinkError::WrongReply {
-                            request: "job results",
-                            reply: "a cell outcome this version doesn't have".to_owned(),
-                        })?;
-                        each((cell / columns) as usize, (cell % columns) as usize, &result);
-                    }
-                    Ok(count)
-                }
-                other => Err(unexpected("job results", other)),
-            })?;
-            offset += got;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -374,8 +322,10 @@ mod tests {
     use crate::bench::{Emulation, profile};
     use crate::client::Client;
     use crate::device::EmulatedDevice;
+    use crate::instrument::NoBooks;
     use crate::recipe::Recipe;
     use crate::transport::{InProcess, Pace, Transport, TransportError};
+    use std::time::Duration;
 
     /// A link to an emulated device that swallows everything for a while, some time after programming has begun.
     struct Outage {
@@ -396,6 +346,28 @@ mod tests {
 
         fn pace(&self) -> Pace {
             Pace { base: Duration::from_millis(10), poll: Duration::from_micros(200), ..Pace::IN_PROCESS }
+        }
+    }
+
+    /// Books that remember job numbers, or refuse them.
+    #[derive(Debug, Default)]
+    struct Sent {
+        jobs: Vec<JobId>,
+        full: bool,
+    }
+
+    impl Books for Sent {
+        fn sending(&mut self, job: &JobNote) -> Result<(), String> {
+            self.jobs.push(job.id);
+            if self.full { Err("disk full".to_owned()) } else { Ok(()) }
+        }
+
+        fn results(&mut self, _: JobId, _: &[CellDone]) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn ended(&mut self, _: JobId, _: &[CellDone], _: Option<JobEnd>) -> Result<(), String> {
+            Ok(())
         }
     }
 
@@ -432,16 +404,9 @@ mod tests {
         // Hello, identify, arm, program and six looks at the job; then every attempt in vain, and the first hellos.
         for first in [3, 4, 5, 10] {
             let mut instrument = instrument(first..first + 18);
-            let mut jobs = Vec::new();
+            let mut jobs = Sent::default();
             let programmed = instrument
-                .program(
-                    &order(14, 14),
-                    |job, _| {
-                        jobs.push(job);
-                        Ok(())
-                    },
-                    |_| {},
-                )
+                .program(&order(14, 14), &[], &mut jobs, |_| {})
                 .unwrap_or_else(|error| panic!("outage from write {first} on: {error}"));
             assert!(instrument.client().traffic().repeated > 0, "outage from write {first} on did nothing");
             // Series resistance puts a high target here and there out of reach.
@@ -455,7 +420,8 @@ mod tests {
     #[test]
     fn a_job_that_cannot_be_recorded_is_not_sent() {
         let mut instrument = instrument(0..0);
-        let error = instrument.program(&order(2, 2), |_, _| Err("disk full".to_owned()), |_| {}).unwrap_err();
+        let mut books = Sent { full: true, ..Sent::default() };
+        let error = instrument.program(&order(2, 2), &[], &mut books, |_| {}).unwrap_err();
         assert!(matches!(error, InstrumentError::NotRecorded(_)), "{error}");
         assert_eq!(instrument.status().unwrap().counters.pulses, 0);
     }
@@ -467,7 +433,7 @@ mod tests {
             let mut order = order(2, 2);
             order.targets[(1, 0)] = bad;
             let before = instrument.client().traffic().sent;
-            let error = instrument.program(&order, |_, _| Ok(()), |_| {}).unwrap_err();
+            let error = instrument.program(&order, &[], &mut NoBooks, |_| {}).unwrap_err();
             assert!(matches!(error, InstrumentError::Argument(_)), "{error}");
             assert_eq!(instrument.client().traffic().sent, before);
         }
