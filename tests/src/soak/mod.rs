@@ -7,16 +7,23 @@
 //! | `command` | what is done, and how it is drawn |
 //! | `ledger` | pulses and largest voltages: what each cell may have seen, and what it has |
 //! | `prediction` | what a read of these cells should say, and how far off it may be |
-//! | `campaign` | one board from power-up to scrap: commands, faults, checks |
+//! | `campaign` | one board from power-up to scrap; lost sessions |
+//! | `latch` | arming and faults |
+//! | `reading`, `writing` | measurements, and pulses and jobs, against ground truth |
+//! | `chips` | chips that aren't in order |
 //!
 //! Commands, chip faults and power cycles follow from the seed, and so do link faults frame by frame; session numbers are
 //! entropy as always, so that a bit flip may hit another byte when a seed is run again.
 
 mod campaign;
+mod chips;
 mod command;
+mod latch;
 mod ledger;
 mod prediction;
+mod reading;
 mod rig;
+mod writing;
 
 use campaign::Campaign;
 use ohmrig::transport::inject::Inject;

@@ -2,7 +2,9 @@
 //! conductances, give or take the profile's noise and the board's imperfections. Noise counts with six standard
 //! deviations, which of 10⁷ normal values none exceeds but by a chance of one in fifty.
 
-use ohmrig_emulator::board::{BoardImperfections, CALIBRATION_OHMS, ROW_OHMS, SWITCH_OHMS};
+use ohmrig_emulator::board::{
+    BoardImperfections, CALIBRATION_OHMS, GAIN_BANDWIDTH_HZ, ROW_OHMS, SWITCH_OHMS,
+};
 use ohmrig_emulator::circuit::wired::Segments;
 use ohmrig_emulator::circuit::{Ends, Line, Wires, operate};
 use ohmrig_emulator::profile::Profile;
@@ -115,6 +117,20 @@ impl Prediction {
         solved.expect("the emulator has solved the same").bottom
     }
 
+    /// Share of a step that is left when the firmware samples a column of `sum`, S. Its settling table (`or16::settling`)
+    /// takes an amplifier without a load; one with a load is slower by its noise gain.
+    fn unsettled(&self, sum: f64, range: u8) -> f64 {
+        // By range: R·C, and time from the edge to the sample less a slewing driver's, s.
+        let (lag_s, wait_s) = [(1e-6, 27e-6), (0.23e-6, 19.7e-6), (0.07e-6, 17.5e-6)][usize::from(range)];
+        let loop_s = (1.0 + self.feedback(range) * sum) / (core::f64::consts::TAU * GAIN_BANDWIDTH_HZ);
+        // From one polarity to the other is two steps.
+        2.0 * (-wait_s / (lag_s + loop_s)).exp()
+    }
+
+    fn column_sum(&self, conductance: &[f64], column: usize) -> f64 {
+        conductance.iter().skip(column).step_by(self.columns).sum()
+    }
+
     /// Share of a row's voltage that the spread of the switches' resistance may take.
     fn switch_share(&self, conductance: &[f64], row: usize) -> f64 {
         let sum: f64 = conductance[row * self.columns..][..self.columns].iter().sum();
@@ -139,9 +155,11 @@ impl Prediction {
         currents
             .iter()
             .zip(cells)
-            .map(|(current, &cell)| {
+            .enumerate()
+            .map(|(column, (current, &cell))| {
                 let value = current / volts;
-                let share = share + self.device_share(cell, conversions);
+                let unsettled = self.unsettled(self.column_sum(conductance, column), range);
+                let share = share + unsettled + self.device_share(cell, conversions);
                 Expectation { value, bound: absolute + value.abs() * share }
             })
             .collect()
@@ -174,7 +192,9 @@ impl Prediction {
                 // Products are not taken at two polarities: offsets stay.
                 let offset = board.adc_offset_v + board.tia_offset_v * (1.0 + feedback * sum);
                 let leakage = self.rows as f64 * 8.0 * board.leakage_a;
-                let bound = moved + leakage + (offset + self.output_v()) / feedback;
+                let most = volts.iter().fold(0.0_f64, |most, volts| most.max(volts.abs()));
+                let unsettled = self.unsettled(sum, range) * most * sum;
+                let bound = moved + leakage + unsettled + (offset + self.output_v()) / feedback;
                 Expectation { value: currents[column], bound }
             })
             .collect()
