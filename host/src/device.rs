@@ -9,13 +9,52 @@ use ohmrig_firmware::or16::{Or16, Or16Config};
 use ohmrig_protocol::bench::Bench;
 use ohmrig_protocol::frame::encoded_bytes;
 use ohmrig_protocol::message::{CELL_SUMS_BYTES, ResetReason};
+use self_cell::{MutBorrow, self_cell};
 
 /// Frames of a small array, bytes; a large one gets what a read of its widest row takes.
 const FRAME_BYTES: usize = 2048;
 
+/// What statics are on a board: the memory the firmware works in.
+struct Memory {
+    receive: Vec<u8>,
+    transmit: Vec<u8>,
+    data: Vec<u8>,
+    codes: Vec<i16>,
+    pulses: Vec<u32>,
+    job: Vec<JobCell>,
+}
+
+impl Memory {
+    fn new(rows: usize, columns: usize) -> Self {
+        let frame = FRAME_BYTES.max(encoded_bytes(columns * CELL_SUMS_BYTES + 64));
+        Self {
+            receive: vec![0; frame],
+            transmit: vec![0; 4 * frame],
+            data: vec![0; frame],
+            codes: vec![0; columns],
+            pulses: vec![0; rows * columns],
+            job: vec![JobCell::EMPTY; rows * columns],
+        }
+    }
+
+    fn lend(&mut self) -> Storage<'_> {
+        let Self { receive, transmit, data, codes, pulses, job } = self;
+        Storage { receive, transmit, data, codes, pulses, job }
+    }
+}
+
+self_cell!(
+    /// The firmware core and the memory it borrows.
+    struct Firmware {
+        owner: MutBorrow<Memory>,
+        #[covariant]
+        dependent: Core,
+    }
+);
+
 /// An emulated board running the firmware.
 pub struct EmulatedDevice {
-    core: Core<'static>,
+    firmware: Firmware,
     front_end: Or16<BenchHardware<Board>>,
     files: BenchFiles,
 }
@@ -30,24 +69,23 @@ pub enum Wish {
 }
 
 impl EmulatedDevice {
-    /// Powers up a board. Its working memory (some 100 kB, more for large arrays) is never freed: a process has one.
+    /// Powers up a board.
     ///
     /// # Errors
     /// [`EmulationError`]: an impossible geometry, a state file that doesn't fit or is in use.
     pub fn power_up(emulation: &Emulation) -> Result<Self, EmulationError> {
         let (board, files) = emulation.power_up()?;
-        let (core, front_end) = boot(board)?;
-        Ok(Self { core, front_end, files })
+        let (firmware, front_end) = boot(board)?;
+        Ok(Self { firmware, front_end, files })
     }
 
-    /// Switches the board off and on: same cells, flash and time, another boot. Working memory of the boot before is
-    /// not freed either.
+    /// Switches the board off and on: same cells, flash and time, another boot.
     ///
     /// # Errors
     /// As for [`power_up`](Self::power_up).
     pub fn power_cycle(&mut self) -> Result<(), EmulationError> {
         let board = self.files.power_cycle(self.front_end.hardware_mut().bench())?;
-        (self.core, self.front_end) = boot(board)?;
+        (self.firmware, self.front_end) = boot(board)?;
         Ok(())
     }
 
@@ -62,15 +100,20 @@ impl EmulatedDevice {
         link_ns: u64,
         out: &mut Vec<u8>,
     ) -> Result<(usize, Wish), EmulationError> {
-        let taken = self.core.receive(incoming, link_ns);
-        let hardware = self.front_end.hardware_mut();
-        let instrument_ns = hardware.now_ns().map_err(EmulationError::Board)?;
-        let next = self.core.poll(Now { instrument_ns, link_ns }, &mut self.front_end);
-        let outgoing = self.core.outgoing();
-        let sent = outgoing.len();
-        out.extend_from_slice(outgoing);
-        self.core.sent(sent);
-        let board = self.front_end.hardware_mut().bench();
+        let Self { firmware, front_end, files } = self;
+        let (taken, next) = firmware
+            .with_dependent_mut(|_, core| {
+                let taken = core.receive(incoming, link_ns);
+                let instrument_ns = front_end.hardware_mut().now_ns()?;
+                let next = core.poll(Now { instrument_ns, link_ns }, front_end);
+                let outgoing = core.outgoing();
+                let sent = outgoing.len();
+                out.extend_from_slice(outgoing);
+                core.sent(sent);
+                Ok((taken, next))
+            })
+            .map_err(EmulationError::Board)?;
+        let board = front_end.hardware_mut().bench();
         let wish = match next {
             Next::Ready => Wish::Step,
             Next::WaitUntil(at_ns) => {
@@ -80,7 +123,7 @@ impl EmulatedDevice {
             Next::Idle if taken > 0 => Wish::Step,
             Next::Idle => Wish::Bytes,
         };
-        self.files.note(board);
+        files.note(board);
         Ok((taken, wish))
     }
 
@@ -105,19 +148,9 @@ impl EmulatedDevice {
 }
 
 /// The firmware from its first instruction on.
-fn boot(board: Board) -> Result<(Core<'static>, Or16<BenchHardware<Board>>), EmulationError> {
+fn boot(board: Board) -> Result<(Firmware, Or16<BenchHardware<Board>>), EmulationError> {
     let hardware = BenchHardware::new(board).map_err(EmulationError::Board)?;
     let info = *hardware.info();
-    let (rows, columns) = (usize::from(info.rows), usize::from(info.columns));
-    let frame = FRAME_BYTES.max(encoded_bytes(columns * CELL_SUMS_BYTES + 64));
-    let storage = Storage {
-        receive: vec![0; frame].leak(),
-        transmit: vec![0; 4 * frame].leak(),
-        data: vec![0; frame].leak(),
-        codes: vec![0; columns].leak(),
-        pulses: vec![0; rows * columns].leak(),
-        job: vec![JobCell::EMPTY; rows * columns].leak(),
-    };
     let nameplate = Nameplate {
         board: "or16-emulated",
         emulated: true,
@@ -128,7 +161,9 @@ fn boot(board: Board) -> Result<(Core<'static>, Or16<BenchHardware<Board>>), Emu
     let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
     let front_end = Or16::new(hardware, config)
         .map_err(|error| EmulationError::Geometry { rows: error.rows, columns: error.columns })?;
-    Ok((Core::new(nameplate, boot, storage), front_end))
+    let memory = MutBorrow::new(Memory::new(usize::from(info.rows), usize::from(info.columns)));
+    let firmware = Firmware::new(memory, |memory| Core::new(nameplate, boot, memory.borrow_mut().lend()));
+    Ok((firmware, front_end))
 }
 
 impl Drop for EmulatedDevice {

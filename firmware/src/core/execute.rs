@@ -135,6 +135,14 @@ impl Core<'_> {
                 self.no_fault()?;
                 #[allow(clippy::cast_precision_loss)] // At most 3.6 million: exact.
                 limits::within(Field::Arm, milliseconds as f32, 1.0, MAX_ARM_MS as f32)?;
+                if let Activity::Job(machine) = &self.activity
+                    && machine.writes()
+                    && self.safety.armed_ms(now.link_ns) == 0
+                {
+                    // Its arming has ended, perhaps with its session, and it ends after its present pulse: whoever arms
+                    // next doesn't mean this job.
+                    return Ok(Started::Later);
+                }
                 self.safety.arm(now.link_ns, milliseconds);
                 Reply::Done.into()
             }

@@ -27,10 +27,14 @@ pub(super) fn within(field: Field, asked: f32, min: f32, max: f32) -> Result<(),
 
 /// The largest |V| across any cell but the selected one, for a selected cell at `volts`: as commanded if all lines
 /// are driven, else the whole spread of the driven ones, since a floating line can go anywhere between.
+///
+/// Lines have series resistance, through which cells pull a line towards the lines they join it with. Where the other
+/// lines of both kinds are at one voltage that only brings cells closer to 0 V. With thirds it doesn't: the columns at 2V/3
+/// pull the rows at V/3 up, by as much as the cells conduct, and the selected column is at 0 V.
 fn other_cells(volts: f32, scheme: Scheme) -> f32 {
     match scheme {
         Scheme::Half | Scheme::SymmetricHalf => volts / 2.0,
-        Scheme::Third => volts / 3.0,
+        Scheme::Third => volts * 2.0 / 3.0,
         // The other cells of the selected row see all of it.
         Scheme::Grounded | Scheme::Floating => volts,
     }
@@ -211,8 +215,8 @@ mod tests {
         assert_eq!(refused_by(1.94, Scheme::Half), None);
         assert_eq!(refused_by(1.96, Scheme::Half), Some(LimitName::HalfSelect));
         assert_eq!(refused_by(-1.96, Scheme::SymmetricHalf), Some(LimitName::HalfSelect));
-        assert_eq!(refused_by(2.92, Scheme::Third), None);
-        assert_eq!(refused_by(2.94, Scheme::Third), Some(LimitName::HalfSelect));
+        assert_eq!(refused_by(1.46, Scheme::Third), None);
+        assert_eq!(refused_by(1.47, Scheme::Third), Some(LimitName::HalfSelect));
         assert_eq!(refused_by(0.97, Scheme::Grounded), None);
         assert_eq!(refused_by(1.2, Scheme::Grounded), Some(LimitName::HalfSelect));
         assert_eq!(refused_by(1.2, Scheme::Floating), Some(LimitName::HalfSelect));

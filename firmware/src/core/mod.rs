@@ -378,6 +378,10 @@ impl<'b> Core<'b> {
         }
         self.wait_ns = None;
         self.wait_until = 0;
+        if code == FaultCode::Timeout {
+            // What doesn't end by itself is brought back by nothing less than its reset line.
+            front_end.dead();
+        }
         match self.activity {
             Activity::MakeSafe => {
                 front_end.dead();
