@@ -4,7 +4,8 @@
 use crate::bench::{BenchFiles, Emulation, EmulationError};
 use ohmrig_emulator::board::Board;
 use ohmrig_firmware::bench_hardware::BenchHardware;
-use ohmrig_firmware::core::{Boot, Core, JobCell, Nameplate, Next, Now, Storage};
+use ohmrig_firmware::core::{Boot, Core, JobCell, Liveness, Nameplate, Next, Now, Storage};
+use ohmrig_firmware::hardware::Watchdog;
 use ohmrig_firmware::or16::{Or16, Or16Config};
 use ohmrig_protocol::bench::Bench;
 use ohmrig_protocol::frame::encoded_bytes;
@@ -18,6 +19,30 @@ pub struct EmulatedDevice {
     core: Core<'static>,
     front_end: Or16<BenchHardware<Board>>,
     files: BenchFiles,
+    liveness: Liveness,
+    watchdog: EmulatedWatchdog,
+}
+
+/// The hardware watchdog of an emulated processor, on the link clock.
+#[derive(Clone, Copy, Debug, Default)]
+struct EmulatedWatchdog {
+    now_ns: u64,
+    fed_ns: u64,
+}
+
+/// It bites when it hasn't been fed for so long.
+const WATCHDOG_NS: u64 = 1_000_000_000;
+
+impl EmulatedWatchdog {
+    fn bites(&self) -> bool {
+        self.now_ns.saturating_sub(self.fed_ns) > WATCHDOG_NS
+    }
+}
+
+impl Watchdog for EmulatedWatchdog {
+    fn feed(&mut self) {
+        self.fed_ns = self.now_ns;
+    }
 }
 
 /// What an emulated device wants next.
@@ -36,8 +61,9 @@ impl EmulatedDevice {
     /// [`EmulationError`]: an impossible geometry, a state file that doesn't fit or is in use.
     pub fn power_up(emulation: &Emulation) -> Result<Self, EmulationError> {
         let (board, files) = emulation.power_up()?;
-        let (core, front_end) = boot(board)?;
-        Ok(Self { core, front_end, files })
+        let (core, front_end) = boot(board, ResetReason::PowerOn)?;
+        let (liveness, watchdog) = (Liveness::default(), EmulatedWatchdog::default());
+        Ok(Self { core, front_end, files, liveness, watchdog })
     }
 
     /// Switches the board off and on: same cells, flash and time, another boot. Working memory of the boot before is
@@ -46,8 +72,18 @@ impl EmulatedDevice {
     /// # Errors
     /// As for [`power_up`](Self::power_up).
     pub fn power_cycle(&mut self) -> Result<(), EmulationError> {
+        self.reset(ResetReason::PowerOn)
+    }
+
+    /// Starts the board anew for another reason. Its reset lines open every switch, as at power-on.
+    ///
+    /// # Errors
+    /// As for [`power_up`](Self::power_up).
+    pub fn reset(&mut self, reason: ResetReason) -> Result<(), EmulationError> {
         let board = self.files.power_cycle(self.front_end.hardware_mut().bench())?;
-        (self.core, self.front_end) = boot(board)?;
+        (self.core, self.front_end) = boot(board, reason)?;
+        self.liveness = Liveness::default();
+        self.watchdog.feed();
         Ok(())
     }
 
@@ -62,6 +98,14 @@ impl EmulatedDevice {
         link_ns: u64,
         out: &mut Vec<u8>,
     ) -> Result<(usize, Wish), EmulationError> {
+        self.watchdog.now_ns = link_ns;
+        if self.front_end.hardware_mut().bench().is_hung() {
+            // The processor waits in a call that never returns; what comes in meanwhile is lost.
+            if self.watchdog.bites() {
+                self.reset(ResetReason::Watchdog)?;
+            }
+            return Ok((incoming.len(), Wish::Bytes));
+        }
         let taken = self.core.receive(incoming, link_ns);
         let hardware = self.front_end.hardware_mut();
         let instrument_ns = hardware.now_ns().map_err(EmulationError::Board)?;
@@ -70,6 +114,16 @@ impl EmulatedDevice {
         let sent = outgoing.len();
         out.extend_from_slice(outgoing);
         self.core.sent(sent);
+        if self.front_end.hardware_mut().bench().is_hung() {
+            // The call hasn't come back, so nothing after it has happened.
+            return Ok((taken, Wish::Bytes));
+        }
+        if self.liveness.observe(next, instrument_ns, taken + sent) {
+            self.watchdog.feed();
+        } else if self.watchdog.bites() {
+            self.reset(ResetReason::Watchdog)?;
+            return Ok((taken, Wish::Step));
+        }
         let board = self.front_end.hardware_mut().bench();
         let wish = match next {
             Next::Ready => Wish::Step,
@@ -91,7 +145,10 @@ impl EmulatedDevice {
 }
 
 /// The firmware from its first instruction on.
-fn boot(board: Board) -> Result<(Core<'static>, Or16<BenchHardware<Board>>), EmulationError> {
+fn boot(
+    board: Board,
+    reset: ResetReason,
+) -> Result<(Core<'static>, Or16<BenchHardware<Board>>), EmulationError> {
     let hardware = BenchHardware::new(board).map_err(EmulationError::Board)?;
     let info = *hardware.info();
     let (rows, columns) = (usize::from(info.rows), usize::from(info.columns));
@@ -110,7 +167,7 @@ fn boot(board: Board) -> Result<(Core<'static>, Or16<BenchHardware<Board>>), Emu
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
     };
-    let boot = Boot { nonce: info.boot_nonce, reset: ResetReason::PowerOn };
+    let boot = Boot { nonce: info.boot_nonce, reset };
     let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
     let front_end = Or16::new(hardware, config)
         .map_err(|error| EmulationError::Geometry { rows: error.rows, columns: error.columns })?;

@@ -243,7 +243,13 @@ impl Instrument {
         let boot = self.client.welcome().boot_nonce;
         let mut reconnects = 0;
         let mut armed = Instant::now();
-        let mut started = self.start_job(job, region, order, range);
+        let mut started = self.start_job(job, region, order, range).map(|current_limited| {
+            if !current_limited {
+                log::warn!(
+                    "the current of its pulses isn't limited: this scheme or width doesn't let it be measured"
+                );
+            }
+        });
         loop {
             let looked = started.and_then(|()| {
                 if armed.elapsed() > RENEW {
@@ -290,7 +296,7 @@ impl Instrument {
         region: Region,
         order: &ProgramOrder,
         range: u8,
-    ) -> Result<(), InstrumentError> {
+    ) -> Result<bool, InstrumentError> {
         let (row, column) =
             (usize::from(region.row - order.origin.0), usize::from(region.column - order.origin.1));
         let (rows, columns) = (usize::from(region.rows), usize::from(region.columns));
@@ -315,7 +321,10 @@ impl Instrument {
             max_pulses: order.max_pulses,
             max_reversals: order.max_reversals,
         });
-        self.done(&request, "program")
+        self.client.request(&request, |reply| match reply {
+            Reply::Started { current_limited } => Ok(*current_limited),
+            other => Err(unexpected("program", other)),
+        })
     }
 
     /// How far a job is.
