@@ -110,14 +110,14 @@ impl EmulatedDevice {
         let hardware = self.front_end.hardware_mut();
         let instrument_ns = hardware.now_ns().map_err(EmulationError::Board)?;
         let next = self.core.poll(Now { instrument_ns, link_ns }, &mut self.front_end);
-        let outgoing = self.core.outgoing();
-        let sent = outgoing.len();
-        out.extend_from_slice(outgoing);
-        self.core.sent(sent);
         if self.front_end.hardware_mut().bench().is_hung() {
             // The call hasn't come back, so nothing after it has happened.
             return Ok((taken, Wish::Bytes));
         }
+        let outgoing = self.core.outgoing();
+        let sent = outgoing.len();
+        out.extend_from_slice(outgoing);
+        self.core.sent(sent);
         if self.liveness.observe(next, instrument_ns, taken + sent) {
             self.watchdog.feed();
         } else if self.watchdog.bites() {
