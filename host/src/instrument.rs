@@ -4,6 +4,7 @@ mod products;
 mod program;
 mod read;
 pub mod refusal;
+pub mod self_test;
 mod wait;
 
 pub use products::{ProductSettings, Products};

@@ -419,6 +419,10 @@ impl<'b> Core<'b> {
         }
         self.wait_ns = None;
         self.wait_until = 0;
+        if code == FaultCode::Timeout {
+            // Something waits for ever: only its reset line ends that, on the way to SAFE.
+            front_end.dead();
+        }
         if matches!(self.activity, Activity::Job(_)) {
             self.end_job(JobEnd::Fault(code));
         } else if matches!(self.activity, Activity::MakeSafe) {
