@@ -79,8 +79,15 @@ fn program(targets: &[u8], columns: u16) -> Program<'_> {
 fn work(codes: &[u8]) -> Vec<Request<'_>> {
     vec![
         Request::ReadCells(READ),
-        Request::Mvm(Mvm { range: 1, conversions: 1, codes }),
-        Request::ReadReference(ReadReference { row: 1, volts: Volts(0.2), range: 1, conversions: 1 }),
+        Request::Mvm(Mvm { range: 1, conversions: 1, interval_ns: 0, codes }),
+        Request::ReadReference(ReadReference {
+            row: 1,
+            column: None,
+            volts: Volts(0.2),
+            range: 1,
+            conversions: 1,
+            interval_ns: 0,
+        }),
         Request::Pulse(PULSE),
         Request::ReadCells(ReadCells { range: 0, ..READ }),
     ]
