@@ -4,7 +4,8 @@
 use crate::bench::{BenchFiles, Emulation, EmulationError};
 use ohmrig_emulator::board::Board;
 use ohmrig_firmware::bench_hardware::BenchHardware;
-use ohmrig_firmware::core::{Boot, Core, JobCell, Nameplate, Next, Now, Storage};
+use ohmrig_firmware::core::{Boot, Core, JobCell, Liveness, Nameplate, Next, Now, Storage};
+use ohmrig_firmware::hardware::Watchdog;
 use ohmrig_firmware::or16::{Or16, Or16Config};
 use ohmrig_protocol::bench::Bench;
 use ohmrig_protocol::frame::encoded_bytes;
@@ -57,6 +58,30 @@ pub struct EmulatedDevice {
     firmware: Firmware,
     front_end: Or16<BenchHardware<Board>>,
     files: BenchFiles,
+    liveness: Liveness,
+    watchdog: EmulatedWatchdog,
+}
+
+/// The hardware watchdog of an emulated processor, on the link clock.
+#[derive(Clone, Copy, Debug, Default)]
+struct EmulatedWatchdog {
+    now_ns: u64,
+    fed_ns: u64,
+}
+
+/// It bites when it hasn't been fed for so long.
+const WATCHDOG_NS: u64 = 1_000_000_000;
+
+impl EmulatedWatchdog {
+    fn bites(&self) -> bool {
+        self.now_ns.saturating_sub(self.fed_ns) > WATCHDOG_NS
+    }
+}
+
+impl Watchdog for EmulatedWatchdog {
+    fn feed(&mut self) {
+        self.fed_ns = self.now_ns;
+    }
 }
 
 /// What an emulated device wants next.
@@ -75,8 +100,9 @@ impl EmulatedDevice {
     /// [`EmulationError`]: an impossible geometry, a state file that doesn't fit or is in use.
     pub fn power_up(emulation: &Emulation) -> Result<Self, EmulationError> {
         let (board, files) = emulation.power_up()?;
-        let (firmware, front_end) = boot(board)?;
-        Ok(Self { firmware, front_end, files })
+        let (firmware, front_end) = boot(board, ResetReason::PowerOn)?;
+        let (liveness, watchdog) = (Liveness::default(), EmulatedWatchdog::default());
+        Ok(Self { firmware, front_end, files, liveness, watchdog })
     }
 
     /// Switches the board off and on: same cells, flash and time, another boot.
@@ -84,8 +110,18 @@ impl EmulatedDevice {
     /// # Errors
     /// As for [`power_up`](Self::power_up).
     pub fn power_cycle(&mut self) -> Result<(), EmulationError> {
+        self.reset(ResetReason::PowerOn)
+    }
+
+    /// Starts the board anew for another reason. Its reset lines open every switch, as at power-on.
+    ///
+    /// # Errors
+    /// As for [`power_up`](Self::power_up).
+    pub fn reset(&mut self, reason: ResetReason) -> Result<(), EmulationError> {
         let board = self.files.power_cycle(self.front_end.hardware_mut().bench())?;
-        (self.firmware, self.front_end) = boot(board)?;
+        (self.firmware, self.front_end) = boot(board, reason)?;
+        self.liveness = Liveness::default();
+        self.watchdog.feed();
         Ok(())
     }
 
@@ -100,20 +136,38 @@ impl EmulatedDevice {
         link_ns: u64,
         out: &mut Vec<u8>,
     ) -> Result<(usize, Wish), EmulationError> {
-        let Self { firmware, front_end, files } = self;
-        let (taken, next) = firmware
-            .with_dependent_mut(|_, core| {
-                let taken = core.receive(incoming, link_ns);
-                let instrument_ns = front_end.hardware_mut().now_ns()?;
-                let next = core.poll(Now { instrument_ns, link_ns }, front_end);
-                let outgoing = core.outgoing();
-                let sent = outgoing.len();
-                out.extend_from_slice(outgoing);
-                core.sent(sent);
-                Ok((taken, next))
-            })
-            .map_err(EmulationError::Board)?;
-        let board = front_end.hardware_mut().bench();
+        self.watchdog.now_ns = link_ns;
+        if self.front_end.hardware_mut().bench().is_hung() {
+            // The processor waits in a call that never returns; what comes in meanwhile is lost.
+            if self.watchdog.bites() {
+                self.reset(ResetReason::Watchdog)?;
+            }
+            return Ok((incoming.len(), Wish::Bytes));
+        }
+        let instrument_ns = self.front_end.hardware_mut().now_ns().map_err(EmulationError::Board)?;
+        let front_end = &mut self.front_end;
+        let (taken, next) = self.firmware.with_dependent_mut(|_, core| {
+            let taken = core.receive(incoming, link_ns);
+            (taken, core.poll(Now { instrument_ns, link_ns }, front_end))
+        });
+        if self.front_end.hardware_mut().bench().is_hung() {
+            // The call hasn't come back, so nothing after it has happened.
+            return Ok((taken, Wish::Bytes));
+        }
+        let sent = self.firmware.with_dependent_mut(|_, core| {
+            let outgoing = core.outgoing();
+            let sent = outgoing.len();
+            out.extend_from_slice(outgoing);
+            core.sent(sent);
+            sent
+        });
+        if self.liveness.observe(next, instrument_ns, taken + sent) {
+            self.watchdog.feed();
+        } else if self.watchdog.bites() {
+            self.reset(ResetReason::Watchdog)?;
+            return Ok((taken, Wish::Step));
+        }
+        let board = self.front_end.hardware_mut().bench();
         let wish = match next {
             Next::Ready => Wish::Step,
             Next::WaitUntil(at_ns) => {
@@ -123,7 +177,7 @@ impl EmulatedDevice {
             Next::Idle if taken > 0 => Wish::Step,
             Next::Idle => Wish::Bytes,
         };
-        files.note(board);
+        self.files.note(board);
         Ok((taken, wish))
     }
 
@@ -148,7 +202,7 @@ impl EmulatedDevice {
 }
 
 /// The firmware from its first instruction on.
-fn boot(board: Board) -> Result<(Firmware, Or16<BenchHardware<Board>>), EmulationError> {
+fn boot(board: Board, reset: ResetReason) -> Result<(Firmware, Or16<BenchHardware<Board>>), EmulationError> {
     let hardware = BenchHardware::new(board).map_err(EmulationError::Board)?;
     let info = *hardware.info();
     let nameplate = Nameplate {
@@ -157,7 +211,7 @@ fn boot(board: Board) -> Result<(Firmware, Or16<BenchHardware<Board>>), Emulatio
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
     };
-    let boot = Boot { nonce: info.boot_nonce, reset: ResetReason::PowerOn };
+    let boot = Boot { nonce: info.boot_nonce, reset };
     let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
     let front_end = Or16::new(hardware, config)
         .map_err(|error| EmulationError::Geometry { rows: error.rows, columns: error.columns })?;

@@ -7,6 +7,7 @@ mod program;
 mod read;
 mod reference;
 pub mod refusal;
+pub mod self_test;
 mod wait;
 
 pub use books::{Books, CellDone, JobNote, NoBooks, PastJob, ResetCells};

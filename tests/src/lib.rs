@@ -80,7 +80,7 @@ impl Wire {
                     Kind::Unexecuted => Answer::Unexecuted(frame::decode_body(body).unwrap()),
                     Kind::Mismatch => Answer::Mismatch,
                     Kind::Reply => match frame::decode_body(body).unwrap() {
-                        Reply::Done => Answer::Done,
+                        Reply::Done | Reply::Started { .. } => Answer::Done,
                         Reply::Pulsed { .. } => Answer::Pulsed,
                         Reply::Refused(refusal) => Answer::Refused(refusal),
                         Reply::Status(status) => Answer::Status(status),

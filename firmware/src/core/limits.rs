@@ -195,6 +195,7 @@ mod tests {
             reference: Ohms(10e3),
         },
         limits: LIMITS,
+        pulse_feedback: [Ohms(1e3), Ohms(0.0), Ohms(0.0), Ohms(0.0)],
         gates: false,
         slew_limited_ns: 20_000,
         conversion_ns: 1000,

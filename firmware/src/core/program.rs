@@ -6,7 +6,7 @@
 
 use super::acquire::{Conversion, Step, Sums};
 use super::limits;
-use super::pulse::{PulseMachine, PulseOrder};
+use super::pulse::{ColumnCurrent, PulseMachine, PulseOrder, Sense};
 use crate::front_end::{FrontEnd, FrontEndError, Selection};
 use ohmrig_protocol::message::{Algorithm, CellResult, JobId, Limits, Outcome, Region, Scheme, Staircase};
 use ohmrig_protocol::units::{Amperes, Siemens, Volts};
@@ -59,6 +59,7 @@ pub(super) struct ProgramMachine {
     zero: Sums,
     conversion: Conversion,
     present: Present,
+    current: ColumnCurrent,
 }
 
 /// The cell at hand.
@@ -68,11 +69,14 @@ struct Present {
     direction: i8,
     amplitude: f32,
     pulses_at_stop: u16,
+    /// The last pulse's current passed its limit.
+    tripped: bool,
     result: CellResult,
 }
 
 impl Present {
-    const FRESH: Self = Self { direction: 0, amplitude: 0.0, pulses_at_stop: 0, result: CellResult::PENDING };
+    const FRESH: Self =
+        Self { direction: 0, amplitude: 0.0, pulses_at_stop: 0, tripped: false, result: CellResult::PENDING };
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +102,7 @@ impl ProgramMachine {
             zero: Sums::default(),
             conversion: Conversion::default(),
             present: Present::FRESH,
+            current: ColumnCurrent::default(),
         }
     }
 
@@ -210,6 +215,8 @@ impl ProgramMachine {
                 if step != Step::Done {
                     return Ok((step, false));
                 }
+                self.current.note(pulse);
+                self.present.tripped = pulse.tripped;
                 self.stage = Stage::Drive;
                 return Ok((Step::NOW, false));
             }
@@ -230,7 +237,9 @@ impl ProgramMachine {
         let error = self.present.result.conductance.0 - target;
         let magnitude = if error < 0.0 { -error } else { error };
         let spent = count.as_deref().is_none_or(|&count| count >= bounds.pulses_per_cell);
-        let mut outcome = if self.sums.saturated || self.zero.saturated {
+        let mut outcome = if self.present.tripped {
+            Some(Outcome::OverCurrent)
+        } else if self.sums.saturated || self.zero.saturated {
             Some(Outcome::Saturated)
         } else if magnitude <= self.order.window {
             Some(Outcome::Inside)
@@ -241,7 +250,7 @@ impl ProgramMachine {
         } else {
             self.choose(if error < 0.0 { 1 } else { -1 })
         };
-        // The current of a job's pulse isn't sampled: what the cell was last read as must allow it.
+        // No pulse that the cell as last read would already take beyond its limit.
         let current = self.present.result.conductance.0 * self.present.amplitude;
         if outcome.is_none() && limits::passes_current(Amperes(current), bounds) {
             outcome = Some(Outcome::Limit);
@@ -251,12 +260,15 @@ impl ProgramMachine {
             if let Some(count) = count {
                 *count = count.saturating_add(1);
             }
+            let volts = Volts(f32::from(self.present.direction) * self.present.amplitude);
+            let (selection, range) = (self.selection(), self.order.range);
+            let widest = self.current.needs_widest(selection.column, volts, range, front_end);
             self.stage = Stage::Pulse(PulseMachine::new(PulseOrder {
-                selection: self.selection(),
-                volts: Volts(f32::from(self.present.direction) * self.present.amplitude),
+                selection,
+                volts,
                 width_ns: self.order.width_ns,
                 gate: None,
-                measure: None,
+                sense: Sense { range, widest, report: false },
             }));
             return None;
         };

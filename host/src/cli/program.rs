@@ -175,6 +175,7 @@ fn left_out(programmed: &Programmed) -> String {
         (Outcome::Stuck, "stuck"),
         (Outcome::Saturated, "saturated"),
         (Outcome::Limit, "cell's pulse limit reached"),
+        (Outcome::OverCurrent, "column current passed its limit in a pulse"),
         (Outcome::Pending, "not reached"),
     ];
     let parts: Vec<String> = reasons

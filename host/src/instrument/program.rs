@@ -4,12 +4,12 @@
 use super::books::{Books, CellDone, JobNote, PastJob, ResetCells, is_final, rectangles};
 use super::job::{ARM_MS, Followed, Received};
 use super::read::split;
-use super::{Instrument, InstrumentError};
+use super::{Instrument, InstrumentError, unexpected};
 use crate::client::LinkError;
 use ndarray::{Array2, s};
 use ohmrig_protocol::frame::body_bytes;
 use ohmrig_protocol::message::{
-    Algorithm, CellResult, JobEnd, JobId, Outcome, Program, Region, Request, Scheme,
+    Algorithm, CellResult, JobEnd, JobId, Outcome, Program, Region, Reply, Request, Scheme,
 };
 use ohmrig_protocol::units::{Seconds, Siemens, Volts};
 
@@ -232,7 +232,13 @@ impl Instrument {
                     let note =
                         JobNote { id, pass, region: part, boot_nonce: self.client.welcome().boot_nonce };
                     books.sending(&note).map_err(InstrumentError::NotRecorded)?;
-                    let started = self.start_job(id, part, order, work.range);
+                    let started = self.start_job(id, part, order, work.range).map(|current_limited| {
+                        if !current_limited {
+                            log::warn!(
+                                "the current of its pulses isn't limited: this scheme or width doesn't let it be measured"
+                            );
+                        }
+                    });
                     let mut received = Received::new(&[]);
                     let followed =
                         self.follow(&note, started, true, &mut received, books, &mut |cells, pulses| {
@@ -287,7 +293,7 @@ impl Instrument {
         region: Region,
         order: &ProgramOrder,
         range: u8,
-    ) -> Result<(), InstrumentError> {
+    ) -> Result<bool, InstrumentError> {
         let (row, column) =
             (usize::from(region.row - order.origin.0), usize::from(region.column - order.origin.1));
         let (rows, columns) = (usize::from(region.rows), usize::from(region.columns));
@@ -312,7 +318,10 @@ impl Instrument {
             max_pulses: order.max_pulses,
             max_reversals: order.max_reversals,
         });
-        self.done(&request, "program")
+        self.client.request(&request, |reply| match reply {
+            Reply::Started { current_limited } => Ok(*current_limited),
+            other => Err(unexpected("program", other)),
+        })
     }
 }
 

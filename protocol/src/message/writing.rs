@@ -175,6 +175,8 @@ pub enum Outcome {
     Saturated = 5,
     /// The cell's own limit of pulses is reached, or the next pulse would pass the limit of current.
     Limit = 6,
+    /// The selected column's current passed its limit in the last pulse, which was cut.
+    OverCurrent = 7,
 }
 
 impl Outcome {
@@ -189,6 +191,7 @@ impl Outcome {
             4 => Self::Stuck,
             5 => Self::Saturated,
             6 => Self::Limit,
+            7 => Self::OverCurrent,
             _ => return None,
         })
     }

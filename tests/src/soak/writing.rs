@@ -4,9 +4,9 @@
 use super::Totals;
 use super::campaign::{ARM_MS, Campaign, Failure, JOBS_PER_PASS, Result, other_v, worst_v};
 use ndarray::Array2;
-use ohmrig::instrument::{InstrumentError, ProgramOrder};
+use ohmrig::instrument::{Books, CellDone, InstrumentError, JobNote, ProgramOrder};
 use ohmrig_protocol::message::{
-    Algorithm, LimitName, Limits, Pulse, Refusal, Region, Reply, Request, Scheme, Staircase,
+    Algorithm, JobEnd, JobId, LimitName, Limits, Pulse, Refusal, Region, Reply, Request, Scheme, Staircase,
 };
 use ohmrig_protocol::units::Volts;
 
@@ -227,15 +227,8 @@ impl Campaign {
         }
         self.causes.silence = true;
         self.causes.write = true;
-        let mut started = Vec::new();
-        let done = self.instrument.program(
-            &order,
-            |job, _| {
-                started.push(job);
-                Ok(())
-            },
-            |_| {},
-        );
+        let mut started = Started::default();
+        let done = self.instrument.program(&order, &[], &mut started, |_| {});
         match done {
             Ok(programmed) => {
                 let expected = cells
@@ -250,7 +243,7 @@ impl Campaign {
                 Ok(())
             }
             Err(error) => {
-                self.held.extend(started);
+                self.held.extend(started.0);
                 match self.failure(error, totals)? {
                     Failure::Refused(Refusal::ResultsHeld(job)) if self.held.contains(&job) => {}
                     Failure::Refused(refusal) => self.must_be_latched(&refusal)?,
@@ -278,6 +271,25 @@ impl Campaign {
             }
             self.held.pop();
         }
+        Ok(())
+    }
+}
+
+/// Numbers of the jobs that were sent, for those that have to be released by hand.
+#[derive(Default)]
+struct Started(Vec<JobId>);
+
+impl Books for Started {
+    fn sending(&mut self, job: &JobNote) -> std::result::Result<(), String> {
+        self.0.push(job.id);
+        Ok(())
+    }
+
+    fn results(&mut self, _: JobId, _: &[CellDone]) -> std::result::Result<(), String> {
+        Ok(())
+    }
+
+    fn ended(&mut self, _: JobId, _: &[CellDone], _: Option<JobEnd>) -> std::result::Result<(), String> {
         Ok(())
     }
 }
