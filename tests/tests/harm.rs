@@ -344,7 +344,7 @@ proptest! {
         let largest = f64::from(set.max(reset));
         let others = match scheme {
             Scheme::Half | Scheme::SymmetricHalf => largest / 2.0,
-            // A third as commanded; what lines pull each other to can be twice that.
+            // V/3 as commanded; rows and columns at different voltages pull each other through their cells.
             Scheme::Third => largest * 2.0 / 3.0,
             Scheme::Grounded | Scheme::Floating => largest,
         };

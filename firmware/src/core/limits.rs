@@ -25,16 +25,14 @@ pub(super) fn within(field: Field, asked: f32, min: f32, max: f32) -> Result<(),
     if asked >= min && asked <= max { Ok(()) } else { Err(Refusal::Invalid { field, asked, min, max }) }
 }
 
-/// The largest |V| across any cell but the selected one, for a selected cell at `volts`: as commanded if all lines
-/// are driven, else the whole spread of the driven ones, since a floating line can go anywhere between.
-///
-/// Lines have series resistance, through which cells pull a line towards the lines they join it with. Where the other
-/// lines of both kinds are at one voltage that only brings cells closer to 0 V. With thirds it doesn't: the columns at 2V/3
-/// pull the rows at V/3 up, by as much as the cells conduct, and the selected column is at 0 V.
+/// The largest |V| across any cell but the selected one, for a selected cell at `volts`. A row hangs on its driver behind a
+/// resistance, so it can be anywhere between its driver and the columns. That is no more than as commanded where unselected
+/// rows and columns are at the same voltage; with V/3 and 2V/3 they pull each other, to 2V/3 at worst. A floating line
+/// can be anywhere between the driven ones.
 fn other_cells(volts: f32, scheme: Scheme) -> f32 {
     match scheme {
         Scheme::Half | Scheme::SymmetricHalf => volts / 2.0,
-        Scheme::Third => volts * 2.0 / 3.0,
+        Scheme::Third => volts * (2.0 / 3.0),
         // The other cells of the selected row see all of it.
         Scheme::Grounded | Scheme::Floating => volts,
     }

@@ -132,7 +132,8 @@ impl Plan {
 
     /// A selected again, then toggling off, and everything read back: A has had 0 V all along, and whichever register a
     /// channel that leaves toggle mode puts out (the sources leave it open), it is that one. No voltage is written, so that
-    /// no frame gone wrong can put one out. Each write comes twice, that one of the two does it.
+    /// hardly a frame gone wrong can put one out: while a channel toggles it ignores updates. A second write that ends toggling
+    /// would come when it no longer does.
     pub(super) fn unload<H: Hardware>(
         &self,
         hardware: &mut H,
@@ -146,8 +147,6 @@ impl Plan {
                 burst(hardware, select, |burst| {
                     burst
                         .write(Register::AbSelect, a)?
-                        .write(Register::AbSelect, a)?
-                        .write(Register::ToggleEnable, 0)?
                         .write(Register::ToggleEnable, 0)?
                         .expect_all(Register::Code, |_| zero)?
                         .expect_all(Register::Setting, |_| setting)?

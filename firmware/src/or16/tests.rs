@@ -286,14 +286,13 @@ fn whichever_bit_of_loading_turns_over_the_array_sees_the_right_pulse_or_the_loa
 }
 
 /// The worst of one bit turned over in a frame that writes no code of a pulse: it writes a setting instead, and the board of
-/// these tests, pessimistically, puts out the code of 0 V in the span of 0–5 V at once. The read-back finds it before anything
-/// is put out.
-const ANOTHER_SPAN_V: f32 = 2.5;
+/// these tests, pessimistically, puts out the code of at most 0.5 V in the span of 0–5 V at once. The read-back finds it.
+const ANOTHER_SPAN_V: f32 = 2.75;
 
 #[test]
 fn whichever_frame_or_bit_of_unloading_goes_wrong_it_shows_or_does_not_matter() {
-    // Four writes, 16 + 16 + 2 reads, one more frame for the last reply.
-    const UNLOADING: usize = 4 + 34 + 1;
+    // Two writes, 16 + 16 + 2 reads, one more frame for the last reply.
+    const UNLOADING: usize = 2 + 34 + 1;
     let disturbances = |frame| {
         let flips = (0..24).map(move |bit| (Some(bit), frame));
         flips.chain([(None, frame)])
@@ -586,6 +585,7 @@ fn the_linear_range_told_is_the_one_the_converter_s_driver_knows() {
 #[test]
 fn a_write_verify_step_is_a_dozen_bursts() {
     let mut or16 = selected(3, 5, Scheme::Half);
+    or16.hardware_mut().set_samples(0, [1; 8]);
     or16.hardware_mut().reading = true;
     pulse(&mut or16, 1.1).unwrap();
     touched(&mut or16);
