@@ -301,7 +301,7 @@ fn wired(name: &str, segment_ohm: f64, seed: u64) -> Wire {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     /// Jobs of every scheme on every profile, with DAC settling and line resistance: what the selected cell may see is the
     /// larger of its staircases, tolerance included; any other cell what the scheme leaves it; and a refused job changes nothing.

@@ -151,7 +151,8 @@ impl Plan {
                         .expect_all(Register::Code, |_| zero)?
                         .expect_all(Register::Setting, |_| setting)?
                         .expect(Register::ToggleEnable, 0)?
-                        .expect(Register::AbSelect, a)
+                        .expect(Register::AbSelect, a)?
+                        .expect(Register::Fault, 0)
                         .map(drop)
                 })?;
             }

@@ -291,8 +291,8 @@ const ANOTHER_SPAN_V: f32 = 2.75;
 
 #[test]
 fn whichever_frame_or_bit_of_unloading_goes_wrong_it_shows_or_does_not_matter() {
-    // Two writes, 16 + 16 + 2 reads, one more frame for the last reply.
-    const UNLOADING: usize = 2 + 34 + 1;
+    // Two writes, 16 + 16 + 3 reads, one more frame for the last reply.
+    const UNLOADING: usize = 2 + 35 + 1;
     let disturbances = |frame| {
         let flips = (0..24).map(move |bit| (Some(bit), frame));
         flips.chain([(None, frame)])
