@@ -2,6 +2,7 @@
 
 mod bench;
 mod calibrate;
+mod correct;
 mod demo;
 mod emulate;
 mod export;
