@@ -38,6 +38,7 @@ impl Job {
 }
 
 /// What a running job does to the front end.
+#[allow(clippy::large_enum_variant)] // There is one, and nothing to box it with.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum JobMachine {
     /// Write-verify of a region.
