@@ -12,7 +12,7 @@ use crate::front_end::{FrontEnd, Selection};
 use ohmrig_protocol::frame::{self, Kind};
 use ohmrig_protocol::message::{
     CELL_RESULT_BYTES, CELL_SUMS_BYTES, FaultCode, Field, Identity, JobEnd, JobId, JobState, LimitName,
-    MAX_ARM_MS, MAX_RANGES, Mode, Refusal, Reply, Request, Status,
+    MAX_ARM_MS, MAX_INSTANT_NS, MAX_RANGES, Mode, Refusal, Reply, Request, Status,
 };
 use ohmrig_protocol::session::{MAX_CACHED_REPLY_BYTES, Unexecuted};
 
@@ -210,6 +210,12 @@ impl Core<'_> {
             Request::Wait { job, until_ns } => {
                 self.may_measure()?;
                 self.no_job()?;
+                #[allow(clippy::cast_precision_loss)] // For the message only.
+                if until_ns > MAX_INSTANT_NS {
+                    let seconds = |ns: u64| ns as f32 * 1e-9;
+                    let (asked, max) = (seconds(until_ns), seconds(MAX_INSTANT_NS));
+                    return Err(Refusal::Invalid { field: Field::Interval, asked, min: 0.0, max });
+                }
                 self.begin_job(JobMachine::Wait(Wait { id: job, until_ns }));
                 Reply::Done.into()
             }

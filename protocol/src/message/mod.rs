@@ -16,8 +16,8 @@ pub use reading::{
 };
 pub use refusal::{Field, LimitName, Refusal};
 pub use writing::{
-    Algorithm, CELL_RESULT_BYTES, CellResult, JobEnd, JobId, JobState, MAX_ARM_MS, Outcome, Program, Pulse,
-    Scheme, Staircase,
+    Algorithm, CELL_RESULT_BYTES, CellResult, JobEnd, JobId, JobState, MAX_ARM_MS, MAX_INSTANT_NS, Outcome,
+    Program, Pulse, Scheme, Staircase,
 };
 
 use crate::units::Amperes;
@@ -74,7 +74,7 @@ pub enum Request<'a> {
     Wait {
         /// The job's number, new.
         job: JobId,
-        /// Instrument time at which it ends, ns.
+        /// Instrument time at which it ends, ns; at most [`MAX_INSTANT_NS`].
         until_ns: u64,
     },
 }
