@@ -58,8 +58,18 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
         }
     }
 
+    /// Outputs that the first iteration starts from; 0 V without.
+    pub(super) fn start(&mut self, outputs: &[[f64; L]]) {
+        self.before.copy_from_slice(outputs);
+    }
+
     /// One more iteration's outputs. A vector that has reached the tolerance stays as it is.
     pub(super) fn add(&mut self, outputs: &[[f64; L]], tolerance: f64) {
+        add(self, outputs, tolerance);
+    }
+
+    #[inline(always)]
+    fn extend(&mut self, outputs: &[[f64; L]], tolerance: f64) {
         if self.outputs.len() == self.most {
             self.outputs.clear();
             self.orthonormal.clear();
@@ -87,6 +97,7 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
     }
 
     /// Adds a column to Q and R.
+    #[inline(always)]
     fn orthogonalise(&mut self, mut difference: Vec<[f64; L]>) {
         let mut column = Vec::with_capacity(self.orthonormal.len() + 1);
         let whole = norm(&difference);
@@ -120,6 +131,7 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
     }
 
     /// γ for every iteration that is combined.
+    #[inline(always)]
     fn factors(&self) -> Vec<[f64; L]> {
         let count = self.triangle.len();
         let mut factors = vec![[0.0; L]; count];
@@ -144,6 +156,7 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
     }
 
     /// Takes over the estimate of every vector that isn't done, and guesses how far it is off.
+    #[inline(always)]
     fn judge(&mut self, estimate: &[[f64; L]], tolerance: f64) {
         let driven = || self.sources.iter().enumerate().filter(|(_, source)| source.siemens != 0.0);
         let mut largest = [0.0_f64; L];
@@ -204,6 +217,7 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
     }
 }
 
+#[inline(always)]
 fn norm<const L: usize>(values: &[[f64; L]]) -> [f64; L] {
     let mut sum = [0.0; L];
     for value in values {
@@ -212,4 +226,9 @@ fn norm<const L: usize>(values: &[[f64; L]]) -> [f64; L] {
         }
     }
     sum.map(libm::sqrt)
+}
+
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2"))]
+fn add<const L: usize>(extrapolation: &mut Extrapolation<'_, L>, outputs: &[[f64; L]], tolerance: f64) {
+    extrapolation.extend(outputs, tolerance);
 }
