@@ -12,7 +12,9 @@ use super::Source;
 /// As many iterations are combined at most; then the combination starts anew.
 const MOST_COMBINED: usize = 24;
 /// What the rate of convergence so far is multiplied with, to guess what the last estimate still misses.
-const CAUTION: f64 = 4.0;
+const CAUTION: f64 = 16.0;
+/// From this rate of convergence on, changes come and go.
+const LONG_WAY: f64 = 0.02;
 /// An output smaller than this part of the largest one is held to the tolerance of this part.
 const SMALLEST_OUTPUT: f64 = 1e-5;
 /// Differences below this part of the voltages are rounding.
@@ -182,9 +184,11 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
             // The slower one of the last two; from the first to the second iteration not yet a rate, but what the start was
             // off by.
             let last = change[l] / self.change[l].max(f64::MIN_POSITIVE);
-            let rate = if self.iterations < 2 { 1.0 } else { (CAUTION * last.max(self.rate[l])).min(1.0) };
+            let rate = if self.iterations < 2 { 1.0 } else { CAUTION * last.max(self.rate[l]) };
             rates[l] = if self.iterations < 1 { 0.0 } else { last };
-            residual[l] = rate * change[l];
+            // Where the way is long, a change may be small by chance.
+            let usual = if self.rate[l] > LONG_WAY { self.rate[l] * self.change[l] } else { 0.0 };
+            residual[l] = rate * change[l].max(usual.min(self.change[l]));
         }
         for l in 0..L {
             if self.done[l] {

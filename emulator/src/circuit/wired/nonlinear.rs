@@ -18,6 +18,8 @@ use crate::circuit::CurrentLaw;
 const MOST_SWEEPS: u32 = 40;
 /// Sweeps before the devices are linearised for good.
 const EARLY_SWEEPS: u32 = 1;
+/// Looser, the sweeps may end before the devices' rest has begun to settle.
+const LOOSEST: f64 = 1e-6;
 /// No device conducts better than this (S).
 const STEEPEST: f64 = 1e9;
 
@@ -225,6 +227,7 @@ pub(super) fn solve(
         let row = line.volts().map_or(0.0, |_| *volts_of_row);
         volts.extend(wiring.bottom.iter().map(|column| row - column.volts().unwrap_or(0.0)));
     }
+    let tolerance = tolerance.min(LOOSEST);
     let mut sweeps = 0;
     for last in [false, true] {
         let Some(slope) = devices.linearise(conductance, &volts) else {
