@@ -164,7 +164,7 @@ impl Problem {
             out
         };
         let mut parameters = [self.ln_conductance[0], 0.0, PRIOR.0];
-        let mut step = |parameters: &mut [f64; PARAMETERS]| -> Result<Solved, FitError> {
+        let step = |parameters: &mut [f64; PARAMETERS]| -> Result<Solved, FitError> {
             let t0_s = parameters[2].exp();
             let since = |t: f64| ((t + t0_s) / (self.reference_s + t0_s)).ln();
             let residual = self.times_s.iter().zip(&self.ln_conductance);

@@ -50,6 +50,9 @@ impl Sampling {
 /// 1/f noise on a white floor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlickerFit {
+    /// Whether the trace asks for 1/f noise at all (Bayesian information criterion against a white floor alone). If not,
+    /// its level is 0 and neither it nor the exponent is known.
+    pub resolved: bool,
     /// ln of A, the density of the 1/f part at 1 Hz in (unit of the samples)²/Hz.
     pub ln_density_1_hz: Estimate,
     /// γ.
@@ -108,6 +111,9 @@ struct Datum {
     /// ln of the frequencies that appear here, and their weights.
     images: Vec<(f64, f64)>,
 }
+
+/// Frequencies in a group from which on its mean is nearly normal.
+const NEARLY_NORMAL: f64 = 8.0;
 
 /// The model's parameters in the order of the fit: ln A at the pivot, γ, W, ln L, ln f_c.
 const POWER_LAW: usize = 3;
@@ -186,6 +192,61 @@ impl Fit {
         Ok((p, inverse, self.cost(&p)))
     }
 
+    /// A white floor alone.
+    fn white_only(&self) -> Result<FlickerFit, FitError> {
+        let cost = |p: &[f64; 1]| {
+            let one = |datum: &Datum| {
+                let density = p[0] + datum.known;
+                let ratio = datum.density / density;
+                if density > 0.0 { datum.count * (density.ln() + ratio) } else { f64::INFINITY }
+            };
+            self.data.iter().map(one).sum()
+        };
+        let step = |p: &[f64; 1]| {
+            let mut normal = Normal::<1>::ZERO;
+            for datum in &self.data {
+                let density = p[0] + datum.known;
+                normal.add(&[1.0 / density], datum.density / density - 1.0, datum.count);
+            }
+            normal
+        };
+        let largest = self.data.iter().map(|datum| datum.density).fold(0.0, f64::max);
+        let (p, inverse) = minimise([largest], cost, step)?;
+        let count: f64 = self.data.iter().map(|datum| datum.count).sum();
+        let wide = self.data.iter().filter(|datum| datum.count >= NEARLY_NORMAL);
+        let (chi_square, groups) = wide.fold((0.0, 0.0), |(sum, groups), datum| {
+            let relative = datum.density / (p[0] + datum.known) - 1.0;
+            (sum + datum.count * relative * relative / self.inflation, groups + 1.0)
+        });
+        let freedom = f64::max(groups - 1.0, 1.0);
+        Ok(FlickerFit {
+            resolved: false,
+            ln_density_1_hz: Estimate::new(f64::NEG_INFINITY, f64::INFINITY),
+            exponent: Estimate::new(1.0, f64::INFINITY),
+            white: Estimate::new(p[0], (self.inflation * inverse[0][0]).sqrt()),
+            covariance: 0.0,
+            lorentzian: None,
+            corner_hz: None,
+            band_hz: (self.data[0].hz, self.data[self.data.len() - 1].hz),
+            reduced_chi_square: chi_square / freedom,
+            freedom,
+            criterion: 2.0 * cost(&p) / self.inflation + count.ln(),
+        })
+    }
+
+    /// The better of 1/f noise on a floor and a floor alone.
+    fn plain(&self) -> Result<FlickerFit, FitError> {
+        let white = self.white_only()?;
+        Ok(match self.run(self.start()) {
+            Ok((p, inverse, cost)) => {
+                let power_law = self.result(&p, &inverse, cost);
+                if power_law.criterion < white.criterion { power_law } else { white }
+            }
+            // Nothing to tell an exponent from.
+            Err(_) => white,
+        })
+    }
+
     /// Where to start: the floor from the top of the band, the 1/f part from the bottom.
     fn start(&self) -> [f64; POWER_LAW] {
         let mean = |data: &[Datum], value: &dyn Fn(&Datum) -> f64| {
@@ -202,7 +263,6 @@ impl Fit {
 
     /// χ² of groups wide enough to be nearly normal, and how many there are.
     fn chi_square<const P: usize>(&self, p: &[f64; P]) -> (f64, f64) {
-        const NEARLY_NORMAL: f64 = 8.0;
         let wide = self.data.iter().filter(|datum| datum.count >= NEARLY_NORMAL);
         wide.fold((0.0, 0.0), |(sum, count), datum| {
             let relative = datum.density / self.model(datum, p).0 - 1.0;
@@ -238,6 +298,7 @@ impl Fit {
             low.exp()
         });
         FlickerFit {
+            resolved: true,
             ln_density_1_hz: Estimate::new(amplitude, variance.sqrt()),
             exponent: Estimate::new(p[1], c(1, 1).sqrt()),
             white: Estimate::new(p[2], c(2, 2).sqrt()),
@@ -263,8 +324,7 @@ const LEAST_GROUPS: usize = 12;
 /// information times the tapers' inflation, and wider where the model doesn't fit.
 ///
 /// # Errors
-/// [`FitError::TooFew`] for a trace that is too short; [`FitError::Singular`] or [`FitError::NotConverged`] where there is
-/// no 1/f noise to fit.
+/// [`FitError::TooFew`] for a trace that is too short; [`FitError::Datum`] for one without any noise.
 pub fn fit(
     samples: &[f64],
     sampling: &Sampling,
@@ -272,8 +332,13 @@ pub fn fit(
     leave_out: impl Fn(f64) -> bool,
 ) -> Result<FlickerFit, FitError> {
     let fit = prepare(samples, sampling, known, leave_out)?;
-    let (p, inverse, cost) = fit.run(fit.start())?;
-    let mut best = fit.result(&p, &inverse, cost);
+    let mut best = fit.plain()?;
+    let p = if best.resolved {
+        let pivot = best.ln_density_1_hz.value - best.exponent.value * fit.ln_pivot;
+        [pivot, best.exponent.value, best.white.value]
+    } else {
+        fit.start()
+    };
     // Corners to start from, once a decade of the band.
     let (first, last) = best.band_hz;
     let mut corner_hz = 2.0 * first;
@@ -300,9 +365,7 @@ pub(super) fn fit_plain(
     known: impl Fn(f64) -> f64,
     leave_out: impl Fn(f64) -> bool,
 ) -> Result<FlickerFit, FitError> {
-    let fit = prepare(samples, sampling, known, leave_out)?;
-    let (p, inverse, cost) = fit.run(fit.start())?;
-    Ok(fit.result(&p, &inverse, cost))
+    prepare(samples, sampling, known, leave_out)?.plain()
 }
 
 fn prepare(

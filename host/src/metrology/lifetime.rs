@@ -116,14 +116,15 @@ pub fn weibull(lives: &[(f64, bool)]) -> Result<Weibull, FitError> {
         for &(life, failed) in lives {
             let z = z(p, life);
             let (e, failed) = (z.exp(), f64::from(u8::from(failed)));
-            // Gradient of ln L and its negative second derivatives.
+            // Gradient of ln L, and its negative second derivatives as they are where the gradient vanishes: positive
+            // definite everywhere.
             normal.vector[0] += shape * (e - failed);
             normal.vector[1] += failed * (1.0 + z) - z * e;
             normal.matrix[0][0] += shape * shape * e;
-            let mixed = -shape * (e + z * e - failed);
+            let mixed = -shape * z * e;
             normal.matrix[0][1] += mixed;
             normal.matrix[1][0] += mixed;
-            normal.matrix[1][1] += z * z * e + z * e - failed * z;
+            normal.matrix[1][1] += z * z * e + failed;
         }
         normal
     };

@@ -68,8 +68,8 @@ pub struct TelegraphFit {
 
 /// Turns between chains and background.
 const TURNS: usize = 3;
-/// Steps of expectation maximisation in each turn, at most.
-const STEPS: usize = 60;
+/// Steps of expectation maximisation from each start and in each turn, at most.
+const STEPS: usize = 25;
 /// Background is what is slower than this part of half the sampling rate; the rest counts as noise without memory.
 const SLOW: f64 = 1.0 / 8.0;
 /// Fewest samples worth looking at.
@@ -103,15 +103,12 @@ pub fn fit(
     let mut criteria = vec![0.0];
     let mut best: Option<Explained> = None;
     for traps in 1..=MOST_TRAPS {
-        let mut found: Option<Explained> = None;
-        for start in starts(samples, best.as_ref()) {
-            if let Some(explained) = explain(samples, sampling, start, leave_out)
-                && found.as_ref().is_none_or(|known| explained.criterion < known.criterion)
-            {
-                found = Some(explained);
-            }
-        }
-        let Some(found) = found else { break };
+        let steady = best.as_ref().map_or(samples, |known| &known.steady);
+        let start = starts(samples, best.as_ref())
+            .into_iter()
+            .map(|start| settle(start, steady))
+            .max_by(|a, b| a.1.likelihood.total_cmp(&b.1.likelihood));
+        let Some(found) = start.and_then(|start| explain(samples, sampling, start, leave_out)) else { break };
         debug_assert_eq!(found.chains.steps.len(), traps);
         criteria.push(found.criterion - quiet.criterion);
         if found.criterion >= best.as_ref().map_or(quiet.criterion, |known| known.criterion) {
@@ -195,11 +192,10 @@ fn difference(a: &[f64], b: &[f64]) -> Vec<f64> {
 fn explain(
     samples: &[f64],
     sampling: &Sampling,
-    start: Chains,
+    (mut chains, mut posterior): (Chains, Posterior),
     leave_out: impl Fn(f64) -> bool + Copy,
 ) -> Option<Explained> {
     let mut steady = samples.to_vec();
-    let (mut chains, mut posterior) = settle(start, &steady);
     let mut turn = 0;
     loop {
         let rest = difference(samples, &expected(&chains, &posterior));

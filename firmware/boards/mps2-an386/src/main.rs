@@ -97,5 +97,6 @@ fn storage() -> Option<Storage<'static>> {
         codes: singleton!(: [i16; MAX_LINES] = [0; MAX_LINES])?,
         pulses: singleton!(: [u32; MAX_CELLS] = [0; MAX_CELLS])?,
         job: singleton!(: [JobCell; MAX_CELLS] = [JobCell::EMPTY; MAX_CELLS])?,
+        ring: singleton!(: [u8; 4 * FRAME_BYTES] = [0; 4 * FRAME_BYTES])?,
     })
 }
