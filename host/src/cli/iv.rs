@@ -187,7 +187,7 @@ impl Iv {
         let converters = instrument.device().converters;
         let code_a = f64::from(converters.adc_step.0) / instrument.feedback(range)?;
         let applied_v = instrument.applied_volts(volts);
-        let (amperes, scatter_a, saturated) = match self.pulse_width_s {
+        let (amperes, scatter_a, saturated, at_ns) = match self.pulse_width_s {
             // No pulse has no current to show.
             Some(_) if volts == 0.0 => return Ok(None),
             Some(width) => {
@@ -212,7 +212,7 @@ impl Iv {
                         let least_ohm = least.fold(f64::INFINITY, f64::min);
                         let code_a = f64::from(converters.adc_step.0) / least_ohm;
                         let pulse_u = code_a * ADC_CODES.hypot(0.5);
-                        (current, pulse_u, false)
+                        (current, pulse_u, false, pulsed.at_ns)
                     }
                     Err(InstrumentError::Refused { refusal: Refusal::Fault(code), .. }) => {
                         instrument.clear_fault(code)?;
@@ -237,7 +237,7 @@ impl Iv {
                 let square = trace.codes.iter().map(|&c| (f64::from(c) - mean).powi(2)).sum::<f64>();
                 let scatter = (square / (n - 1.0).max(1.0) / n + 1.0 / 12.0).sqrt();
                 let beyond = trace.codes.iter().any(|c| c.unsigned_abs() > converters.adc_linear);
-                (-mean * code_a, code_a * scatter.hypot(ADC_CODES), beyond)
+                (-mean * code_a, code_a * scatter.hypot(ADC_CODES), beyond, trace.at_ns)
             }
         };
         // The row's own voltage with everything it carries, and the drop at the column's switch.
@@ -245,6 +245,7 @@ impl Iv {
         let cell_v = row_v - COLUMN_OHM * amperes;
         let from_volts_a = own_s * DAC_CODES * f64::from(converters.dac_step.0);
         let point = IvPoint {
+            time_s: at_ns as f64 * 1e-9,
             volts: cell_v,
             amperes,
             standard_uncertainty_a: scatter_a.hypot(from_volts_a),
@@ -305,7 +306,9 @@ fn moved(measured: &[Measured], best: &LawFit) -> Option<f64> {
     measured.iter().filter(|up| up.rising).find_map(|up| {
         let down = measured.iter().find(|down| !down.rising && down.asked_v == up.asked_v)?;
         let difference = up.point.amperes - down.point.amperes - slope * (up.point.volts - down.point.volts);
-        let u = up.point.standard_uncertainty_a.hypot(down.point.standard_uncertainty_a);
+        // Two points of a fluctuating device differ by more than their own uncertainties.
+        let fluctuation_a = 3.0 * best.fluctuation * up.point.amperes;
+        let u = up.point.standard_uncertainty_a.hypot(down.point.standard_uncertainty_a).hypot(fluctuation_a);
         (difference.abs() > 5.0 * u).then_some(up.asked_v)
     })
 }

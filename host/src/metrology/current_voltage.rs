@@ -1,5 +1,9 @@
-//! Which law a device's current follows over voltage, by weighted least squares with a common offset, and by the Bayesian
+//! Which law a device's current follows over voltage, by least squares with a common offset, and by the Bayesian
 //! information criterion among the laws.
+//!
+//! The device fluctuates while it is measured: 1/f noise of its conductance is in every point in proportion to its
+//! current, and neighbouring points share most of it. Its size comes from the curve itself (restricted maximum likelihood, as for
+//! drift), its covariance is that of 1/f noise, and the fit is generalised least squares.
 //!
 //! | law | I(V), with G the conductance at 0 V |
 //! | --- | --- |
@@ -18,11 +22,13 @@ use serde::Serialize;
 /// One point of a staircase or a pulse train.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct IvPoint {
+    /// When it was taken, s; only differences matter.
+    pub time_s: f64,
     /// Across the device, V.
     pub volts: f64,
     /// A.
     pub amperes: f64,
-    /// Standard uncertainty of the current, A.
+    /// Standard uncertainty of the current, A, without what the device itself fluctuates.
     pub standard_uncertainty_a: f64,
 }
 
@@ -105,6 +111,8 @@ pub struct LawFit {
     pub parameter: Estimate,
     /// Offset of the current, A.
     pub offset_a: Estimate,
+    /// Relative 1/f fluctuation of the device per square root of an e-fold of time, as the curve shows it.
+    pub fluctuation: f64,
     /// Of the residuals.
     pub chi_square: f64,
     /// Points less parameters.
@@ -147,6 +155,7 @@ pub fn fit(points: &[IvPoint]) -> Result<Vec<LawFit>, FitError> {
     for (index, point) in points.iter().enumerate() {
         let u = point.standard_uncertainty_a;
         for (value, good) in [
+            (point.time_s, point.time_s.is_finite()),
             (point.volts, point.volts.is_finite()),
             (point.amperes, point.amperes.is_finite()),
             (u, u.is_finite() && u > 0.0),
@@ -156,29 +165,115 @@ pub fn fit(points: &[IvPoint]) -> Result<Vec<LawFit>, FitError> {
             }
         }
     }
-    let mut fits = Law::ALL.into_iter().map(|law| fit_law(law, points)).collect::<Result<Vec<_>, _>>()?;
+    // ln q from none to 10 %, each with the law that then fits best; coarse, then halves.
+    let cost = |ln_q: f64| {
+        let Ok(noise) = Fluctuating::new(points, ln_q.exp()) else { return f64::INFINITY };
+        let costs = Law::ALL.into_iter().filter_map(|law| fit_law(law, points, &noise).ok());
+        costs.map(|(_, cost)| cost).fold(f64::INFINITY, f64::min)
+    };
+    let mut best = (-14.0, cost(-14.0));
+    let mut step = 1.0;
+    for k in 1..=12 {
+        let ln_q = -14.0 + f64::from(k);
+        let here = cost(ln_q);
+        if here < best.1 {
+            best = (ln_q, here);
+        }
+    }
+    for _ in 0..5 {
+        step *= 0.5;
+        for ln_q in [best.0 - step, best.0 + step] {
+            let here = cost(ln_q);
+            if here < best.1 {
+                best = (ln_q, here);
+            }
+        }
+    }
+    let noise = Fluctuating::new(points, best.0.exp())?;
+    let fits = Law::ALL.into_iter().map(|law| Ok(fit_law(law, points, &noise)?.0));
+    let mut fits = fits.collect::<Result<Vec<_>, FitError>>()?;
     fits.sort_by(|a, b| a.criterion.total_cmp(&b.criterion));
     let best = fits[0].criterion;
     fits.iter_mut().for_each(|fit| fit.criterion -= best);
     Ok(fits)
 }
 
-fn fit_law(law: Law, points: &[IvPoint]) -> Result<LawFit, FitError> {
-    // G, the law's parameter, offset.
-    let shape = |p: &[f64; 3], v: f64| law.shape(p[1], v);
-    let cost = |p: &[f64; 3]| {
-        let one = |point: &IvPoint| {
-            let off = point.amperes - p[0] * shape(p, point.volts).0 - p[2];
-            (off / point.standard_uncertainty_a).powi(2)
+/// The points' covariance as its lower Cholesky factor.
+struct Fluctuating {
+    lower: Vec<Vec<f64>>,
+    /// ln of the determinant.
+    determinant: f64,
+    q: f64,
+}
+
+impl Fluctuating {
+    /// With relative 1/f fluctuations of `q`: covariance q²·IᵢIⱼ·ln((T + δ)/(h + δ)) at a distance h in time, T the whole
+    /// time and δ one point's.
+    fn new(points: &[IvPoint], q: f64) -> Result<Self, FitError> {
+        let n = points.len();
+        let whole_s = points[n - 1].time_s - points[0].time_s;
+        // Points without times fluctuate independently.
+        let point_s = if whole_s > 0.0 { whole_s / (n - 1) as f64 } else { 1.0 };
+        let covariance = |i: usize, j: usize| {
+            let shared = if whole_s > 0.0 {
+                let apart_s = (points[i].time_s - points[j].time_s).abs();
+                ((whole_s + point_s) / (apart_s + point_s)).ln()
+            } else {
+                f64::from(u8::from(i == j))
+            };
+            let own = if i == j { points[i].standard_uncertainty_a.powi(2) } else { 0.0 };
+            own + q * q * points[i].amperes * points[j].amperes * shared
         };
-        points.iter().map(one).sum::<f64>()
+        let mut lower: Vec<Vec<f64>> = Vec::with_capacity(n);
+        let mut determinant = 0.0;
+        for i in 0..n {
+            let mut row: Vec<f64> = Vec::with_capacity(i + 1);
+            for j in 0..=i {
+                let other = if j < i { &lower[j] } else { &row };
+                let dot: f64 = row.iter().zip(other).take(j).map(|(a, b)| a * b).sum();
+                let value = covariance(i, j) - dot;
+                if j < i {
+                    row.push(value / lower[j][j]);
+                } else if value > 0.0 {
+                    determinant += value.ln();
+                    row.push(value.sqrt());
+                } else {
+                    return Err(FitError::Singular { parameters: 3 });
+                }
+            }
+            lower.push(row);
+        }
+        Ok(Self { lower, determinant, q })
+    }
+
+    /// Values with this covariance, made independent and of unit variance.
+    fn whiten(&self, values: impl Iterator<Item = f64>) -> Vec<f64> {
+        let mut out: Vec<f64> = Vec::with_capacity(self.lower.len());
+        for (value, row) in values.zip(&self.lower) {
+            let dot: f64 = out.iter().zip(row).map(|(a, b)| a * b).sum();
+            out.push((value - dot) / row[out.len()]);
+        }
+        out
+    }
+}
+
+/// A law's fit, and −2 ln of its restricted likelihood.
+fn fit_law(law: Law, points: &[IvPoint], noise: &Fluctuating) -> Result<(LawFit, f64), FitError> {
+    // G, the law's parameter, offset.
+    let residual = |p: &[f64; 3]| {
+        noise.whiten(points.iter().map(|point| point.amperes - p[0] * law.shape(p[1], point.volts).0 - p[2]))
     };
+    let cost = |p: &[f64; 3]| residual(p).iter().map(|r| r * r).sum::<f64>();
     let step = |p: &[f64; 3]| {
+        let shapes: Vec<(f64, f64)> = points.iter().map(|point| law.shape(p[1], point.volts)).collect();
+        let by = [
+            noise.whiten(shapes.iter().map(|shape| shape.0)),
+            noise.whiten(shapes.iter().map(|shape| p[0] * shape.1)),
+            noise.whiten(shapes.iter().map(|_| 1.0)),
+        ];
         let mut normal = Normal::<3>::ZERO;
-        for point in points {
-            let (value, slope) = shape(p, point.volts);
-            let off = point.amperes - p[0] * value - p[2];
-            normal.add(&[value, p[0] * slope, 1.0], off, point.standard_uncertainty_a.powi(-2));
+        for (i, residual) in residual(p).into_iter().enumerate() {
+            normal.add(&[by[0][i], by[1][i], by[2][i]], residual, 1.0);
         }
         if law == Law::Linear {
             normal.matrix[1][1] = 1.0;
@@ -198,22 +293,26 @@ fn fit_law(law: Law, points: &[IvPoint]) -> Result<LawFit, FitError> {
     let widened = (chi_square / freedom).max(1.0);
     let estimate = |i: usize| {
         let u = (widened * inverse[i][i]).sqrt();
-        if widened > 1.0 { Estimate::from_scatter(p[i], u, freedom) } else { Estimate::new(p[i], u) }
+        Estimate::from_scatter(p[i], u, freedom)
     };
-    Ok(LawFit {
+    let [[a, b, c], [_, d, e], [_, _, f]] = inverse;
+    let minor = a * (d * f - e * e) - b * (b * f - e * c) + c * (b * e - d * c);
+    let fit = LawFit {
         law,
         conductance_s: estimate(0),
         parameter: if law == Law::Linear { Estimate::new(0.0, 0.0) } else { estimate(1) },
         offset_a: estimate(2),
+        fluctuation: noise.q,
         chi_square,
         freedom,
         criterion: chi_square + parameters * (points.len() as f64).ln(),
-    })
+    };
+    Ok((fit, chi_square + noise.determinant - minor.ln()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::synthetic::white;
+    use super::super::synthetic::{coloured, white};
     use super::*;
 
     const G: f64 = 5e-5;
@@ -225,7 +324,8 @@ mod tests {
             .enumerate()
             .map(|(k, noise)| {
                 let volts = -0.5 + 0.025 * k as f64;
-                IvPoint { volts, amperes: current(volts) + 2e-9 + noise, standard_uncertainty_a: uncertainty }
+                let amperes = current(volts) + 2e-9 + noise;
+                IvPoint { time_s: 0.02 * k as f64, volts, amperes, standard_uncertainty_a: uncertainty }
             })
             .collect()
     }
@@ -247,6 +347,24 @@ mod tests {
             assert!((inside / n - 0.95_f64).abs() < allowed, "{what}: {inside} of {n} contain the truth");
         }
         assert!(bias.abs() < 0.1 + 3.5 / n.sqrt(), "V0: bias {bias}");
+    }
+
+    #[test]
+    fn v0_is_covered_on_a_device_that_fluctuates() {
+        let (mut inside, mut bias, n) = (0.0, 0.0, 300.0);
+        for seed in 0..300 {
+            let mut points = curve(|v| G * 0.25 * (v / 0.25).sinh(), 3e-9, seed);
+            // One sample of 1/f noise per point: a relative level of 0.2 %.
+            let noise = coloured(41, 0.02, seed, |f| 4e-6 / f);
+            points.iter_mut().zip(noise).for_each(|(point, noise)| point.amperes *= 1.0 + noise);
+            let fits = fit(&points).unwrap();
+            let found = fits.iter().find(|fit| fit.law == Law::Sinh).unwrap().v0_v().unwrap();
+            inside += f64::from(u8::from(found.covers(0.25, 0.95)));
+            bias += (found.value - 0.25) / found.standard_uncertainty / n;
+        }
+        // 3.5 binomial standard deviations; a tenth and 3.5 standard errors.
+        assert!((inside / n - 0.95_f64).abs() < 3.5 * (0.95 * 0.05 / n as f64).sqrt(), "{inside} of {n}");
+        assert!(bias.abs() < 0.1 + 3.5 / n.sqrt(), "bias {bias}");
     }
 
     #[test]

@@ -464,9 +464,9 @@ mod tests {
 
     #[test]
     fn strong_telegraph_noise_appears_as_a_lorentzian_and_leaves_the_exponent_alone() {
-        let (mut found, mut invented, mut exponent) = (0, 0, Tally::default());
-        for seed in 0..60 {
-            let mut samples = coloured(16_384, 1e-3, seed, |f| 0.01 / f + 1e-3);
+        let (mut found, mut invented) = (0, 0);
+        for seed in 0..40 {
+            let mut samples = coloured(16_384, 1e-3, seed, |f| 0.02 / f + 1e-4);
             let quiet = fit(&samples, &SAMPLING, |_| 0.0, |_| false).unwrap();
             invented += u32::from(quiet.lorentzian.is_some());
             for (x, filled) in samples.iter_mut().zip(telegraph(16_384, 1e-3, [0.03, 0.05], seed)) {
@@ -474,14 +474,14 @@ mod tests {
             }
             let fit = fit(&samples, &SAMPLING, |_| 0.0, |_| false).unwrap();
             if let Some(lorentzian) = fit.lorentzian {
-                // f_c = (1/0.03 + 1/0.05)/2π = 8.5 Hz; a fifth is several of its standard deviations.
-                assert!((lorentzian.corner_hz / 8.49 - 1.0).abs() < 0.2, "{lorentzian:?}");
+                // f_c = (1/0.03 + 1/0.05)/2π = 8.5 Hz, with some 400 periods in a trace and 1/f noise as strong beside it.
+                assert!((lorentzian.corner_hz / 8.49).ln().abs() < 0.5, "seed {seed}: {lorentzian:?}");
                 found += 1;
-                exponent.add(fit.exponent, 1.0);
+                assert!((fit.exponent.value - 1.0).abs() < 5.0 * fit.exponent.standard_uncertainty, "seed {seed}");
             }
         }
-        assert_eq!((found, invented), (60, 0));
-        exponent.check("exponent beside a Lorentzian");
+        assert_eq!(invented, 0);
+        assert!(found >= 38, "{found} of 40");
     }
 
     #[test]
