@@ -23,7 +23,8 @@ fn main() -> ExitCode {
     let kept = std::fs::read_to_string(state).unwrap_or_default();
     // A line that was cut off by a kill is measured again.
     let mut lines: Vec<Value> = kept.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let mut file = OpenOptions::new().create(true).append(true).open(state).expect("the state file can be written");
+    let mut file =
+        OpenOptions::new().create(true).append(true).open(state).expect("the state file can be written");
     if !kept.is_empty() && !kept.ends_with('\n') {
         writeln!(file).expect("the state file can be written");
     }

@@ -88,7 +88,16 @@ fn covers(estimate: &Value, truth: f64) -> Option<bool> {
 #[must_use]
 pub fn flicker(seed: u64) -> Vec<Outcome> {
     let arguments = [
-        "noise", "--rows", "1", "--columns", "1", "--samples", "16384", "--interval-s", "2e-4", "--no-telegraph",
+        "noise",
+        "--rows",
+        "1",
+        "--columns",
+        "1",
+        "--samples",
+        "16384",
+        "--interval-s",
+        "2e-4",
+        "--no-telegraph",
     ];
     let (json, traits, _) = measure(&small("rram-cmo", &[]), seed, &arguments);
     let fit = &json["cells"][0]["flicker"];
@@ -135,8 +144,7 @@ pub fn telegraph(seed: u64) -> Vec<Outcome> {
             ("fastest_s = 1e-3\nslowest_s = 100.0", "fastest_s = 5e-3\nslowest_s = 50e-3"),
         ],
     );
-    let arguments =
-        ["noise", "--rows", "1", "--columns", "1", "--samples", "65536", "--interval-s", "2e-4"];
+    let arguments = ["noise", "--rows", "1", "--columns", "1", "--samples", "65536", "--interval-s", "2e-4"];
     let (json, traits, _) = measure(&text, seed, &arguments);
     let cell = &json["cells"][0];
     let reliable: Vec<&Value> = cell["telegraph"]["traps"]

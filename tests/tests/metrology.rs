@@ -47,7 +47,8 @@ fn traps_are_found_and_their_parameters_covered() {
 
 /// Exit status and what was said, as JSON.
 fn refused(arguments: &[&str]) -> (i32, String) {
-    let output = Command::new(ohmrig()).args(["--json"]).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let output =
+        Command::new(ohmrig()).args(["--json"]).args(arguments).stdin(Stdio::null()).output().unwrap();
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     (output.status.code().unwrap(), json["error"]["message"].as_str().unwrap_or_default().to_owned())
 }
@@ -68,13 +69,27 @@ fn what_cannot_be_measured_is_refused_in_words() {
 #[test]
 fn a_saturated_cell_says_so_instead_of_a_number() {
     let text = run([
-        "--json", "noise", "--rows", "1", "--columns", "2", "--volts", "0.4", "--range", "0", "--samples", "512",
-        "--port", "emulated:resistor",
+        "--json",
+        "noise",
+        "--rows",
+        "1",
+        "--columns",
+        "2",
+        "--volts",
+        "0.4",
+        "--range",
+        "0",
+        "--samples",
+        "512",
+        "--port",
+        "emulated:resistor",
     ]);
     let json: Value = serde_json::from_str(&text).unwrap();
-    let saturated = json["cells"].as_array().unwrap().iter().filter(|cell| {
-        cell["flags"].to_string().contains("saturated") && cell["flicker"].is_null()
-    });
+    let saturated = json["cells"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|cell| cell["flags"].to_string().contains("saturated") && cell["flicker"].is_null());
     assert!(saturated.count() > 0, "{}", json["cells"]);
 }
 

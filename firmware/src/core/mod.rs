@@ -327,7 +327,8 @@ impl<'b> Core<'b> {
             self.watch(now, front_end)?;
             return Ok(Some(Settle::default()));
         }
-        let Self { activity, decoder, data, codes, pulses, job_cells, ring, tape, pending, counters, .. } = self;
+        let Self { activity, decoder, data, codes, pulses, job_cells, ring, tape, pending, counters, .. } =
+            self;
         let body = pending.map_or(0..0, |pending| frame::HEADER_BYTES..frame::HEADER_BYTES + pending.body);
         let limits = self.limits.unwrap_or(front_end.description().limits);
         let step = match activity {

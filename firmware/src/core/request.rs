@@ -202,7 +202,12 @@ impl Checks<'_> {
         };
         limits::within(Field::Samples, asked.samples as f32, 1.0, u32::MAX as f32)?;
         let least = self.description.conversion_ns as f32;
-        limits::within(Field::Interval, asked.interval_ns as f32 * 1e-9, least * 1e-9, u32::MAX as f32 * 1e-9)?;
+        limits::within(
+            Field::Interval,
+            asked.interval_ns as f32 * 1e-9,
+            least * 1e-9,
+            u32::MAX as f32 * 1e-9,
+        )?;
         self.conversions(asked.summed, 1)?;
         let bytes = usize::from(asked.columns) * Trace::code_bytes(asked.summed);
         self.reply(bytes + SAMPLES_OVERHEAD_BYTES)?;

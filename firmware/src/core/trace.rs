@@ -70,15 +70,7 @@ impl Tape {
         let sample_bytes = usize::from(trace.columns) * Trace::code_bytes(trace.summed);
         #[allow(clippy::cast_possible_truncation)] // Rings are far below 4 GiB.
         let capacity = (ring.len() / sample_bytes.max(1)) as u32;
-        Self {
-            job: trace.job,
-            sample_bytes,
-            capacity,
-            taken: 0,
-            arrived: 0,
-            saturated: 0,
-            first_at_ns: None,
-        }
+        Self { job: trace.job, sample_bytes, capacity, taken: 0, arrived: 0, saturated: 0, first_at_ns: None }
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -2,10 +2,11 @@
 
 use super::noise::{estimate, exponential};
 use super::open::open;
-use super::retention::{Aged, ScheduleArgs, age, banded};
-use super::settings::{ReadArgs, RecipeArgs, RegionArgs};
+use super::retention::{Aged, ScheduleArgs, age, banded, read_settings};
+use super::settings::{ReadArgs, RecipeArgs, RegionArgs, recipe_settings};
 use super::{Failure, Global, Output};
 use crate::metrology::drift::{self, DriftFit, LEAST_SPAN_K, Read, temperature_coefficient};
+use crate::run_file::MeasurementOrder;
 use clap::Args;
 use ndarray::Array2;
 use serde_json::{Value, json};
@@ -40,7 +41,16 @@ impl Drift {
         let region = self.region.region(&opened.instrument)?;
         let recipe = self.recipe.apply(opened.recipe(self.recipe.recipe.as_deref())?)?;
         let targets = banded(&recipe, region, self.bands);
-        let aged = age(&mut opened, region, &recipe, targets, &self.read, &times_s, output)?;
+        let asked = json!({"row": region.row, "column": region.column, "bands": self.bands, "times_s": times_s,
+                           "recipe": recipe_settings(&recipe), "read": read_settings(&self.read)?});
+        let measurement = MeasurementOrder {
+            kind: "drift",
+            settings: &asked,
+            inputs: &[("target_s", targets.view())],
+            changes_array: true,
+        };
+        let Some(mut work) = opened.begin(global, &measurement, output)? else { return Ok(()) };
+        let aged = age(&mut opened, &mut work, region, &recipe, targets, &self.read, &times_s, output)?;
         let mut cells = Vec::new();
         let mut exponents = Array2::from_elem(aged.targets.dim(), f64::NAN);
         let mut uncertainties = exponents.clone();
@@ -48,7 +58,8 @@ impl Drift {
         for row in 0..aged.targets.nrows() {
             for column in 0..aged.targets.ncols() {
                 let (found, flags) = one(&aged, row, column);
-                let (line, column_line) = (aged.region.row as usize + row, aged.region.column as usize + column);
+                let (line, column_line) =
+                    (aged.region.row as usize + row, aged.region.column as usize + column);
                 if let Some(fit) = &found {
                     exponents[(row, column)] = fit.exponent.value;
                     uncertainties[(row, column)] = fit.exponent.standard_uncertainty;
@@ -81,15 +92,11 @@ impl Drift {
         output.set("temperature_coefficients_measurable", measured);
         output.set("temperature_k", &aged.kelvin);
         output.set("cells", &cells);
-        opened.record(
-            "drift",
-            &json!({"row": region.row, "column": region.column, "bands": self.bands, "times_s": aged.times_s}),
+        work.done(
+            &mut opened,
+            output,
             &json!({"cells": cells}),
-            &[
-                ("target_s", aged.targets.view()),
-                ("exponent", exponents.view()),
-                ("exponent_uncertainty", uncertainties.view()),
-            ],
+            &[("exponent", exponents.view()), ("exponent_uncertainty", uncertainties.view())],
         )
     }
 }

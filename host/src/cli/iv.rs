@@ -241,7 +241,8 @@ impl Iv {
             }
         };
         // The row's own voltage with everything it carries, and the drop at the column's switch.
-        let row_v = applied_v - ROW_OHM * (applied_v * others_s / (1.0 + ROW_OHM * (others_s + own_s)) + amperes);
+        let row_v =
+            applied_v - ROW_OHM * (applied_v * others_s / (1.0 + ROW_OHM * (others_s + own_s)) + amperes);
         let cell_v = row_v - COLUMN_OHM * amperes;
         let from_volts_a = own_s * DAC_CODES * f64::from(converters.dac_step.0);
         let point = IvPoint {
@@ -254,7 +255,12 @@ impl Iv {
     }
 
     fn report(&self, output: &mut Output, fits: &[LawFit], flags: &[String], measured: &[Measured]) {
-        output.say(format_args!("iv       row {}, column {}: {} points", self.row, self.column, measured.len()));
+        output.say(format_args!(
+            "iv       row {}, column {}: {} points",
+            self.row,
+            self.column,
+            measured.len()
+        ));
         for fit in fits {
             let parameter = match fit.law {
                 Law::Linear => String::new(),

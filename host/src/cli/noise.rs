@@ -84,7 +84,8 @@ impl Noise {
         let bar = output.bar(steps, "sampling");
         let mut done = 0;
         let mut trace = |opened: &mut Opened, order: &TraceOrder| -> Result<Traces, Failure> {
-            let traces = opened.instrument.trace(order, |arrived| bar.set_position(done + u64::from(arrived)))?;
+            let traces =
+                opened.instrument.trace(order, |arrived| bar.set_position(done + u64::from(arrived)))?;
             done += u64::from(order.samples);
             Ok(traces)
         };
@@ -104,7 +105,9 @@ impl Noise {
             for (index, codes) in traces.codes.iter().enumerate() {
                 let column = region.column + index as u16;
                 let amperes: Vec<f64> = codes.iter().map(|code| code * step_a).collect();
-                let saturated = codes.iter().any(|code| code.abs() > f64::from(opened.instrument.device().converters.adc_linear));
+                let saturated = codes
+                    .iter()
+                    .any(|code| code.abs() > f64::from(opened.instrument.device().converters.adc_linear));
                 cells.push(self.analyse(row, column, index, &amperes, saturated, &floor, &sampling));
             }
             self.record(&mut opened, row, region, range, &cells, &traces)?;
@@ -145,7 +148,14 @@ impl Noise {
         Mains { nominal_hz: self.mains_hz }
     }
 
-    fn order(&self, source: TraceSource, volts: f64, region: Region, range: u8, sampling: &Sampling) -> TraceOrder {
+    fn order(
+        &self,
+        source: TraceSource,
+        volts: f64,
+        region: Region,
+        range: u8,
+        sampling: &Sampling,
+    ) -> TraceOrder {
         TraceOrder {
             source,
             volts,
@@ -223,7 +233,10 @@ impl Noise {
         }
         let quoted = cell.spectrum.iter().filter(|point| point.device.is_some()).count();
         if quoted == 0 {
-            cell.flags.push("below the instrument: nowhere 3 dB above its noise, so nothing is said about the cell".to_owned());
+            cell.flags.push(
+                "below the instrument: nowhere 3 dB above its noise, so nothing is said about the cell"
+                    .to_owned(),
+            );
             return cell;
         }
         let resolution = 1.0 / (n * sampling.spacing_s());
@@ -291,7 +304,8 @@ impl Noise {
         let here: Vec<Value> = cells.iter().filter(|cell| cell.row == row).map(CellNoise::json).collect();
         let mut arrays: Vec<(&str, ArrayView2<'_, f64>)> = Vec::new();
         let samples = self.samples as usize;
-        let kept = Array2::from_shape_fn((traces.codes.len(), samples), |(column, k)| traces.codes[column][k]);
+        let kept =
+            Array2::from_shape_fn((traces.codes.len(), samples), |(column, k)| traces.codes[column][k]);
         if self.keep_traces {
             arrays.push(("codes", kept.view()));
         }

@@ -4,10 +4,12 @@
 use super::open::{Opened, open};
 use super::output::si;
 use super::program::order;
-use super::settings::{ReadArgs, RecipeArgs, RegionArgs};
+use super::settings::{ReadArgs, RecipeArgs, RegionArgs, recipe_settings};
+use super::work::Work;
 use super::{Failure, Global, Output};
 use crate::metrology::Estimate;
 use crate::recipe::Recipe;
+use crate::run_file::MeasurementOrder;
 use clap::Args;
 use ndarray::{Array2, Array3, Axis};
 use ohmrig_protocol::message::{Outcome, Region};
@@ -88,34 +90,52 @@ pub(super) fn banded(recipe: &Recipe, region: Region, bands: u16) -> Array2<f64>
     })
 }
 
-/// Programs `targets` and reads the region at `times_s`; the device waits in between.
+/// Programs `targets` and reads the region at `times_s`; the device waits in between. What an interrupted run has done
+/// isn't done again.
+#[allow(clippy::too_many_arguments)] // One measurement's parts; nobody else has them together.
 pub(super) fn age(
     opened: &mut Opened,
+    work: &mut Work,
     region: Region,
     recipe: &Recipe,
     targets: Array2<f64>,
     read: &ReadArgs,
     times_s: &[f64],
-    output: &Output,
+    output: &mut Output,
 ) -> Result<Aged, Failure> {
+    const PROGRAMMED: &str = "programmed";
     let settings = read.settings()?;
-    let bar = output.bar(targets.len() * usize::from(recipe.passes), "programming");
-    let run = &mut opened.run;
-    let programmed = opened.instrument.program(
-        &order(recipe, (region.row, region.column), targets.clone()),
-        |job, region| match run {
-            Some(run) => run.job(job, region).map_err(|error| error.to_string()),
-            None => Ok(()),
-        },
-        |progress| bar.set_position(u64::from(progress.cells)),
-    )?;
-    bar.finish_and_clear();
-    opened.instrument.safe()?;
-    let since_ns = opened.instrument.status()?.at_ns;
+    let (since_ns, inside) = match work.done_piece(PROGRAMMED)? {
+        Some(value) => {
+            let since_ns = value["since_ns"].as_u64().ok_or_else(|| {
+                Failure::failed("the run file doesn't say when programming ended; use another file")
+            })?;
+            (since_ns, work.array(PROGRAMMED, "inside")?.mapv(|inside| inside != 0.0))
+        }
+        None => {
+            let bar = output.bar(targets.len() * usize::from(recipe.passes), "programming");
+            let order = order(recipe, (region.row, region.column), targets.clone());
+            let programmed = opened.program(work, "", &order, output, |progress| {
+                bar.set_position(u64::from(progress.cells));
+            })?;
+            bar.finish_and_clear();
+            opened.instrument.safe()?;
+            let since_ns = opened.instrument.status()?.at_ns;
+            let inside = programmed.outcome.mapv(|outcome| outcome == Outcome::Inside);
+            let kept = inside.mapv(|inside| f64::from(u8::from(inside)));
+            work.keep(opened, PROGRAMMED, &json!({"since_ns": since_ns}), &[("inside", kept.view())])?;
+            (since_ns, inside)
+        }
+    };
+    if opened.instrument.status()?.at_ns < since_ns {
+        return Err(Failure::failed(
+            "the instrument's clock was reset since the region was programmed, so times since then are lost; use another --run file",
+        ));
+    }
     let shape = (times_s.len(), usize::from(region.rows), usize::from(region.columns));
     let mut aged = Aged {
         region,
-        inside: programmed.outcome.mapv(|outcome| outcome == Outcome::Inside),
+        inside,
         saturated: Array2::from_elem(targets.dim(), false),
         targets,
         times_s: Vec::new(),
@@ -126,28 +146,68 @@ pub(super) fn age(
     };
     let bar = output.bar(times_s.len(), "reading");
     for (index, &time_s) in times_s.iter().enumerate() {
-        opened.instrument.wait_until(since_ns + (time_s * 1e9) as u64, |_| {})?;
-        let before_ns = opened.instrument.status()?.at_ns;
-        let map = opened.instrument.read_cells(region, &settings)?;
-        let status = opened.instrument.status()?;
-        // A cell's time is the middle of the region's read.
-        aged.times_s.push((0.5 * (before_ns + status.at_ns) as f64 - since_ns as f64) * 1e-9);
-        aged.read_s = (status.at_ns - before_ns) as f64 * 1e-9;
-        aged.kelvin.push(status.temperature.map(|kelvin| f64::from(kelvin.0)));
-        aged.conductance.index_axis_mut(Axis(0), index).assign(&map.conductance);
-        aged.uncertainty.index_axis_mut(Axis(0), index).assign(&map.uncertainty);
-        aged.saturated.zip_mut_with(&map.saturated, |a, b| *a |= b);
-        opened.record(
-            "aging read",
-            &json!({"row": region.row, "column": region.column, "since_programming_s": aged.times_s[index],
-                    "volts": settings.volts, "conversions": settings.conversions}),
-            &json!({"temperature_k": aged.kelvin[index]}),
-            &[("conductance_s", map.conductance.view()), ("uncertainty_s", map.uncertainty.view())],
-        )?;
+        let name = format!("read {index}");
+        if work.done_piece(&name)?.is_none() {
+            opened.instrument.wait_until(since_ns + (time_s * 1e9) as u64, |_| {})?;
+            let before_ns = opened.instrument.status()?.at_ns;
+            let map = opened.instrument.read_cells(region, &settings)?;
+            let status = opened.instrument.status()?;
+            let saturated = map.saturated.mapv(|saturated| f64::from(u8::from(saturated)));
+            // A cell's time is the middle of the region's read.
+            let time_s = (0.5 * (before_ns + status.at_ns) as f64 - since_ns as f64) * 1e-9;
+            let read_s = (status.at_ns - before_ns) as f64 * 1e-9;
+            let kelvin = status.temperature.map(|kelvin| f64::from(kelvin.0));
+            aged.take(index, time_s, read_s, kelvin, &map.conductance, &map.uncertainty, &saturated);
+            work.keep(
+                opened,
+                &name,
+                &json!({"time_s": time_s, "read_s": read_s, "temperature_k": kelvin}),
+                &[
+                    ("conductance_s", map.conductance.view()),
+                    ("uncertainty_s", map.uncertainty.view()),
+                    ("saturated", saturated.view()),
+                ],
+            )?;
+        } else if let Some(value) = work.done_piece(&name)? {
+            let number = |key: &str| value[key].as_f64().unwrap_or(f64::NAN);
+            let [conductance, uncertainty, saturated] =
+                ["conductance_s", "uncertainty_s", "saturated"].map(|array| work.array(&name, array));
+            let kelvin = value["temperature_k"].as_f64();
+            aged.take(
+                index,
+                number("time_s"),
+                number("read_s"),
+                kelvin,
+                &conductance?,
+                &uncertainty?,
+                &saturated?,
+            );
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
     Ok(aged)
+}
+
+impl Aged {
+    #[allow(clippy::too_many_arguments)] // One read's parts.
+    fn take(
+        &mut self,
+        index: usize,
+        time_s: f64,
+        read_s: f64,
+        kelvin: Option<f64>,
+        conductance: &Array2<f64>,
+        uncertainty: &Array2<f64>,
+        saturated: &Array2<f64>,
+    ) {
+        self.times_s.push(time_s);
+        self.read_s = read_s;
+        self.kelvin.push(kelvin);
+        self.conductance.index_axis_mut(Axis(0), index).assign(conductance);
+        self.uncertainty.index_axis_mut(Axis(0), index).assign(uncertainty);
+        self.saturated.zip_mut_with(saturated, |a, b| *a |= *b != 0.0);
+    }
 }
 
 impl Retention {
@@ -158,7 +218,16 @@ impl Retention {
         let region = self.region.region(&opened.instrument)?;
         let recipe = self.recipe.apply(opened.recipe(self.recipe.recipe.as_deref())?)?;
         let targets = banded(&recipe, region, self.bands);
-        let aged = age(&mut opened, region, &recipe, targets, &self.read, &times_s, output)?;
+        let asked = json!({"row": region.row, "column": region.column, "bands": self.bands, "times_s": times_s,
+                           "recipe": recipe_settings(&recipe), "read": read_settings(&self.read)?});
+        let measurement = MeasurementOrder {
+            kind: "retention",
+            settings: &asked,
+            inputs: &[("target_s", targets.view())],
+            changes_array: true,
+        };
+        let Some(mut work) = opened.begin(global, &measurement, output)? else { return Ok(()) };
+        let aged = age(&mut opened, &mut work, region, &recipe, targets, &self.read, &times_s, output)?;
         let mut flags = Vec::new();
         let outside = aged.inside.iter().filter(|inside| !**inside).count();
         if outside > 0 {
@@ -182,7 +251,9 @@ impl Retention {
                 .map(|read| {
                     let errors: Vec<f64> = cells
                         .iter()
-                        .map(|&(row, column)| aged.conductance[(read, row, column)] - aged.targets[(row, column)])
+                        .map(|&(row, column)| {
+                            aged.conductance[(read, row, column)] - aged.targets[(row, column)]
+                        })
                         .collect();
                     let (mean, spread) = moments(&errors);
                     json!({"time_s": aged.times_s[read], "mean_error_s": super::noise::estimate(&mean),
@@ -205,13 +276,14 @@ impl Retention {
         }
         output.set("bands", &bands);
         output.set("flags", &flags);
-        opened.record(
-            "retention",
-            &json!({"row": region.row, "column": region.column, "bands": self.bands, "times_s": times_s}),
-            &json!({"bands": bands, "flags": flags}),
-            &[("target_s", aged.targets.view())],
-        )
+        work.done(&mut opened, output, &json!({"bands": bands, "flags": flags}), &[])
     }
+}
+
+/// How cells are read, for the run file.
+pub(super) fn read_settings(read: &ReadArgs) -> Result<serde_json::Value, Failure> {
+    let settings = read.settings()?;
+    Ok(json!({"volts": settings.volts, "range": settings.range, "conversions": settings.conversions}))
 }
 
 /// Mean and standard deviation of normal draws, with their standard uncertainties: s/√n, and s/√(2(n − 1)) (GUM E.4.3).

@@ -2,7 +2,9 @@
 
 use super::{Instrument, InstrumentError, unexpected};
 use crate::client::LinkError;
-use ohmrig_protocol::message::{JobEnd, JobId, JobState, Region, Reply, Request, Samples, Trace, TraceSource};
+use ohmrig_protocol::message::{
+    JobEnd, JobId, JobState, Region, Reply, Request, Samples, Trace, TraceSource,
+};
 use ohmrig_protocol::units::Volts;
 
 /// Times a lost link is picked up again within one trace.
@@ -152,7 +154,11 @@ impl Fetched {
         let left = (order.samples - self.arrived) as usize;
         if count > left || samples.codes.len() != count * columns * code_bytes {
             let expected = left * columns * code_bytes;
-            return Err(InstrumentError::Size { request: "fetch samples", expected, got: samples.codes.len() });
+            return Err(InstrumentError::Size {
+                request: "fetch samples",
+                expected,
+                got: samples.codes.len(),
+            });
         }
         let averaged = f64::from(order.averaged);
         let mut place = 0..columns;
@@ -164,7 +170,12 @@ impl Fetched {
             self.traces.codes[column].push(code);
         };
         if code_bytes == 2 {
-            samples.codes.as_chunks::<2>().0.iter().for_each(|&code| add(f64::from(i16::from_le_bytes(code))));
+            samples
+                .codes
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .for_each(|&code| add(f64::from(i16::from_le_bytes(code))));
         } else {
             let sums = samples.codes.as_chunks::<4>().0.iter();
             sums.for_each(|&sum| add(f64::from(i32::from_le_bytes(sum)) / averaged));

@@ -66,7 +66,8 @@ pub fn overlapping(samples: &[f64], spacing_s: f64) -> Vec<AllanPoint> {
 fn noise_type(samples: &[f64], m: usize) -> NoiseType {
     let means: Vec<f64> = samples.chunks_exact(m).map(|c| c.iter().sum::<f64>() / m as f64).collect();
     let mean = means.iter().sum::<f64>() / means.len() as f64;
-    let product = |lag: usize| means.iter().zip(&means[lag..]).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
+    let product =
+        |lag: usize| means.iter().zip(&means[lag..]).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
     // Too few means say nothing; neither do equal ones.
     let (r0, r1) = (product(0), product(1));
     if means.len() < 30 || r0 == 0.0 {

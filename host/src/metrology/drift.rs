@@ -170,11 +170,13 @@ impl Problem {
             let residual = self.times_s.iter().zip(&self.ln_conductance);
             let residual = residual.map(|(&t, y)| y - parameters[0] + parameters[1] * since(t)).collect();
             let by_exponent = self.times_s.iter().map(|&t| -since(t)).collect();
-            let by_t0 = self.times_s.iter().map(|&t| {
-                -parameters[1] * t0_s * (1.0 / (t + t0_s) - 1.0 / (self.reference_s + t0_s))
-            });
+            let by_t0 = self
+                .times_s
+                .iter()
+                .map(|&t| -parameters[1] * t0_s * (1.0 / (t + t0_s) - 1.0 / (self.reference_s + t0_s)));
             let residual = whiten(residual);
-            let columns = [whiten(vec![1.0; self.times_s.len()]), whiten(by_exponent), whiten(by_t0.collect())];
+            let columns =
+                [whiten(vec![1.0; self.times_s.len()]), whiten(by_exponent), whiten(by_t0.collect())];
             let mut normal = Normal::<PARAMETERS>::ZERO;
             for (i, residual) in residual.iter().enumerate() {
                 normal.add(&[columns[0][i], columns[1][i], columns[2][i]], *residual, 1.0);
@@ -219,7 +221,11 @@ pub fn temperature_coefficient(kelvin: &[f64], conductance_s: &[f64]) -> Option<
     let n = kelvin.len();
     let (low, high) =
         kelvin.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &k| (low.min(k), high.max(k)));
-    if n < 4 || n != conductance_s.len() || high - low < LEAST_SPAN_K || conductance_s.iter().any(|&g| g <= 0.0) {
+    if n < 4
+        || n != conductance_s.len()
+        || high - low < LEAST_SPAN_K
+        || conductance_s.iter().any(|&g| g <= 0.0)
+    {
         return None;
     }
     let centre = kelvin.iter().sum::<f64>() / n as f64;
@@ -228,7 +234,8 @@ pub fn temperature_coefficient(kelvin: &[f64], conductance_s: &[f64]) -> Option<
         normal.add(&[1.0, k - centre], g.ln(), 1.0);
     }
     let ([intercept, slope], inverse) = normal.solve().ok()?;
-    let rest = kelvin.iter().zip(conductance_s).map(|(k, g)| (g.ln() - intercept - slope * (k - centre)).powi(2));
+    let rest =
+        kelvin.iter().zip(conductance_s).map(|(k, g)| (g.ln() - intercept - slope * (k - centre)).powi(2));
     let freedom = (n - 2) as f64;
     let variance = rest.sum::<f64>() / freedom;
     Some(Estimate::from_scatter(slope, (variance * inverse[1][1]).sqrt(), freedom))
@@ -263,9 +270,8 @@ mod tests {
                     noise += level * 5.0_f64.ln().sqrt() * *state;
                 }
                 before_s = time_s;
-                let conductance_s = 1e-5
-                    * ((time_s + t0_s) / t0_s).powf(-exponent)
-                    * (1.0 + noise + alone * random.normal());
+                let conductance_s =
+                    1e-5 * ((time_s + t0_s) / t0_s).powf(-exponent) * (1.0 + noise + alone * random.normal());
                 Read { time_s, conductance_s, standard_uncertainty_s: alone * conductance_s }
             })
             .collect()
@@ -273,7 +279,9 @@ mod tests {
 
     #[test]
     fn the_exponent_is_covered_as_often_as_its_uncertainty_says() {
-        for (exponent, t0_s, level, alone) in [(0.05, 20.0, 0.01, 1e-3), (0.1, 200.0, 1e-3, 3e-3), (0.0, 20.0, 0.003, 1e-4)] {
+        for (exponent, t0_s, level, alone) in
+            [(0.05, 20.0, 0.01, 1e-3), (0.1, 200.0, 1e-3, 3e-3), (0.0, 20.0, 0.003, 1e-4)]
+        {
             let (mut inside, mut bias, n) = (0.0, 0.0, 400.0);
             for seed in 0..400 {
                 let fit = fit(&reads(exponent, t0_s, level, alone, seed), 1e-3).unwrap();

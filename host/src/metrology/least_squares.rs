@@ -120,9 +120,8 @@ pub(super) fn minimise<const P: usize>(
     let mut best = cost(&parameters);
     for _ in 0..STEPS {
         let (direction, inverse) = step(&parameters).solve()?;
-        let negligible = |scale: f64| {
-            (0..P).all(|i| (scale * direction[i]).abs() <= 1e-4 * inverse[i][i].sqrt())
-        };
+        let negligible =
+            |scale: f64| (0..P).all(|i| (scale * direction[i]).abs() <= 1e-4 * inverse[i][i].sqrt());
         if negligible(1.0) {
             return Ok((parameters, inverse));
         }

@@ -98,7 +98,9 @@ pub fn weibull(lives: &[(f64, bool)]) -> Result<Weibull, FitError> {
     if failures < LEAST_FAILURES {
         return Err(FitError::TooFew { got: failures, needed: LEAST_FAILURES });
     }
-    if let Some((index, &(value, _))) = lives.iter().enumerate().find(|(_, (life, _))| life.is_nan() || *life <= 0.0) {
+    if let Some((index, &(value, _))) =
+        lives.iter().enumerate().find(|(_, (life, _))| life.is_nan() || *life <= 0.0)
+    {
         return Err(FitError::Datum { index, value });
     }
     // With z = β(ln t − ln η): −ln L = Σ e^z − Σ_failed (ln β + z).
@@ -212,7 +214,8 @@ mod tests {
         let moved: Vec<f64> = (0..8).map(|k| 1e-5 * (1.02 + 1e-4 * f64::from(k))).collect();
         let found = disturb(&before, &moved).unwrap();
         assert!(found.significant && (found.change.value - 0.020_35).abs() < 1e-9);
-        let scattered: Vec<f64> = (0..8).map(|k| 1e-5 * (1.0 + if k % 2 == 0 { 0.01 } else { -0.01 })).collect();
+        let scattered: Vec<f64> =
+            (0..8).map(|k| 1e-5 * (1.0 + if k % 2 == 0 { 0.01 } else { -0.01 })).collect();
         assert!(!disturb(&before, &scattered).unwrap().significant);
     }
 }

@@ -147,11 +147,7 @@ const WIDTH: f64 = 0.02;
 
 /// Sine multitaper spectrum (Riedel & Sidorenko, IEEE Trans. Signal Process. 43, 188, 1995) of all samples, their mean
 /// taken off, without frequencies for which `leave_out` says so. Nothing for fewer than 32 samples.
-pub fn multitaper(
-    samples: &[f64],
-    spacing_s: f64,
-    leave_out: impl Fn(f64) -> bool,
-) -> Option<Multitaper> {
+pub fn multitaper(samples: &[f64], spacing_s: f64, leave_out: impl Fn(f64) -> bool) -> Option<Multitaper> {
     let n = samples.len();
     if n < 32 {
         return None;
@@ -230,7 +226,8 @@ mod tests {
     #[test]
     fn a_sine_stands_above_the_rest_by_its_power_over_the_noise_bandwidth() {
         let spacing_s = 1e-3;
-        let samples: Vec<f64> = (0..8192).map(|n| 3.0 * (2.0 * PI * 125.0 * n as f64 * spacing_s).sin()).collect();
+        let samples: Vec<f64> =
+            (0..8192).map(|n| 3.0 * (2.0 * PI * 125.0 * n as f64 * spacing_s).sin()).collect();
         let welch = welch(&samples, spacing_s, 256).unwrap();
         let peak = welch.points.iter().map(|p| p.density).fold(0.0, f64::max);
         // 125 Hz is a multiple of 1/256 ms: exact up to the rounding of sums.

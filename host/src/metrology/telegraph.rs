@@ -103,12 +103,15 @@ pub fn fit(
     let mut criteria = vec![0.0];
     let mut best: Option<Explained> = None;
     for traps in 1..=MOST_TRAPS {
-        let steady = best.as_ref().map_or(samples, |known| &known.steady);
-        let start = starts(samples, best.as_ref())
-            .into_iter()
-            .map(|start| settle(start, steady))
-            .max_by(|a, b| a.1.likelihood.total_cmp(&b.1.likelihood));
-        let Some(found) = start.and_then(|start| explain(samples, sampling, start, leave_out)) else { break };
+        // In the trace as it is, and without the background found so far: either may hide the next trap.
+        let views = best.as_ref().map(|known| known.steady.as_slice()).into_iter().chain([samples]);
+        let candidates = views.filter_map(|view| {
+            let settled = starts(samples, best.as_ref()).into_iter().map(|start| settle(start, view));
+            let likeliest = settled.max_by(|a, b| a.1.likelihood.total_cmp(&b.1.likelihood))?;
+            explain(samples, sampling, likeliest, leave_out)
+        });
+        let found = candidates.min_by(|a, b| a.criterion.total_cmp(&b.criterion));
+        let Some(found) = found else { break };
         debug_assert_eq!(found.chains.steps.len(), traps);
         criteria.push(found.criterion - quiet.criterion);
         if found.criterion >= best.as_ref().map_or(quiet.criterion, |known| known.criterion) {
@@ -287,8 +290,7 @@ impl Explained {
                     ln_dwell_s.reverse();
                 }
                 let amplitude = Estimate { value: amplitudes[k].value.abs(), ..amplitudes[k] };
-                let transitions =
-                    states.windows(2).filter(|pair| (pair[0] ^ pair[1]) >> k & 1 == 1).count();
+                let transitions = states.windows(2).filter(|pair| (pair[0] ^ pair[1]) >> k & 1 == 1).count();
                 let mut doubts = Vec::new();
                 if amplitude.value <= 2.0 * self.deviation {
                     doubts.push(Doubt::Small);

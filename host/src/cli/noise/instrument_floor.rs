@@ -24,7 +24,13 @@ struct ColumnFloor {
 }
 
 impl InstrumentFloor {
-    pub(super) fn new(open: &Traces, reference: &Traces, step_a: f64, sampling: &Sampling, mains: Mains) -> Self {
+    pub(super) fn new(
+        open: &Traces,
+        reference: &Traces,
+        step_a: f64,
+        sampling: &Sampling,
+        mains: Mains,
+    ) -> Self {
         let columns = open.codes.iter().zip(&reference.codes).map(|(open, reference)| {
             let amperes = |codes: &[f64]| -> Vec<f64> { codes.iter().map(|code| code * step_a).collect() };
             let (open, reference) = (amperes(open), amperes(reference));

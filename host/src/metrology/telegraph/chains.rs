@@ -37,7 +37,8 @@ impl Chains {
     }
 
     pub(super) fn level(&self, state: usize) -> f64 {
-        self.base + self.steps.iter().enumerate().filter(|(k, _)| state >> k & 1 == 1).map(|(_, d)| d).sum::<f64>()
+        self.base
+            + self.steps.iter().enumerate().filter(|(k, _)| state >> k & 1 == 1).map(|(_, d)| d).sum::<f64>()
     }
 
     fn transition(&self, from: usize, to: usize) -> f64 {
@@ -54,7 +55,9 @@ impl Chains {
     fn transitions(&self) -> [[f64; MOST_STATES]; MOST_STATES] {
         let states = self.states();
         std::array::from_fn(|from| {
-            std::array::from_fn(|to| if from < states && to < states { self.transition(from, to) } else { 0.0 })
+            std::array::from_fn(
+                |to| if from < states && to < states { self.transition(from, to) } else { 0.0 },
+            )
         })
     }
 

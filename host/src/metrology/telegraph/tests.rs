@@ -72,11 +72,9 @@ fn two_traps_are_told_apart() {
     for seed in 0..20 {
         let found = find(&trace(16_384, 2e-5, 0.0, &[(1.0, [0.1, 0.15]), (0.5, [0.015, 0.03])], seed));
         if found.traps.len() != 2 {
-            println!("seed {seed}: {:?}, criteria {:?}", found.traps, found.criteria);
             wrong += 1;
             continue;
         }
-        println!("DEBUG {:?}", found.traps);
         slow.add(found.traps[0].amplitude, 1.0);
         fast.add(found.traps[1].amplitude, 0.5);
     }
@@ -110,8 +108,7 @@ fn a_trap_that_hardly_switches_or_hardly_shows_is_doubted() {
 fn the_path_follows_the_trap() {
     let states = telegraph(8192, SPACING_S, [0.05, 0.05], 5 ^ 1 << 32);
     let found = find(&trace(8192, 2e-5, 0.0, &[(1.0, [0.05, 0.05])], 5));
-    let agree =
-        found.path.iter().zip(states).filter(|(level, upper)| (**level > 0.5) == *upper).count();
+    let agree = found.path.iter().zip(states).filter(|(level, upper)| (**level > 0.5) == *upper).count();
     // A step of ten standard deviations: wrong only where a sample falls into the switching, and never that.
     assert!(agree >= 8190, "{agree}");
 }
