@@ -2,6 +2,7 @@
 //! other programs beside ours.
 
 mod command;
+mod coverage;
 mod debian;
 mod fuzz;
 mod images;
@@ -35,6 +36,8 @@ cargo xtask COMMAND
   sizes                   flash, static RAM and panic sites of the images against their budgets
   toolchain               makes the boards' targets buildable
   qemu                    makes qemu-system-arm available
+  coverage [FIRST LAST]   emulated boards of these seeds (1000 2999) against their truth, into docs/truth.md; hours,
+                          resumes where it was left
   peers [--allow-missing] [--crosssim FOLDER]
                           ngspice, badcrossbar, SciPy, CrossSim and aihwkit beside ours: speed and agreement
                           (FOLDER: CrossSim's sources where GitHub can't be reached)
@@ -63,6 +66,10 @@ fn main() -> ExitCode {
         ["qemu"] => qemu::ensure().map(|version| println!("{version}")),
         ["test"] => test_run::all(&root, test_run::Extent::Usual),
         ["test", "--full"] => test_run::all(&root, test_run::Extent::Full),
+        ["coverage"] => coverage::measure(&root, None),
+        ["coverage", first, last] if let (Ok(first), Ok(last)) = (first.parse(), last.parse()) => {
+            coverage::measure(&root, Some((first, last)))
+        }
         ["peers", words @ ..] if let Some(options) = peers::Options::parse(words) => {
             peers::compare(&root, options)
         }

@@ -11,6 +11,8 @@ pub struct Memory<const CELLS: usize, const LINES: usize, const FRAME: usize, co
     codes: [i16; LINES],
     pulses: [u32; CELLS],
     job: [JobCell; CELLS],
+    /// Samples of a trace on their way to the host: as much as the outbox.
+    ring: [u8; OUTBOX],
 }
 
 impl<const CELLS: usize, const LINES: usize, const FRAME: usize, const OUTBOX: usize>
@@ -26,12 +28,13 @@ impl<const CELLS: usize, const LINES: usize, const FRAME: usize, const OUTBOX: u
             codes: [0; LINES],
             pulses: [0; CELLS],
             job: [JobCell::EMPTY; CELLS],
+            ring: [0; OUTBOX],
         }
     }
 
     /// As the core wants it.
     pub fn storage(&mut self) -> Storage<'_> {
-        let Self { receive, transmit, data, codes, pulses, job } = self;
-        Storage { receive, transmit, data, codes, pulses, job }
+        let Self { receive, transmit, data, codes, pulses, job, ring } = self;
+        Storage { receive, transmit, data, codes, pulses, job, ring }
     }
 }

@@ -128,6 +128,8 @@ enum Phase {
     Unloaded(Selection),
     /// The driver of this row is on the calibration bus.
     Reference(u16, Option<u16>),
+    /// Rows disconnected.
+    Open,
 }
 
 /// The front end, owner of its hardware.
@@ -208,7 +210,10 @@ impl<H: Hardware> Or16<H> {
 
     /// Whether rows may be driven.
     fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..))
+        matches!(
+            self.phase,
+            Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) | Phase::Open
+        )
     }
 
     /// Whether amplifiers, converters and sensor work.
@@ -313,7 +318,7 @@ impl<H: Hardware> Or16<H> {
                 self.hardware.sequencer().stop_pulse().map_err(|_| faults::bus(None))?;
                 (Phase::Zeroing(0), settling::NONE)
             }
-            Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) => {
+            Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) | Phase::Open => {
                 (Phase::Zeroing(0), settling::NONE)
             }
             Phase::Zeroing(step) => match self.population.dacs().nth(usize::from(step)) {
@@ -474,6 +479,18 @@ impl<H: Hardware> FrontEnd for Or16<H> {
         self.trusting(|this| {
             let moved = this.ground()? | this.arrange(&Arrangement::reference(row, column))?;
             this.phase = Phase::Reference(row, column);
+            Ok(this.settle_if(moved))
+        })
+    }
+
+    fn open_rows(&mut self) -> Result<Settle, FrontEndError> {
+        self.require_idle()?;
+        if self.phase == Phase::Open {
+            return Ok(settling::NONE);
+        }
+        self.trusting(|this| {
+            let moved = this.ground()? | this.arrange(&Arrangement::open_rows())?;
+            this.phase = Phase::Open;
             Ok(this.settle_if(moved))
         })
     }

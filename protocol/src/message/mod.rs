@@ -7,6 +7,7 @@ mod condition;
 mod identity;
 mod reading;
 mod refusal;
+mod trace;
 mod writing;
 
 pub use condition::{Counters, Fault, FaultCode, Mode, Status};
@@ -15,6 +16,7 @@ pub use reading::{
     CELL_SUMS_BYTES, CellSums, MAX_CONVERSIONS, Mvm, ReadCells, ReadColumn, ReadReference, Region,
 };
 pub use refusal::{Field, LimitName, Refusal};
+pub use trace::{Samples, Trace, TraceSource};
 pub use writing::{
     Algorithm, CELL_RESULT_BYTES, CellResult, JobEnd, JobId, JobState, MAX_ARM_MS, MAX_INSTANT_NS, Outcome,
     Program, Pulse, Scheme, Staircase,
@@ -77,6 +79,18 @@ pub enum Request<'a> {
         /// Instrument time at which it ends, ns; at most [`MAX_INSTANT_NS`].
         until_ns: u64,
     },
+    /// Starts a trace as a job: answered at once, samples fetched while it runs; needs no arming.
+    Trace(Trace),
+    /// Samples of a trace from `offset` on. Answered by [`Reply::Samples`] once a frame is full or the trace has ended, at
+    /// the latest after some 50 ms.
+    FetchSamples {
+        /// The job.
+        job: JobId,
+        /// First sample wanted.
+        offset: u32,
+        /// Samples before this one have arrived and are wanted no more: their room is used again. At most `offset`.
+        arrived: u32,
+    },
 }
 
 impl Request<'_> {
@@ -92,7 +106,8 @@ impl Request<'_> {
             | Self::Mvm(_)
             | Self::CheckChips
             | Self::JobStatus(_)
-            | Self::JobResults { .. } => false,
+            | Self::JobResults { .. }
+            | Self::FetchSamples { .. } => false,
             Self::Arm { .. }
             | Self::Safe
             | Self::ClearFault(_)
@@ -101,7 +116,8 @@ impl Request<'_> {
             | Self::Program(_)
             | Self::AbortJob(_)
             | Self::ReleaseJob(_)
-            | Self::Wait { .. } => true,
+            | Self::Wait { .. }
+            | Self::Trace(_) => true,
         }
     }
 }
@@ -167,4 +183,6 @@ pub enum Reply<'a> {
         /// doesn't let the current be measured.
         current_limited: bool,
     },
+    /// To [`Request::FetchSamples`].
+    Samples(Samples<'a>),
 }

@@ -116,4 +116,6 @@ pub enum Field {
     Offset,
     /// Time between samples, or all of it together.
     Interval,
+    /// Samples of a trace.
+    Samples,
 }

@@ -140,6 +140,9 @@ pub enum JobEnd {
     Fault(FaultCode),
     /// The arming ran out.
     Disarmed,
+    /// A trace's conversion wasn't started in time: the interval is too short, or its samples weren't fetched in time. The
+    /// samples before it are there; it is the next one that is lost.
+    LostSample,
 }
 
 /// Bytes of one [`CellResult`] on the wire.
