@@ -73,7 +73,7 @@ impl Selftest {
         opened.record("selftest", &settings, &values, &arrays)?;
         if !test.is_unsafe() {
             output.say(format_args!(
-                "nothing makes writing unsafe; references within ±{} % (worst {:.3} %)",
+                "nothing speaks against writing; references within ±{} % (worst {:.3} %)",
                 100.0 * self.tolerance,
                 100.0 * worst
             ));
