@@ -14,7 +14,7 @@ pub(super) const ARM_MS: u32 = 10_000;
 const RENEW: Duration = Duration::from_secs(4);
 
 /// Longest time from one look to the next: an armed device takes two seconds of silence for a lost link.
-const LONGEST_LOOK: Duration = Duration::from_secs(1);
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
 
 /// A job is looked at about this many times; what it has finished is fetched when another such part of it is done. More
 /// looks make what a reset leaves unknown smaller and cost round trips: a 16 × 16 array has 40 of them.
