@@ -14,11 +14,11 @@ pub(super) const ARM_MS: u32 = 10_000;
 const RENEW: Duration = Duration::from_secs(4);
 
 /// Longest time from one look to the next: an armed device takes two seconds of silence for a lost link.
-const LONGEST_LOOK: Duration = Duration::from_secs(1);
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
 
 /// A job is looked at about this many times; what it has finished is fetched when another such part of it is done. More
 /// looks make what a reset leaves unknown smaller and cost round trips: a 16 × 16 array has 40 of them.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 3;
 
 /// Times a lost link is picked up again within one job.
 const RECONNECTS: u32 = 3;
@@ -76,7 +76,8 @@ struct Looks {
 
 impl Looks {
     fn new(shortest: Duration) -> Self {
-        Self { shortest, blind: shortest, begun: Instant::now() }
+        // Nothing is known of how long it takes: the first looks come at growing intervals.
+        Self { shortest, blind: 4 * shortest, begun: Instant::now() }
     }
 
     /// The pause before the next look at a job that has finished `cells` `of` so many.

@@ -327,7 +327,9 @@ impl Measurement {
                 ],
             )?;
             insert_arrays(connection, self.id, "", arrays)
-        })
+        })?;
+        // Before the result is said: what is left to do after that, and could be interrupted, is then as little as can be.
+        self.file.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
     }
 
     /// Notes why it stopped; it stays open.
