@@ -123,6 +123,9 @@ impl Bench for Lying {
     fn conversion_done(&mut self) -> Result<bool, LyingError> {
         Ok(self.wrong()? == 0 && self.board.conversion_done()?)
     }
+    fn supply_good(&mut self) -> Result<bool, LyingError> {
+        Ok(self.wrong()? == 0 && self.board.supply_good()?)
+    }
     fn flash_read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), LyingError> {
         Ok(self.board.flash_read(offset, into)?)
     }
