@@ -32,8 +32,12 @@ pub const QUANTITIES: [&str; 8] = [
     "RTN traps found",
 ];
 
-/// rram-cmo, 2 × 2.
-fn small(name: &str, changes: &[(&str, &str)]) -> String {
+/// A built-in profile's text with an array of 2 × 2 and other changes.
+///
+/// # Panics
+/// If the profile doesn't have what is to be changed.
+#[must_use]
+pub fn small(name: &str, changes: &[(&str, &str)]) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../emulator/profiles");
     let mut text = std::fs::read_to_string(folder.join(format!("{name}.toml"))).unwrap();
     for (from, to) in [("rows = 16", "rows = 2"), ("columns = 16", "columns = 2")].iter().chain(changes) {
@@ -133,18 +137,18 @@ pub fn drift(seed: u64) -> Vec<Outcome> {
     linear("drift exponent", &json["cells"][0]["exponent"], truth).into_iter().collect()
 }
 
-/// Amplitude and dwell times of one trap that a trace of 13 s sees well, and whether traps were missed or invented.
+/// Amplitude and dwell times of one trap that a trace of 6.5 s sees well, and whether traps were missed or invented.
 #[must_use]
 pub fn telegraph(seed: u64) -> Vec<Outcome> {
     let text = small(
         "rram-cmo",
         &[
             ("traps_per_device = 0.13", "traps_per_device = 0.7"),
-            ("amplitude = 0.003", "amplitude = 0.03"),
+            ("amplitude = 0.003", "amplitude = 0.1"),
             ("fastest_s = 1e-3\nslowest_s = 100.0", "fastest_s = 5e-3\nslowest_s = 50e-3"),
         ],
     );
-    let arguments = ["noise", "--rows", "1", "--columns", "1", "--samples", "65536", "--interval-s", "2e-4"];
+    let arguments = ["noise", "--rows", "1", "--columns", "1", "--samples", "32768", "--interval-s", "2e-4"];
     let (json, traits, _) = measure(&text, seed, &arguments);
     let cell = &json["cells"][0];
     let reliable: Vec<&Value> = cell["telegraph"]["traps"]

@@ -5,11 +5,11 @@ use super::noise::estimate;
 use super::open::{Opened, open};
 use super::output::si;
 use super::{Failure, Global, Output};
-use crate::instrument::{InstrumentError, ReadSettings};
+use crate::instrument::{InstrumentError, ReadSettings, TraceOrder};
 use crate::metrology::current_voltage::{IvPoint, Law, LawFit, fit};
 use clap::Args;
 use ndarray::Array2;
-use ohmrig_protocol::message::{Pulse, ReadColumn, Refusal, Region, Scheme};
+use ohmrig_protocol::message::{Pulse, Refusal, Region, Scheme, TraceSource};
 use ohmrig_protocol::units::{Seconds, Volts};
 use serde_json::json;
 
@@ -93,14 +93,15 @@ impl Iv {
         let row = opened.instrument.read_cells(row, &settings)?;
         let total_s: f64 = row.conductance.iter().sum();
         let own_s = row.conductance[(0, usize::from(self.column))];
-        let range = opened.instrument.range_for(2.0 * own_s.abs() * self.max_volts)?;
+        let largest_s = row.conductance.iter().fold(0.0, |largest: f64, g| largest.max(g.abs()));
+        let range = opened.instrument.range_for(2.0 * largest_s * self.max_volts)?;
         let (measured, turned) = self.curve(&mut opened, range, total_s - own_s, own_s, output)?;
         let mut flags = Vec::new();
         if let Some(volts) = turned {
             flags.push(format!("compliance reached at {volts} V: the curve turned back there"));
         }
         if measured.iter().any(|point| point.saturated) {
-            flags.push("saturated: some points are beyond the amplifier's range and left out".to_owned());
+            flags.push("saturated: at some points a column of the row is beyond its amplifier's range; these are left out".to_owned());
         }
         let points: Vec<IvPoint> = measured.iter().filter(|p| !p.saturated).map(|p| p.point).collect();
         let fits = fit(&points).map_err(Failure::failed)?;
@@ -187,6 +188,8 @@ impl Iv {
         let converters = instrument.device().converters;
         let code_a = f64::from(converters.adc_step.0) / instrument.feedback(range)?;
         let applied_v = instrument.applied_volts(volts);
+        // As the row was read at a low voltage; measured where it can be.
+        let mut others_a = applied_v * others_s / (1.0 + ROW_OHM * (others_s + own_s));
         let (amperes, scatter_a, saturated, at_ns) = match self.pulse_width_s {
             // No pulse has no current to show.
             Some(_) if volts == 0.0 => return Ok(None),
@@ -223,26 +226,32 @@ impl Iv {
             }
             None => {
                 let interval_ns = (1e9 / self.mains_hz / f64::from(self.conversions)) as u32;
-                let trace = instrument.read_column(ReadColumn {
-                    row: self.row,
-                    column: self.column,
-                    volts: Volts(volts as f32),
+                // The whole row: what it carries lowers the voltage of the cell.
+                let order = TraceOrder {
+                    source: TraceSource::Row(self.row),
+                    volts,
+                    column: 0,
+                    columns: instrument.device().columns,
                     range,
-                    samples: self.conversions,
+                    samples: u32::from(self.conversions),
                     interval_ns,
-                    delay_ns: None,
-                })?;
+                    averaged: 1,
+                };
+                let traces = instrument.trace(&order, |_| {})?;
                 let n = f64::from(self.conversions);
-                let mean = trace.codes.iter().map(|&c| f64::from(c)).sum::<f64>() / n;
-                let square = trace.codes.iter().map(|&c| (f64::from(c) - mean).powi(2)).sum::<f64>();
+                let mean = |codes: &[f64]| codes.iter().sum::<f64>() / n;
+                let codes = &traces.codes[usize::from(self.column)];
+                let own = mean(codes);
+                let square = codes.iter().map(|code| (code - own).powi(2)).sum::<f64>();
                 let scatter = (square / (n - 1.0).max(1.0) / n + 1.0 / 12.0).sqrt();
-                let beyond = trace.codes.iter().any(|c| c.unsigned_abs() > converters.adc_linear);
-                (-mean * code_a, code_a * scatter.hypot(ADC_CODES), beyond, trace.at_ns)
+                let row: f64 = traces.codes.iter().map(|codes| mean(codes)).sum();
+                others_a = (own - row) * code_a;
+                let beyond = traces.saturated > 0;
+                (-own * code_a, code_a * scatter.hypot(ADC_CODES), beyond, traces.at_ns)
             }
         };
         // The row's own voltage with everything it carries, and the drop at the column's switch.
-        let row_v =
-            applied_v - ROW_OHM * (applied_v * others_s / (1.0 + ROW_OHM * (others_s + own_s)) + amperes);
+        let row_v = applied_v - ROW_OHM * (others_a + amperes);
         let cell_v = row_v - COLUMN_OHM * amperes;
         let from_volts_a = own_s * DAC_CODES * f64::from(converters.dac_step.0);
         let point = IvPoint {

@@ -286,6 +286,10 @@ impl Noise {
                         cell.flags.push(format!("trap {} is doubtful: {}", number + 1, words.join(", ")));
                     }
                 }
+                if !fit.traps.is_empty() {
+                    cell.flags.push("1/f noise is that of what the traps leave over".to_owned());
+                    cell.flicker = Some(fit.background.clone());
+                }
                 cell.telegraph = Some(fit);
             }
             Err(error) => cell.flags.push(format!("telegraph noise was not looked for: {error}")),

@@ -46,7 +46,7 @@ fn step_and_dwell_times_of_one_trap_are_covered_on_white_and_on_flicker_backgrou
     for (white, flicker) in [(1.25e-4, 0.0), (2e-5, 0.009)] {
         let (mut step, mut lower, mut upper, mut wrong) =
             (Tally::default(), Tally::default(), Tally::default(), 0);
-        for seed in 0..60 {
+        for seed in 0..30 {
             let found = find(&trace(8192, white, flicker, &[(1.0, [0.02, 0.04])], seed));
             if found.traps.len() != 1 {
                 wrong += 1;
@@ -59,7 +59,7 @@ fn step_and_dwell_times_of_one_trap_are_covered_on_white_and_on_flicker_backgrou
             upper.add(trap.ln_dwell_s[1], 0.04_f64.ln());
         }
         let background = format!("white {white}, 1/f {flicker}");
-        assert!(wrong <= 2, "{background}: {wrong} of 60 with another number of traps");
+        assert!(wrong <= 2, "{background}: {wrong} of 30 with another number of traps");
         step.check(&format!("step, {background}"));
         lower.check(&format!("lower dwell, {background}"));
         upper.check(&format!("upper dwell, {background}"));
@@ -69,7 +69,7 @@ fn step_and_dwell_times_of_one_trap_are_covered_on_white_and_on_flicker_backgrou
 #[test]
 fn two_traps_are_told_apart() {
     let (mut wrong, mut slow, mut fast) = (0, Tally::default(), Tally::default());
-    for seed in 0..20 {
+    for seed in 0..10 {
         let found = find(&trace(16_384, 2e-5, 0.0, &[(1.0, [0.1, 0.15]), (0.5, [0.015, 0.03])], seed));
         if found.traps.len() != 2 {
             wrong += 1;
@@ -78,7 +78,7 @@ fn two_traps_are_told_apart() {
         slow.add(found.traps[0].amplitude, 1.0);
         fast.add(found.traps[1].amplitude, 0.5);
     }
-    assert!(wrong <= 1, "{wrong} of 20 with another number of traps");
+    assert!(wrong <= 1, "{wrong} of 10 with another number of traps");
     slow.check("larger step");
     fast.check("smaller step");
 }
