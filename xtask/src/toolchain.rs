@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Targets of the boards under `firmware/boards`; `rust-toolchain.toml` lists the same for rustup.
-const TARGETS: [&str; 1] = ["thumbv7em-none-eabihf"];
+const TARGETS: [&str; 3] =
+    ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf", "thumbv6m-none-eabi"];
 
 /// Debian 12's current compiler, cargo, library source and lints. `rustc` there is years older.
 const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy"];

@@ -34,7 +34,7 @@ use switches::{Arrangement, Lines, Switches};
 /// What the board allows at most. A cell: the drivers' ±5 V. A half-selected cell: half of that and its tolerance.
 /// Reads: what no device in use is disturbed by. Widths: from what a slewing output can do to what a one-shot timer
 /// of 32 bits at ns lasts. Current: an output's and a TIA's at 1 kΩ ‖ 100 kΩ.
-const LIMITS: Limits = Limits {
+pub const LIMITS: Limits = Limits {
     cell: Volts(5.0),
     half_select: Volts(2.6),
     read: Volts(0.5),
@@ -43,6 +43,9 @@ const LIMITS: Limits = Limits {
     current: Amperes(5e-3),
     pulses_per_cell: 1_000_000,
 };
+
+/// Span of the row and bias DACs: ± so much, V.
+pub const SPAN_VOLTS: f32 = 5.0;
 
 /// Nominal relations: ±5 V of the row DACs and ±6.25 V of the ADCs over 2¹⁶ codes; the feedback resistors as they are in
 /// effect, 100 kΩ always in parallel.
