@@ -23,9 +23,10 @@ impl CycleClock {
 }
 
 /// `counts` of a clock of `clock_hz`, in ns, rounded down. For less than 2⁶⁴ ns (584 years).
-pub fn to_ns(counts: u64, clock_hz: u32) -> u64 {
-    let ns = u128::from(counts) * 1_000_000_000 / u128::from(clock_hz.max(1));
-    u64::try_from(ns).unwrap_or(u64::MAX)
+pub const fn to_ns(counts: u64, clock_hz: u32) -> u64 {
+    let hz = clock_hz as u64;
+    // Whole seconds apart, so that nothing overflows.
+    counts / hz * 1_000_000_000 + counts % hz * 1_000_000_000 / hz
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 pub mod cycle_clock;
 pub mod frame_timer;
 pub mod last_words;
+pub mod memory;
 pub mod pins;
 pub mod pulse_timer;
 pub mod serve;

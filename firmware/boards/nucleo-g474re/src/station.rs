@@ -25,8 +25,10 @@ bind_interrupts!(struct Interrupts {
     RNG => rng::InterruptHandler<peripherals::RNG>;
 });
 
-/// More than two of the longest frames, either way.
-const RING_BYTES: usize = 4096;
+/// What may arrive while the core is busy: two of the longest frames and some.
+const FROM_HOST_BYTES: usize = 6144;
+/// The core keeps its own outbox; this only has to outlast one turn of the loop.
+const TO_HOST_BYTES: usize = 1024;
 /// The driver takes a write whole or not at all: pieces that find room early.
 const PIECE_BYTES: usize = 64;
 
@@ -40,8 +42,8 @@ pub(crate) struct Link {
 /// Starts the station: link, storage, and a number no earlier boot has had. `None` the second time, or for a rate the
 /// UART can't do.
 pub(crate) fn start(parts: StationParts) -> Option<(Link, Storage, u64)> {
-    static TO_HOST: ConstStaticCell<[u8; RING_BYTES]> = ConstStaticCell::new([0; RING_BYTES]);
-    static FROM_HOST: ConstStaticCell<[u8; RING_BYTES]> = ConstStaticCell::new([0; RING_BYTES]);
+    static TO_HOST: ConstStaticCell<[u8; TO_HOST_BYTES]> = ConstStaticCell::new([0; TO_HOST_BYTES]);
+    static FROM_HOST: ConstStaticCell<[u8; FROM_HOST_BYTES]> = ConstStaticCell::new([0; FROM_HOST_BYTES]);
     let slow = Input::new(parts.slow_link_button, Pull::Down).is_high();
     let mut config = usart::Config::default();
     config.baudrate = if slow { SLOW_BAUD } else { BAUD };
