@@ -2,15 +2,16 @@
 //! to do. The same on boards, with the emulator on board, and in QEMU.
 
 use crate::bench_hardware::BenchHardware;
-use crate::core::{Core, Next, Now};
+use crate::core::{Core, Liveness, Next, Now};
 use crate::front_end::FrontEnd;
+use crate::hardware::Watchdog;
 use ohmrig_protocol::bench::Bench;
 
 /// Longest sleep, ns of link time, so that the core sees to its watchdogs.
 pub const IDLE_NS: u64 = 10_000_000;
 
-/// The processor with its link to the host.
-pub trait Station {
+/// The processor with its link to the host and its watchdog.
+pub trait Station: Watchdog {
     /// The link clock, ns: real time since the start.
     fn link_ns(&mut self) -> u64;
     /// Copies what has arrived, as much as fits into `into`, and returns how many bytes that is. Never waits.
@@ -19,8 +20,6 @@ pub trait Station {
     fn write(&mut self, bytes: &[u8]) -> usize;
     /// Sleeps until bytes have arrived or room to send has come, at the latest until the link clock shows `until_ns`.
     fn sleep(&mut self, until_ns: u64);
-    /// Called once a turn: the loop is alive.
-    fn alive(&mut self);
 }
 
 /// The instrument clock: real time on boards, the bench's own where there is a bench.
@@ -45,16 +44,17 @@ impl<B: Bench> InstrumentClock for BenchHardware<B> {
     }
 }
 
-/// Bytes from the host that the core has no room for yet.
+/// What one turn leaves to the next: bytes from the host that the core has no room for yet, and whether it gets somewhere.
 #[derive(Debug)]
 pub struct Turn {
     incoming: [u8; 512],
     filled: usize,
+    liveness: Liveness,
 }
 
 impl Default for Turn {
     fn default() -> Self {
-        Self { incoming: [0; 512], filled: 0 }
+        Self { incoming: [0; 512], filled: 0, liveness: Liveness::default() }
     }
 }
 
@@ -70,7 +70,6 @@ impl Turn {
         clock: impl Fn(&mut F) -> &mut C,
         station: &mut impl Station,
     ) -> Result<(), C::Error> {
-        station.alive();
         self.filled += station.read(self.incoming.get_mut(self.filled..).unwrap_or_default());
         let link_ns = station.link_ns();
         let taken = core.receive(self.incoming.get(..self.filled).unwrap_or_default(), link_ns);
@@ -82,6 +81,9 @@ impl Turn {
 
         let sent = station.write(core.outgoing());
         core.sent(sent);
+        if self.liveness.observe(next, instrument_ns, taken + sent) {
+            station.feed();
+        }
         match next {
             Next::Ready => {}
             Next::WaitUntil(at_ns) => clock(front_end).wait_towards_ns(at_ns)?,

@@ -4,7 +4,8 @@
 #![forbid(unsafe_code)]
 
 use ohmrig_cortex_m::Arena;
-use ohmrig_emulator::board::{Board, BoardOptions};
+pub use ohmrig_emulator::board::Board;
+use ohmrig_emulator::board::BoardOptions;
 use ohmrig_emulator::crossbar::Crossbar;
 use ohmrig_emulator::flash::SECTOR_BYTES;
 use ohmrig_emulator::profile::Profile;

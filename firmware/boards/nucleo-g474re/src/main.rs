@@ -51,5 +51,6 @@ fn main() -> ! {
         let Ok(front_end) = Or16::new(wiring, board::OR16) else { panic!("no OR-16 has that geometry") };
         front_end
     };
-    match serve(&mut core, &mut front_end, Or16::hardware_mut, &mut link) {}
+    let _gone = serve(&mut core, &mut front_end, Or16::hardware_mut, &mut link);
+    panic!("the instrument clock has stopped")
 }
