@@ -10,7 +10,7 @@ use std::{
 use crate::{
     Result,
     command::{output, run, rust_tool},
-    lock_files, reproducible,
+    lock_files, new_board, reproducible,
     toolchain::{self, Toolchain},
 };
 
@@ -96,13 +96,36 @@ pub(crate) fn build(root: &Path, only: Option<&str>) -> Result<()> {
     lock_files::check(root)
 }
 
+/// Makes a new board in a copy of the boards' workspace and builds it, with what is compiled already.
+pub(crate) fn check_skeleton(root: &Path) -> Result<()> {
+    const NAME: &str = "skeleton";
+    let folder = root.join("firmware/boards").join(NAME);
+    let files = ["firmware/boards/Cargo.toml", "firmware/boards/Cargo.lock"].map(|file| root.join(file));
+    let before = files.iter().map(fs::read).collect::<std::io::Result<Vec<_>>>()?;
+    let built = new_board::create(root, NAME, new_board::LIKE).and_then(|()| {
+        let toolchain = toolchain::ensure(root)?;
+        let mut cargo = toolchain.cargo();
+        // Its lock file is one crate ahead of the committed one, so `--locked` can't be asked for.
+        cargo.current_dir(&folder).args(["build", "--release", "--offline", "--target-dir"]);
+        run(reproducible::build(cargo.arg(root.join("target/boards")), root)?)
+    });
+    for (file, bytes) in files.iter().zip(before) {
+        fs::write(file, bytes)?;
+    }
+    fs::remove_dir_all(&folder)?;
+    built
+}
+
 /// Builds the `embedded-test` suites of every board that has one; running them takes a board with its jumper wires.
 pub(crate) fn build_tests(root: &Path) -> Result<()> {
     let toolchain = toolchain::ensure(root)?;
     let mut suites = 0;
     for board in boards(root)? {
         if root.join("firmware/boards").join(&board).join("tests").is_dir() {
-            run(in_board(toolchain.cargo().args(["test", "--no-run"]), root, &board))?;
+            let mut cargo = toolchain.cargo();
+            // Without the panic handler that resets: a test that fails must say so.
+            in_board(cargo.args(["test", "--no-run", "--no-default-features"]), root, &board);
+            run(reproducible::build(&mut cargo, root)?)?;
             suites += 1;
         }
     }
@@ -123,9 +146,18 @@ pub(crate) fn lint(root: &Path, toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-/// Builds the example `name` of `board` and returns its ELF.
-pub(crate) fn example(root: &Path, toolchain: &Toolchain, board: &str, name: &str) -> Result<PathBuf> {
-    run(in_board(toolchain.cargo().args(["build", "--example", name]), root, board))?;
+/// Builds the example `name` of `board`, with more options for cargo, and returns its ELF.
+pub(crate) fn example(
+    root: &Path,
+    toolchain: &Toolchain,
+    board: &str,
+    name: &str,
+    options: &[&str],
+) -> Result<PathBuf> {
+    let mut cargo = toolchain.cargo();
+    in_board(cargo.args(["build", "--example", name]).args(options), root, board);
+    // As the images are built, or dependencies would be compiled twice.
+    run(reproducible::build(&mut cargo, root)?)?;
     built(root, board, &format!("examples/{name}"))
 }
 

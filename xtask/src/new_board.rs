@@ -23,7 +23,8 @@ pub(crate) fn create(root: &Path, name: &str, like: &str) -> Result<()> {
     copy(&root.join("firmware/boards").join(like), &folder, like, name)?;
     let manifest = root.join("firmware/boards/Cargo.toml");
     let workspace = fs::read_to_string(&manifest)?;
-    let listed = with_member(&workspace, name).ok_or("firmware/boards/Cargo.toml has no line `members = [`")?;
+    let listed =
+        with_member(&workspace, name).ok_or("firmware/boards/Cargo.toml has no line `members = [`")?;
     fs::write(&manifest, listed)?;
     println!(
         "{}: a copy of {like}\nnext: its table in src/board.rs, its memory in memory.x, its chip in Cargo.toml and \

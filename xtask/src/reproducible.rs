@@ -37,8 +37,7 @@ pub(crate) fn rustc() -> Option<ExitCode> {
     let mut arguments: Vec<_> = arguments.collect();
     let place = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     if let Some(place) = place.as_deref().and_then(|place| place.strip_prefix(root).ok()) {
-        let words: Vec<String> =
-            arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         for (index, name) in renamed(&words, place) {
             if let Some(argument) = arguments.get_mut(index) {
                 *argument = name.into();
@@ -100,7 +99,8 @@ mod tests {
 
     #[test]
     fn a_crate_is_named_by_its_place_and_not_by_what_cargo_made_of_the_folder_above() {
-        let line = |hash| format!("--crate-name a --crate-type lib -C metadata={hash} -C extra-filename=-{hash}");
+        let line =
+            |hash| format!("--crate-name a --crate-type lib -C metadata={hash} -C extra-filename=-{hash}");
         assert_eq!(metadata("protocol", &line("1234")), metadata("protocol", &line("abcd")));
         assert_ne!(metadata("protocol", &line("1234")), metadata("firmware", &line("1234")));
     }

@@ -74,7 +74,10 @@ mod tests {
         {
             let falls = timer.select + select;
             let starts = timer.high + high;
-            assert!(starts <= timer.low + low && timer.low + low <= starts + 12 * 4 + DMA_COUNTS, "{timer:?}");
+            assert!(
+                starts <= timer.low + low && timer.low + low <= starts + 12 * 4 + DMA_COUNTS,
+                "{timer:?}"
+            );
             let ends = (timer.low + low).max(starts + 12 * 4) + 12 * 4;
             let rises = timer.release + release;
             assert!(falls + gap <= starts, "{timer:?}");

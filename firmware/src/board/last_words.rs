@@ -100,7 +100,8 @@ mod tests {
         nearly.keep(format_args!("panicked"));
         nearly.text[0] ^= 1;
         assert!(nearly.take().is_none());
-        let mut longer_than_there_is = LastWords { mark: MARK, length: u32::MAX, crc: 0, text: [0; CAPACITY] };
+        let mut longer_than_there_is =
+            LastWords { mark: MARK, length: u32::MAX, crc: 0, text: [0; CAPACITY] };
         assert!(longer_than_there_is.take().is_none());
     }
 

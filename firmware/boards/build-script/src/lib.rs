@@ -14,6 +14,9 @@ pub fn image(scripts: &[&str]) -> Result<(), Box<dyn Error>> {
     for script in scripts {
         println!("cargo:rustc-link-arg=-T{script}");
     }
+    if Path::new("tests").is_dir() {
+        println!("cargo:rustc-link-arg-tests=-Tembedded-test.x");
+    }
     println!("cargo:rerun-if-changed=memory.x");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-env=OHMRIG_GIT_HASH={}", commit());

@@ -145,7 +145,8 @@ const _: () = assert!(
     PULSES.covers((LIMITS.width_min.0 * 1e9) as u32, (LIMITS.width_max.0 * 1e9) as u32),
     "the pulse timer doesn't make every width the limits allow"
 );
-const _: () = assert!(LIMITS.cell.0 <= SPAN_VOLTS && LIMITS.read.0 <= SPAN_VOLTS, "a limit beyond the DACs' span");
+const _: () =
+    assert!(LIMITS.cell.0 <= SPAN_VOLTS && LIMITS.read.0 <= SPAN_VOLTS, "a limit beyond the DACs' span");
 
 /// CONVST stays high so long, ns: more than the AD7606C-16 asks for, less than a conversion.
 const CONVST_NS: u32 = 100;

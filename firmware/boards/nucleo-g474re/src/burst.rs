@@ -44,8 +44,7 @@ impl Burst {
     pub(crate) fn new() -> Option<Self> {
         static FRAMES: StaticCell<Frames> = StaticCell::new();
         rcc::enable_and_reset::<peripherals::TIM8>();
-        let frames =
-            FRAMES.try_init(Frames { edges: [0; 2], high: [0; CAPACITY], low: [0; CAPACITY] })?;
+        let frames = FRAMES.try_init(Frames { edges: [0; 2], high: [0; CAPACITY], low: [0; CAPACITY] })?;
         Some(Self { frames, settings: None })
     }
 
@@ -123,7 +122,10 @@ impl Burst {
     /// Waits for the burst on its way, if any, and gives SPI1 back.
     pub(crate) fn finish(&mut self) {
         let Some((cr1, cr2)) = self.settings.take() else { return };
-        while TIM8.cr1().read().cen() || DMA1.ch(CHANNELS - 1).ndtr().read().ndt() != 0 || SPI1.sr().read().bsy() {}
+        while TIM8.cr1().read().cen()
+            || DMA1.ch(CHANNELS - 1).ndtr().read().ndt() != 0
+            || SPI1.sr().read().bsy()
+        {}
         TIM8.dier().write(|_| {});
         for channel in 0..CHANNELS {
             DMA1.ch(channel).cr().write(|_| {});

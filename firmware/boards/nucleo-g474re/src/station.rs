@@ -99,7 +99,9 @@ impl Station for Link {
     fn write(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         for piece in bytes.chunks(PIECE_BYTES) {
-            let Some(count) = at_once(embedded_io_async::Write::write(&mut self.sender, piece)) else { break };
+            let Some(count) = at_once(embedded_io_async::Write::write(&mut self.sender, piece)) else {
+                break;
+            };
             taken += count.unwrap_or(0);
         }
         taken

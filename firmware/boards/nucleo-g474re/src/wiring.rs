@@ -12,7 +12,7 @@ use ohmrig_firmware::board::serve::InstrumentClock;
 use ohmrig_firmware::hardware::{ChipSelect, FramedSpi, Hardware, OutputLine};
 use ohmrig_protocol::bench::ChipKind;
 
-use crate::board::{ADC_HZ, CLOCK_HZ, AnalogParts, DAC_HZ, I2C_HZ, SWITCH_HZ};
+use crate::board::{ADC_HZ, AnalogParts, CLOCK_HZ, DAC_HZ, I2C_HZ, SWITCH_HZ};
 use crate::burst::{self, Burst};
 use crate::edges::{EdgeParts, Edges};
 
@@ -65,7 +65,11 @@ impl Wiring {
         i2c_config.timeout = I2C_TIMEOUT;
         Some(Self {
             resets,
-            dac_selects: [output!(select_rows, High), output!(select_bias, High), output!(select_gates, High)],
+            dac_selects: [
+                output!(select_rows, High),
+                output!(select_bias, High),
+                output!(select_gates, High),
+            ],
             adc_selects: [output!(select_adc0, High), output!(select_adc1, High)],
             decoder: Decoder {
                 enable: output!(decoder_enable, High),
@@ -78,8 +82,20 @@ impl Wiring {
             },
             // Data is valid on the rising edge of LTC2688 and ADGS1414D, on the falling edge of a clock that idles high of
             // the AD7606C (no-OS `ltc268x`, `adgs5412`, `ad7606` examples: SPI modes 0, 0, 2).
-            dacs: Spi::new_blocking(parts.dac_spi, parts.dac_sck, parts.dac_mosi, parts.dac_miso, bus(DAC_HZ, MODE_0)),
-            adcs: Spi::new_blocking(parts.adc_spi, parts.adc_sck, parts.adc_mosi, parts.adc_miso, bus(ADC_HZ, MODE_2)),
+            dacs: Spi::new_blocking(
+                parts.dac_spi,
+                parts.dac_sck,
+                parts.dac_mosi,
+                parts.dac_miso,
+                bus(DAC_HZ, MODE_0),
+            ),
+            adcs: Spi::new_blocking(
+                parts.adc_spi,
+                parts.adc_sck,
+                parts.adc_mosi,
+                parts.adc_miso,
+                bus(ADC_HZ, MODE_2),
+            ),
             switches: Spi::new_blocking(
                 parts.switch_spi,
                 parts.switch_sck,

@@ -91,12 +91,14 @@ pub(crate) const PULSES: PulseTimer =
 /// Cycles of a pulse whose count is 0.
 pub(crate) const PULSE_OVERHEAD: u32 = 2;
 /// The measuring program counts every second cycle.
-pub(crate) const SENSE: PulseTimer = PulseTimer { clock_hz: CLOCK_HZ / 2, min_counts: 0, max_counts: u32::MAX };
+pub(crate) const SENSE: PulseTimer =
+    PulseTimer { clock_hz: CLOCK_HZ / 2, min_counts: 0, max_counts: u32::MAX };
 const _: () = assert!(
     PULSES.covers((LIMITS.width_min.0 * 1e9) as u32, (LIMITS.width_max.0 * 1e9) as u32),
     "PIO doesn't make every width the limits allow"
 );
-const _: () = assert!(LIMITS.cell.0 <= SPAN_VOLTS && LIMITS.read.0 <= SPAN_VOLTS, "a limit beyond the DACs' span");
+const _: () =
+    assert!(LIMITS.cell.0 <= SPAN_VOLTS && LIMITS.read.0 <= SPAN_VOLTS, "a limit beyond the DACs' span");
 
 /// I²C of the TMP117.
 pub(crate) const I2C_HZ: u32 = 400_000;

@@ -52,7 +52,8 @@ impl Edges {
         convst: Peri<'static, impl PioPin + 'static>,
         busy: [Input<'static>; 2],
     ) -> Self {
-        let Pio { mut common, sm0: mut pulse, sm1: mut sense, sm2: mut start, .. } = Pio::new(pio, Interrupts);
+        let Pio { mut common, sm0: mut pulse, sm1: mut sense, sm2: mut start, .. } =
+            Pio::new(pio, Interrupts);
 
         // High from the end of `set pins, 1` to the end of `set pins, 0`: X + 1 times `jmp`, and the second `set`.
         let program = pio_asm!(

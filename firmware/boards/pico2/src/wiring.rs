@@ -45,7 +45,8 @@ impl Wiring {
         // AD7606C (no-OS `ltc268x`, `adgs5412`, `ad7606` examples: SPI modes 0, 0, 2).
         let bus = |hz, polarity| {
             let mut config = spi::Config::default();
-            (config.frequency, config.polarity, config.phase) = (hz, polarity, Phase::CaptureOnFirstTransition);
+            (config.frequency, config.polarity, config.phase) =
+                (hz, polarity, Phase::CaptureOnFirstTransition);
             config
         };
         let mut i2c_config = i2c::Config::default();
@@ -53,7 +54,11 @@ impl Wiring {
         Self {
             resets,
             adc_selects: [output!(select_adc0, High), output!(select_adc1, High)],
-            dac_selects: [output!(select_rows, High), output!(select_bias, High), output!(select_gates, High)],
+            dac_selects: [
+                output!(select_rows, High),
+                output!(select_bias, High),
+                output!(select_gates, High),
+            ],
             decoder: Decoder {
                 enable: output!(decoder_enable, High),
                 address: [
