@@ -41,6 +41,7 @@ pub const fn even_division(bus_hz: u32, limit_hz: u32) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
