@@ -85,6 +85,9 @@ impl<B: Bench> Bench for Timed<B> {
     fn conversion_done(&mut self) -> Result<bool, B::Error> {
         self.call(Bench::conversion_done)
     }
+    fn supply_good(&mut self) -> Result<bool, B::Error> {
+        self.call(Bench::supply_good)
+    }
     fn flash_read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), B::Error> {
         self.call(|bench| bench.flash_read(offset, into))
     }
