@@ -107,7 +107,7 @@ fn main() -> ! {
     let Some(memory) = singleton!(: Memory<64, 8, 2048, 4096> = Memory::new()) else {
         panic!("started twice")
     };
-    let timed = Timed { bench: ohmrig_emulated::board(NONCE), clock: clock.again(), inside_ns: 0 };
+    let timed = Timed { bench: ohmrig_emulated::board(NONCE), clock, inside_ns: 0 };
     let Ok(hardware) = BenchHardware::new(timed) else { panic!("no bench") };
     let config = Or16Config { rows: hardware.info().rows, columns: hardware.info().columns, gates: false };
     let Ok(mut front_end) = Or16::new(hardware, config) else { panic!("no such geometry") };

@@ -16,7 +16,6 @@ use cortex_m_semihosting::hio;
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
 use ohmrig_firmware::board::serve::Station;
-use ohmrig_firmware::hardware::Watchdog as _;
 use ohmrig_protocol::message::ResetReason;
 
 /// System clock, Hz: `SYSCLK_FRQ` in `hw/arm/mps2.c`.
@@ -281,14 +280,10 @@ fn now_ns() -> u64 {
 }
 
 /// Time for watchdogs and time-outs: host time, since QEMU's virtual clock follows it.
+#[derive(Clone, Copy)]
 pub(crate) struct LinkClock(());
 
 impl LinkClock {
-    /// The same clock once more, for whoever else wants to know the time.
-    pub(crate) fn again(&self) -> Self {
-        Self(())
-    }
-
     /// Nanoseconds since the board was started, in steps of 40 ns.
     pub(crate) fn now_ns(&self) -> u64 {
         now_ns()
