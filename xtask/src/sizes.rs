@@ -32,10 +32,10 @@ const BUDGETS: [Budget; 7] = [
     budget("mps2-an386", 128, 128, 148),
     budget("mps2-an386-emulated", 512, 256, 600),
     budget("nucleo-g474re", 96, 24, 148),
-    budget("nucleo-g474re-emulated", 384, 96, 600),
-    budget("pico", 384, 128, 600),
+    budget("nucleo-g474re-emulated", 384, 108, 600),
+    budget("pico", 384, 128, 650),
     budget("pico2", 192, 48, 300),
-    budget("pico2-emulated", 384, 128, 600),
+    budget("pico2-emulated", 384, 128, 650),
 ];
 
 const fn budget(image: &'static str, flash_kib: u64, ram_kib: u64, panic_sites: usize) -> Budget {

@@ -4,13 +4,14 @@
 use crate::bench_hardware::BenchHardware;
 use crate::core::{Core, Liveness, Next, Now};
 use crate::front_end::FrontEnd;
+use crate::hardware::Watchdog;
 use ohmrig_protocol::bench::Bench;
 
 /// Longest sleep, ns of link time, so that the core sees to its watchdogs.
 pub const IDLE_NS: u64 = 10_000_000;
 
-/// The processor with its link to the host.
-pub trait Station {
+/// The processor with its link to the host and its watchdog.
+pub trait Station: Watchdog {
     /// The link clock, ns: real time since the start.
     fn link_ns(&mut self) -> u64;
     /// Copies what has arrived, as much as fits into `into`, and returns how many bytes that is. Never waits.
@@ -19,8 +20,6 @@ pub trait Station {
     fn write(&mut self, bytes: &[u8]) -> usize;
     /// Sleeps until bytes have arrived or room to send has come, at the latest until the link clock shows `until_ns`.
     fn sleep(&mut self, until_ns: u64);
-    /// Called after every turn of a loop that gets somewhere: the hardware watchdog is fed here and nowhere else.
-    fn alive(&mut self);
 }
 
 /// The instrument clock: real time on boards, the bench's own where there is a bench.
@@ -45,7 +44,7 @@ impl<B: Bench> InstrumentClock for BenchHardware<B> {
     }
 }
 
-/// Bytes from the host that the core has no room for yet.
+/// What one turn leaves to the next: bytes from the host that the core has no room for yet, and whether it gets somewhere.
 #[derive(Debug)]
 pub struct Turn {
     incoming: [u8; 512],
@@ -83,7 +82,7 @@ impl Turn {
         let sent = station.write(core.outgoing());
         core.sent(sent);
         if self.liveness.observe(next, instrument_ns, taken + sent) {
-            station.alive();
+            station.feed();
         }
         match next {
             Next::Ready => {}

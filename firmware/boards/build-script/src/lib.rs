@@ -16,6 +16,8 @@ pub fn image(scripts: &[&str]) -> Result<(), Box<dyn Error>> {
     }
     if Path::new("tests").is_dir() {
         println!("cargo:rustc-link-arg-tests=-Tembedded-test.x");
+        // Asked for by embedded-test's macro.
+        println!("cargo:rustc-check-cfg=cfg(rust_analyzer)");
     }
     println!("cargo:rerun-if-changed=memory.x");
     println!("cargo:rerun-if-changed=build.rs");

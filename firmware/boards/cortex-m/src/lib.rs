@@ -2,12 +2,8 @@
 //! the stack was ever used, and one heap arena for images that carry the emulator.
 #![no_std]
 
-#[cfg(feature = "heap")]
-mod arena;
 mod memory;
-#[cfg(feature = "reset-on-panic")]
-mod panic;
 
 #[cfg(feature = "heap")]
-pub use arena::Arena;
+pub use memory::Arena;
 pub use memory::{stack_bytes, stack_used_bytes, take_last_words};

@@ -1,8 +1,25 @@
-//! Memory that Rust doesn't know the life of: what a reset leaves alone, and the stack as painted before the start.
+//! All that the compiler can't check: memory that Rust doesn't know the life of (what a reset leaves alone, the stack as
+//! painted before the start, the heap's arena), and the end by a panic or a fault. Either ends in a reset at once: the
+//! pins let go, and the pull resistors of the analog board bring it to DEAD.
 
+#[cfg(feature = "heap")]
+use core::alloc::{GlobalAlloc, Layout};
+#[cfg(feature = "heap")]
+use core::cell::Cell;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+#[cfg(feature = "reset-on-panic")]
+use core::panic::PanicInfo;
 use core::ptr;
+
+#[cfg(feature = "reset-on-panic")]
+use cortex_m::peripheral::SCB;
+#[cfg(feature = "reset-on-panic")]
+use cortex_m_rt::{ExceptionFrame, exception};
+#[cfg(feature = "heap")]
+use critical_section::Mutex;
+#[cfg(feature = "heap")]
+use embedded_alloc::LlffHeap;
 
 use ohmrig_firmware::board::last_words::{LastWords, Message};
 use ohmrig_firmware::board::stack::{PAINT, high_water_bytes};
@@ -19,7 +36,7 @@ unsafe impl Sync for Kept {}
 static KEPT: Kept = Kept(UnsafeCell::new(MaybeUninit::uninit()));
 
 fn with_last_words<T>(work: impl FnOnce(&mut LastWords) -> T) -> T {
-    critical(|| {
+    cortex_m::interrupt::free(|_| {
         let kept = KEPT.0.get().cast::<LastWords>();
         // SAFETY: the pointer is to a static of that size and alignment, every bit pattern is a `LastWords`, and with
         // interrupts off on a single core nobody else has it. Volatile, because the compiler takes it for uninitialised.
@@ -31,18 +48,24 @@ fn with_last_words<T>(work: impl FnOnce(&mut LastWords) -> T) -> T {
     })
 }
 
-fn critical<T>(work: impl FnOnce() -> T) -> T {
-    cortex_m::interrupt::free(|_| work())
-}
-
 /// The message of the panic that caused this start, if one did; once.
 pub fn take_last_words() -> Option<Message> {
     with_last_words(LastWords::take)
 }
 
 #[cfg(feature = "reset-on-panic")]
-pub(crate) fn keep_last_words(words: core::fmt::Arguments<'_>) {
-    with_last_words(|kept| kept.keep(words));
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    with_last_words(|kept| kept.keep(format_args!("{info}")));
+    SCB::sys_reset()
+}
+
+#[cfg(feature = "reset-on-panic")]
+#[exception]
+unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    let (at, from) = (frame.pc(), frame.lr());
+    with_last_words(|kept| kept.keep(format_args!("HardFault at {at:#010x}, called from {from:#010x}")));
+    SCB::sys_reset()
 }
 
 /// The stack, lowest address first.
@@ -67,23 +90,54 @@ pub fn stack_used_bytes() -> usize {
     high_water_bytes((0..words).map(|word| unsafe { ptr::read_volatile(lowest.add(word)) }))
 }
 
-/// An empty stretch of RAM for the heap.
+/// A `#[global_allocator]` with `BYTES` of its own. [`start`](Self::start) it before the first allocation.
 #[cfg(feature = "heap")]
-pub(crate) struct Room<const BYTES: usize>(UnsafeCell<MaybeUninit<[u8; BYTES]>>);
+pub struct Arena<const BYTES: usize> {
+    heap: LlffHeap,
+    room: UnsafeCell<MaybeUninit<[u8; BYTES]>>,
+    started: Mutex<Cell<bool>>,
+}
 
 #[cfg(feature = "heap")]
-// SAFETY: nobody reads or writes it but the allocator, which is given it once.
-unsafe impl<const BYTES: usize> Sync for Room<BYTES> {}
+// SAFETY: the room is only the allocator's, which has a lock of its own.
+unsafe impl<const BYTES: usize> Sync for Arena<BYTES> {}
 
 #[cfg(feature = "heap")]
-impl<const BYTES: usize> Room<BYTES> {
-    pub(crate) const fn new() -> Self {
-        Self(UnsafeCell::new(MaybeUninit::uninit()))
+impl<const BYTES: usize> Arena<BYTES> {
+    /// Not started.
+    #[allow(clippy::new_without_default)] // A static can't be a `Default`.
+    pub const fn new() -> Self {
+        Self {
+            heap: LlffHeap::empty(),
+            room: UnsafeCell::new(MaybeUninit::uninit()),
+            started: Mutex::new(Cell::new(false)),
+        }
     }
 
-    /// Gives it to `heap`, which must have none yet.
-    pub(crate) fn give(&'static self, heap: &embedded_alloc::LlffHeap) {
-        // SAFETY: a static of that size that nothing else refers to; called once, before the first allocation.
-        unsafe { heap.init(self.0.get() as usize, BYTES) }
+    /// Makes it usable; nothing the second time.
+    pub fn start(&'static self) {
+        if !critical_section::with(|cs| self.started.borrow(cs).replace(true)) {
+            // SAFETY: the room of a static, that nobody else touches; once, as `started` was false.
+            unsafe { self.heap.init(self.room.get() as usize, BYTES) }
+        }
+    }
+
+    /// Bytes allocated now, an estimate.
+    pub fn used_bytes(&self) -> usize {
+        self.heap.used()
+    }
+}
+
+#[cfg(feature = "heap")]
+// SAFETY: every call goes to an allocator, unchanged.
+unsafe impl<const BYTES: usize> GlobalAlloc for Arena<BYTES> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.heap.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { self.heap.dealloc(pointer, layout) }
     }
 }

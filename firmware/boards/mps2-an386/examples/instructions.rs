@@ -85,6 +85,9 @@ impl<B: Bench> Bench for Timed<B> {
     fn conversion_done(&mut self) -> Result<bool, B::Error> {
         self.call(Bench::conversion_done)
     }
+    fn supply_good(&mut self) -> Result<bool, B::Error> {
+        self.call(Bench::supply_good)
+    }
     fn flash_read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), B::Error> {
         self.call(|bench| bench.flash_read(offset, into))
     }
@@ -104,7 +107,7 @@ fn main() -> ! {
     let Some(memory) = singleton!(: Memory<64, 8, 2048, 4096> = Memory::new()) else {
         panic!("started twice")
     };
-    let timed = Timed { bench: ohmrig_emulated::board(NONCE), clock: clock.again(), inside_ns: 0 };
+    let timed = Timed { bench: ohmrig_emulated::board(NONCE), clock, inside_ns: 0 };
     let Ok(hardware) = BenchHardware::new(timed) else { panic!("no bench") };
     let config = Or16Config { rows: hardware.info().rows, columns: hardware.info().columns, gates: false };
     let Ok(mut front_end) = Or16::new(hardware, config) else { panic!("no such geometry") };

@@ -16,7 +16,6 @@ use cortex_m_semihosting::hio;
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
 use ohmrig_firmware::board::serve::Station;
-use ohmrig_firmware::hardware::Watchdog;
 use ohmrig_protocol::message::ResetReason;
 
 /// System clock, Hz: `SYSCLK_FRQ` in `hw/arm/mps2.c`.
@@ -281,14 +280,10 @@ fn now_ns() -> u64 {
 }
 
 /// Time for watchdogs and time-outs: host time, since QEMU's virtual clock follows it.
+#[derive(Clone, Copy)]
 pub(crate) struct LinkClock(());
 
 impl LinkClock {
-    /// The same clock once more, for whoever else wants to know the time.
-    pub(crate) fn again(&self) -> Self {
-        Self(())
-    }
-
     /// Nanoseconds since the board was started, in steps of 40 ns.
     pub(crate) fn now_ns(&self) -> u64 {
         now_ns()
@@ -327,7 +322,7 @@ impl HardwareWatchdog {
     }
 }
 
-impl Watchdog for HardwareWatchdog {
+impl ohmrig_firmware::hardware::Watchdog for HardwareWatchdog {
     fn feed(&mut self) {
         watchdog::CLEAR.write(1);
     }
@@ -342,31 +337,33 @@ unsafe fn NonMaskableInt() {
     }
 }
 
-/// The host's line with the link clock, as the loop wants it.
-pub(crate) struct HostLine<'a> {
-    pub(crate) uart: &'a mut Uart,
-    pub(crate) clock: &'a LinkClock,
+/// The host's line with the link clock and the watchdog, as the loop wants them.
+pub(crate) struct HostLine {
+    pub(crate) uart: Uart,
+    pub(crate) clock: LinkClock,
     pub(crate) watchdog: HardwareWatchdog,
 }
 
-impl Station for HostLine<'_> {
+impl Station for HostLine {
     fn link_ns(&mut self) -> u64 {
         self.clock.now_ns()
     }
 
     fn read(&mut self, into: &mut [u8]) -> usize {
-        Uart::read(self.uart, into)
+        Uart::read(&mut self.uart, into)
     }
 
     fn write(&mut self, bytes: &[u8]) -> usize {
-        Uart::write(self.uart, bytes)
+        Uart::write(&mut self.uart, bytes)
     }
 
     fn sleep(&mut self, until_ns: u64) {
         sleep_until(|| self.uart.readable() || self.clock.now_ns() >= until_ns);
     }
+}
 
-    fn alive(&mut self) {
+impl ohmrig_firmware::hardware::Watchdog for HostLine {
+    fn feed(&mut self) {
         self.watchdog.feed();
     }
 }
@@ -390,8 +387,7 @@ impl Board {
         let queue0 = cortex_m::singleton!(: ReceiveQueue = Queue::new())?;
         let queue1 = cortex_m::singleton!(: ReceiveQueue = Queue::new())?;
 
-        let reset =
-            if LAST_WORDS.read() == BITTEN { ResetReason::Watchdog } else { ResetReason::PowerOn };
+        let reset = if LAST_WORDS.read() == BITTEN { ResetReason::Watchdog } else { ResetReason::PowerOn };
         LAST_WORDS.write(0);
         PRESCALE.write(0);
         COUNTER.write(0);

@@ -15,15 +15,14 @@ use ohmrig_firmware::or16::Or16;
 
 /// Largest array this image has memory for.
 const MAX_LINES: usize = 64;
+/// Frames of 2 KiB, one reply leaving while the next is made.
+type CoreMemory = Memory<{ MAX_LINES * MAX_LINES }, MAX_LINES, 2048, 4096>;
 /// Half of the time after which the watchdog resets: longer than a bench may take for an answer (`hal::Silent`).
 const WATCHDOG_S: u32 = 15;
 
-/// Frames of 2 KiB, one reply leaving while the next is made.
-type CoreMemory = Memory<{ MAX_LINES * MAX_LINES }, MAX_LINES, 2048, 4096>;
-
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let Some(Board { mut host, bench, clock, reset }) = Board::start() else { panic!("started twice") };
+    let Some(Board { host, bench, clock, reset }) = Board::start() else { panic!("started twice") };
     let Some(memory) = singleton!(: CoreMemory = Memory::new()) else { panic!("started twice") };
     let (mut front_end, nonce) = front_end(bench);
     let nameplate = Nameplate {
@@ -33,11 +32,8 @@ fn main() -> ! {
         git: env!("OHMRIG_GIT_HASH"),
     };
     let mut core = Core::new(nameplate, Boot { nonce, reset }, memory.storage());
-    let mut station = hal::HostLine {
-        uart: &mut host,
-        clock: &clock,
-        watchdog: hal::HardwareWatchdog::start(WATCHDOG_S),
-    };
+    let watchdog = hal::HardwareWatchdog::start(WATCHDOG_S);
+    let mut station = hal::HostLine { uart: host, clock, watchdog };
     let _gone = serve(&mut core, &mut front_end, Or16::hardware_mut, &mut station);
     panic!("the bench is gone");
 }

@@ -77,6 +77,9 @@ ohmrig_firmware::pin_table! {
         tgp0_sense: PB2,
         sense_timer: TIM5,
 
+        // Supervisor of the analog supplies, low while one is bad. A falling edge stays in the EXTI until it is asked for.
+        supply_good: PA11,
+
         // Reset lines, all low-active with pull-downs on the analog board.
         dac_clear: PA8,
         switch_reset: PA9,

@@ -14,6 +14,7 @@ use embassy_stm32::{bind_interrupts, peripherals};
 use embassy_time::Instant;
 use embedded_io::{Read, ReadReady};
 use ohmrig_firmware::board::serve::Station;
+use ohmrig_firmware::hardware::Watchdog;
 use ohmrig_protocol::message::ResetReason;
 use static_cell::ConstStaticCell;
 
@@ -109,13 +110,14 @@ impl Station for Link {
 
     fn sleep(&mut self, until_ns: u64) {
         while self.link_ns() < until_ns && !self.receiver.read_ready().unwrap_or(true) {
-            self.watchdog.pet();
             // An interrupt between the question and the sleep ends the sleep all the same (Armv7-M, event register).
             cortex_m::asm::wfe();
         }
     }
+}
 
-    fn alive(&mut self) {
+impl Watchdog for Link {
+    fn feed(&mut self) {
         self.watchdog.pet();
     }
 }

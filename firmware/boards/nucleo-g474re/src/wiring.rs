@@ -3,6 +3,7 @@
 use embassy_stm32::gpio::{Input, Level, Output, Pull, Speed};
 use embassy_stm32::i2c::{self, I2c};
 use embassy_stm32::mode::Blocking;
+use embassy_stm32::pac::EXTI;
 use embassy_stm32::spi::{self, MODE_0, MODE_2, Spi, mode::Master};
 use embassy_stm32::time::Hertz;
 use embassy_time::Duration;
@@ -31,8 +32,12 @@ pub(crate) struct Wiring {
     /// In the order of [`OutputLine`].
     resets: [Output<'static>; 3],
     edges: Edges,
+    supply: Input<'static>,
     clock: CycleClock,
 }
+
+/// EXTI line of the supervisor's pin, PA11. Port A is what EXTICR selects at reset.
+const SUPPLY_LINE: usize = 11;
 
 /// An I²C transaction of the TMP117 takes 0.1 ms.
 const I2C_TIMEOUT: Duration = Duration::from_millis(2);
@@ -55,6 +60,10 @@ impl Wiring {
         let mut core = cortex_m::Peripherals::take()?;
         core.DCB.enable_trace();
         core.DWT.enable_cycle_counter();
+        // An edge is kept in the pending register even though no interrupt is enabled (RM0440, "EXTI": the mask comes
+        // behind it).
+        let supply = Input::new(parts.supply_good, Pull::Down);
+        EXTI.ftsr(0).modify(|w| w.set_line(SUPPLY_LINE, true));
         let bus = |hz, mode| {
             let mut config = spi::Config::default();
             (config.mode, config.frequency, config.gpio_speed) = (mode, Hertz(hz), Speed::VeryHigh);
@@ -111,6 +120,7 @@ impl Wiring {
                 convst: parts.convst,
                 busy: [Input::new(parts.busy0, Pull::Down), Input::new(parts.busy1, Pull::Down)],
             }),
+            supply,
             clock: CycleClock::new(),
         })
     }
@@ -265,6 +275,14 @@ impl Hardware for Wiring {
             OutputLine::SwitchReset => switch_reset,
             OutputLine::AdcReset => adc_reset,
         }
+    }
+
+    fn supply_good(&mut self) -> Result<bool, WiringError> {
+        let dipped = EXTI.pr(0).read().line(SUPPLY_LINE);
+        if dipped {
+            EXTI.pr(0).write(|w| w.set_line(SUPPLY_LINE, true));
+        }
+        Ok(!dipped && self.supply.is_high())
     }
 
     /// Edges come after every frame that was sent before.

@@ -11,6 +11,8 @@
 #![no_std]
 #![no_main]
 
+// What only the image uses.
+#[allow(dead_code)]
 #[path = "../src/board.rs"]
 mod board;
 #[path = "../src/burst.rs"]

@@ -53,8 +53,11 @@ ohmrig_firmware::pin_table! {
         tgp0: PIN_7,
         tgp0_sense: PIN_14,
         convst: PIN_8,
-        busy0: PIN_9,
-        busy1: PIN_13,
+        // High while either ADC converts (both BUSY through an OR gate: this board is out of pins).
+        busy: PIN_9,
+
+        // Supervisor of the analog supplies, low while one is bad. A falling edge is latched until it is asked for.
+        supply_good: PIN_13,
 
         // Reset lines, all low-active with pull-downs on the analog board.
         dac_clear: PIN_27,

@@ -28,7 +28,7 @@ pub(crate) struct Edges {
     convst: StateMachine<'static, PIO0, 2>,
     tgp0: Pin<'static, PIO0>,
     _common: Common<'static, PIO0>,
-    busy: [Input<'static>; 2],
+    busy: Input<'static>,
     /// Width of the pulse on its way, ns.
     asked_ns: Option<u32>,
 }
@@ -50,7 +50,7 @@ impl Edges {
         tgp0: Peri<'static, impl PioPin + 'static>,
         tgp0_sense: Peri<'static, impl PioPin + 'static>,
         convst: Peri<'static, impl PioPin + 'static>,
-        busy: [Input<'static>; 2],
+        busy: Input<'static>,
     ) -> Self {
         let Pio { mut common, sm0: mut pulse, sm1: mut sense, sm2: mut start, .. } =
             Pio::new(pio, Interrupts);
@@ -170,6 +170,6 @@ impl Sequencer for &mut Edges {
     }
 
     fn conversion_done(&mut self) -> Result<bool, EdgeError> {
-        Ok(self.convst.tx().empty() && self.busy.iter().all(Input::is_low))
+        Ok(self.convst.tx().empty() && self.busy.is_low())
     }
 }

@@ -2,6 +2,7 @@
 
 use embassy_rp::gpio::{Input, Level, Output, Pull};
 use embassy_rp::i2c::{self, I2c};
+use embassy_rp::pac::IO_BANK0;
 use embassy_rp::peripherals::{I2C0, SPI0, SPI1};
 use embassy_rp::spi::{self, Blocking, Phase, Polarity, Spi};
 use embassy_time::Instant;
@@ -24,7 +25,11 @@ pub(crate) struct Wiring {
     /// In the order of [`OutputLine`].
     resets: [Output<'static>; 3],
     edges: Edges,
+    supply: Input<'static>,
 }
+
+/// Where IO_BANK0 latches the edges of GP13: eight pins to a register.
+const SUPPLY_PIN: usize = 13;
 
 /// The loop comes round at least this often while it waits, ns.
 const LONGEST_WAIT_NS: u64 = 50_000;
@@ -88,8 +93,9 @@ impl Wiring {
                 parts.tgp0,
                 parts.tgp0_sense,
                 parts.convst,
-                [Input::new(parts.busy0, Pull::Down), Input::new(parts.busy1, Pull::Down)],
+                Input::new(parts.busy, Pull::Down),
             ),
+            supply: Input::new(parts.supply_good, Pull::Down),
         }
     }
 }
@@ -232,6 +238,15 @@ impl Hardware for Wiring {
             OutputLine::SwitchReset => switch_reset,
             OutputLine::AdcReset => adc_reset,
         }
+    }
+
+    fn supply_good(&mut self) -> Result<bool, WiringError> {
+        let latch = IO_BANK0.intr(SUPPLY_PIN / 8);
+        let dipped = latch.read().edge_low(SUPPLY_PIN % 8);
+        if dipped {
+            latch.write(|w| w.set_edge_low(SUPPLY_PIN % 8, true));
+        }
+        Ok(!dipped && self.supply.is_high())
     }
 
     fn sequencer(&mut self) -> Self::Sequencer<'_> {

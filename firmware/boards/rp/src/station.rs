@@ -6,6 +6,7 @@ use embassy_rp::peripherals::{FLASH, USB, WATCHDOG};
 use embassy_rp::watchdog::Watchdog;
 use embassy_time::{Duration, Instant};
 use ohmrig_firmware::board::serve::Station;
+use ohmrig_firmware::hardware::Watchdog as Feed;
 use static_cell::ConstStaticCell;
 
 use crate::storage::Storage;
@@ -68,13 +69,14 @@ impl Station for Link {
 
     fn sleep(&mut self, until_ns: u64) {
         while self.link_ns() < until_ns && usb::FROM_HOST.is_empty() {
-            self.watchdog.feed(WATCHDOG);
             // USB's start of frame comes every millisecond; an interrupt before the sleep ends it all the same.
             cortex_m::asm::wfe();
         }
     }
+}
 
-    fn alive(&mut self) {
+impl Feed for Link {
+    fn feed(&mut self) {
         self.watchdog.feed(WATCHDOG);
     }
 }
