@@ -141,6 +141,7 @@ pub struct BoardState {
     /// Temperature around which that of the board wanders, °C.
     pub ambient_celsius: f64,
     /// Contents of the flash.
+    #[serde(with = "crate::flash::sparse")]
     pub flash: Vec<u8>,
 }
 
@@ -376,6 +377,11 @@ impl Board {
             Ok(Port::Adc(port)) => Some(&mut port.chip),
             _ => None,
         }
+    }
+
+    /// The flash, to look at or to spoil.
+    pub fn flash(&mut self) -> &mut Flash {
+        &mut self.flash
     }
 
     /// The thermometer, to look at or to spoil.

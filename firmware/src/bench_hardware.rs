@@ -1,7 +1,7 @@
 //! The firmware's hardware traits on any [`Bench`]: the emulator called directly, or one at the far end of a
 //! [`BenchLink`](crate::bench_link::BenchLink).
 
-use crate::hardware::{Flash, FramedSpi, Hardware, Sequencer};
+use crate::hardware::{Flash, FramedSpi, Hardware, Persistent, Sequencer};
 use embedded_hal::{digital, i2c, spi};
 use ohmrig_protocol::bench::wire::{FrameSize, MAX_I2C_BYTES};
 use ohmrig_protocol::bench::{Bench, BenchInfo, ChipSelect, OutputLine};
@@ -137,11 +137,26 @@ impl<B: Bench> Hardware for BenchHardware<B> {
     }
 }
 
+impl<B: Bench> Persistent for BenchHardware<B> {
+    type Flash<'a>
+        = &'a mut Self
+    where
+        Self: 'a;
+
+    fn flash(&mut self) -> &mut Self {
+        self
+    }
+}
+
 impl<B: Bench> Flash for BenchHardware<B> {
     type Error = BenchError<B::Error>;
 
     fn capacity(&self) -> u32 {
         self.info.flash_bytes
+    }
+
+    fn erase_bytes(&self) -> u32 {
+        self.info.flash_erase_bytes
     }
 
     fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), Self::Error> {

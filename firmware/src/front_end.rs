@@ -4,6 +4,7 @@
 //! No call blocks or sleeps. Where the analog path needs time, the call returns it ([`Settle`]) and the caller
 //! waits before the next one.
 
+use crate::hardware::Flash;
 use ohmrig_protocol::bench::ChipSelect;
 use ohmrig_protocol::message::{Converters, FaultCode, Limits, MAX_RANGES, Scheme};
 use ohmrig_protocol::units::{Kelvin, Ohms, Volts};
@@ -82,6 +83,14 @@ pub struct Selection {
 /// Reading works in SAFE (all columns) and selected (the selected column). After an error other than of a refused
 /// argument, only `dead` and `make_safe` are left. A call out of order is refused with [`FaultCode::Chip`] and no chip.
 pub trait FrontEnd {
+    /// The flash beside the analog board.
+    type Flash<'a>: Flash
+    where
+        Self: 'a;
+
+    /// What survives power loss; not to be written while a pulse or a job is under way.
+    fn flash(&mut self) -> Self::Flash<'_>;
+
     /// The constants.
     fn description(&self) -> &Description;
 

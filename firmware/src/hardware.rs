@@ -74,17 +74,75 @@ pub trait Sequencer {
 }
 
 /// Non-volatile storage in NOR-flash terms: erased bytes read `0xFF`, a write only clears bits.
+///
+/// The store above asks for reads of any size and place, for writes of whole multiples of 32 bytes at multiples of 32
+/// (so that flash with error correction over up to 32 bytes is never written twice in one word), and for erases of one
+/// unit. Calls block until the chip is done: an erase, for tens of milliseconds.
 pub trait Flash {
     /// What can go wrong.
     type Error: core::fmt::Debug;
-    /// Bytes in all; a multiple of `ERASE_SIZE`.
+    /// Bytes in all; a multiple of the erase unit, 0 for none.
     fn capacity(&self) -> u32;
+    /// Bytes erased at once.
+    fn erase_bytes(&self) -> u32;
     /// Reads `into.len()` bytes from `offset`.
     fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), Self::Error>;
     /// Programs `bytes` at `offset`.
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error>;
-    /// Erases the sector that starts at `offset`.
+    /// Erases the unit that starts at `offset`.
     fn erase(&mut self, offset: u32) -> Result<(), Self::Error>;
+}
+
+impl<F: Flash> Flash for &mut F {
+    type Error = F::Error;
+
+    fn capacity(&self) -> u32 {
+        F::capacity(self)
+    }
+
+    fn erase_bytes(&self) -> u32 {
+        F::erase_bytes(self)
+    }
+
+    fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), Self::Error> {
+        F::read(self, offset, into)
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        F::write(self, offset, bytes)
+    }
+
+    fn erase(&mut self, offset: u32) -> Result<(), Self::Error> {
+        F::erase(self, offset)
+    }
+}
+
+/// The flash of a board that has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoFlash;
+
+impl Flash for NoFlash {
+    type Error = NoFlash;
+
+    fn capacity(&self) -> u32 {
+        0
+    }
+
+    fn erase_bytes(&self) -> u32 {
+        0
+    }
+
+    fn read(&mut self, _offset: u32, _into: &mut [u8]) -> Result<(), NoFlash> {
+        Err(NoFlash)
+    }
+
+    fn write(&mut self, _offset: u32, _bytes: &[u8]) -> Result<(), NoFlash> {
+        Err(NoFlash)
+    }
+
+    fn erase(&mut self, _offset: u32) -> Result<(), NoFlash> {
+        Err(NoFlash)
+    }
 }
 
 /// Everything a front end touches, one handle at a time (a handle borrows the bus it shares with the others).
@@ -123,6 +181,77 @@ pub trait Hardware {
     /// # Errors
     /// The flag can't be read.
     fn supply_good(&mut self) -> Result<bool, Self::Error>;
+}
+
+/// Hardware with a flash beside it.
+pub trait Persistent: Hardware {
+    /// What survives power loss.
+    type Flash<'a>: Flash
+    where
+        Self: 'a;
+
+    /// What survives power loss.
+    fn flash(&mut self) -> Self::Flash<'_>;
+}
+
+/// Hardware, and a flash that comes from elsewhere: the processor's own, on boards.
+#[derive(Debug)]
+pub struct WithFlash<H, F> {
+    /// The hardware.
+    pub hardware: H,
+    /// The flash.
+    pub flash: F,
+}
+
+impl<H: Hardware, F: Flash> Persistent for WithFlash<H, F> {
+    type Flash<'a>
+        = &'a mut F
+    where
+        Self: 'a;
+
+    fn flash(&mut self) -> &mut F {
+        &mut self.flash
+    }
+}
+
+impl<H: Hardware, F> Hardware for WithFlash<H, F> {
+    type Error = H::Error;
+    type Spi<'a>
+        = H::Spi<'a>
+    where
+        Self: 'a;
+    type I2c<'a>
+        = H::I2c<'a>
+    where
+        Self: 'a;
+    type Output<'a>
+        = H::Output<'a>
+    where
+        Self: 'a;
+    type Sequencer<'a>
+        = H::Sequencer<'a>
+    where
+        Self: 'a;
+
+    fn chip(&mut self, select: ChipSelect) -> H::Spi<'_> {
+        self.hardware.chip(select)
+    }
+
+    fn i2c(&mut self) -> H::I2c<'_> {
+        self.hardware.i2c()
+    }
+
+    fn output(&mut self, line: OutputLine) -> H::Output<'_> {
+        self.hardware.output(line)
+    }
+
+    fn sequencer(&mut self) -> H::Sequencer<'_> {
+        self.hardware.sequencer()
+    }
+
+    fn supply_good(&mut self) -> Result<bool, H::Error> {
+        self.hardware.supply_good()
+    }
 }
 
 /// A hardware watchdog: resets processor and board unless it is fed in time. Only the loop that runs the core feeds it,

@@ -18,3 +18,4 @@ pub mod front_end;
 pub mod hardware;
 mod log;
 pub mod or16;
+pub mod store;

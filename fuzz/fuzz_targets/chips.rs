@@ -5,8 +5,9 @@
 use libfuzzer_sys::fuzz_target;
 use ohmrig_emulator::board::{Board, BoardError};
 use ohmrig_firmware::bench_hardware::BenchHardware;
-use ohmrig_firmware::core::{Boot, Core, JobCell, Nameplate, Next, Now, Storage};
+use ohmrig_firmware::core::{Boot, CellCount, Core, JobCell, Nameplate, Next, Now, Storage};
 use ohmrig_firmware::or16::{Or16, Or16Config};
+use ohmrig_firmware::store::STORE_BYTES;
 use ohmrig_fuzz::{Asked, emulation};
 use ohmrig_protocol::bench::{Bench, BenchInfo, ChipSelect, OutputLine};
 use ohmrig_protocol::frame::{self, Header, Kind};
@@ -182,22 +183,27 @@ fuzz_target!(|input: ((u8, u8), Vec<Asked>, Vec<u8>)| {
     let cells = usize::from(emulation.rows) * usize::from(emulation.columns);
     let (mut receive, mut transmit, mut data) = ([0; FRAME], [0; 2 * FRAME], [0; FRAME]);
     let mut codes = vec![0; usize::from(emulation.columns)];
-    let (mut pulses, mut job) = (vec![0; cells], vec![JobCell::EMPTY; cells]);
+    let (mut counts, mut job) = (vec![CellCount::NONE; cells], vec![JobCell::EMPTY; cells]);
+    let lines = usize::from(emulation.rows) + usize::from(emulation.columns) + 1;
+    let (mut lines, mut item) = (vec![0; lines], [0; STORE_BYTES]);
     let mut ring = [0; 2 * FRAME];
     let storage = Storage {
         receive: &mut receive,
         transmit: &mut transmit,
         data: &mut data,
         codes: &mut codes,
-        pulses: &mut pulses,
+        cells: &mut counts,
+        lines: &mut lines,
+        item: &mut item,
         job: &mut job,
         ring: &mut ring,
     };
     let nameplate = Nameplate { board: "fuzz", emulated: true, firmware: "0", git: "0" };
-    let mut core = Core::new(nameplate, Boot { nonce: 1, reset: ResetReason::PowerOn }, storage);
+    let mut core = Core::new(nameplate, Boot { nonce: 1, reset: ResetReason::PowerOn, panic: None }, storage);
     let mut link_ns = 0;
     let welcome =
-        Welcome { host_nonce: 1, boot_nonce: 1, sessions: 1, max_frame: 0, window: 0, job_cells: 0 };
+        // The first start that the flash has counted.
+        Welcome { host_nonce: 1, boot_nonce: 1 << 32 | 1, sessions: 1, max_frame: 0, window: 0, job_cells: 0 };
     let mut send = |kind, sequence, body: &[u8]| {
         let mut out = vec![0; frame::encoded_bytes(body.len())];
         let session = welcome.session();

@@ -9,14 +9,15 @@ pub use served::ServedBench;
 use ohmrig_emulator::board::{Board, BoardError, BoardOptions};
 use ohmrig_emulator::crossbar::{Crossbar, CrossbarError};
 use ohmrig_emulator::profile::{Profile, ProfileError};
+use ohmrig_firmware::core::flash_bytes;
 use state_file::{Saved, StateFile};
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
 use truth_file::TruthFile;
 
-/// Flash of an emulated board.
-const FLASH_BYTES: u32 = 64 * 1024;
+/// Arrays whose budgets the flash of an emulated board has room for, at least.
+const ARRAYS: u32 = 4;
 
 /// Why there is no emulated bench.
 #[derive(Debug, Error)]
@@ -125,7 +126,7 @@ impl Emulation {
     pub fn power_up(&self) -> Result<(Board, BenchFiles), EmulationError> {
         let state = self.state.as_deref().map(StateFile::lock).transpose()?;
         let saved = state.as_ref().map(StateFile::load).transpose()?.flatten();
-        let options = options(&self.profile, self.seed)?;
+        let options = options(&self.profile, self.seed, (self.rows, self.columns))?;
         let fresh = saved.is_none();
         let board = match saved {
             None => {
@@ -139,7 +140,9 @@ impl Emulation {
             }
         };
         let truth = self.truth.clone().map(TruthFile::new);
-        Ok((board, BenchFiles { truth, state, profile: self.profile.clone(), seed: self.seed, fresh }))
+        let files =
+            BenchFiles { truth, state, profile: self.profile.clone(), seed: self.seed, options, fresh };
+        Ok((board, files))
     }
 
     fn require_same(&self, saved: &Saved) -> Result<(), EmulationError> {
@@ -161,12 +164,16 @@ impl Emulation {
 }
 
 /// What makes a board, with a boot nonce that no earlier boot has had.
-fn options(profile: &Profile, seed: u64) -> Result<BoardOptions, EmulationError> {
+fn options(
+    profile: &Profile,
+    seed: u64,
+    (rows, columns): (u16, u16),
+) -> Result<BoardOptions, EmulationError> {
     Ok(BoardOptions {
         imperfections: profile.board.imperfections.into(),
         seed,
         boot_nonce: getrandom::u64().map_err(EmulationError::Entropy)?,
-        flash_bytes: FLASH_BYTES,
+        flash_bytes: flash_bytes(rows, columns, ARRAYS),
     })
 }
 
@@ -177,6 +184,7 @@ pub struct BenchFiles {
     profile: Profile,
     seed: u64,
     fresh: bool,
+    options: BoardOptions,
 }
 
 impl BenchFiles {
@@ -209,7 +217,8 @@ impl BenchFiles {
     /// [`EmulationError`].
     pub fn power_cycle(&self, board: &mut Board) -> Result<Board, EmulationError> {
         let state = board.save().map_err(EmulationError::Board)?;
-        let options = options(&self.profile, self.seed)?;
+        let options =
+            BoardOptions { boot_nonce: getrandom::u64().map_err(EmulationError::Entropy)?, ..self.options };
         Board::restore(board.crossbar().clone(), options, state).map_err(EmulationError::Board)
     }
 

@@ -9,7 +9,9 @@ use crate::transport::{Transport, TransportError};
 use flight::{Flight, InFlight};
 use link::{Frame, Link, encode};
 use ohmrig_protocol::frame::{Kind, SessionId, decode_body, encoded_bytes};
-use ohmrig_protocol::message::{Converters, Identity, Limits, Reply, Request, ResetReason};
+use ohmrig_protocol::message::{
+    Converters, Fault, Identity, Limits, Reply, Request, ResetReason, StorageProblem,
+};
 use ohmrig_protocol::session::{Hello, Unexecuted, Welcome};
 use std::time::{Duration, Instant};
 
@@ -22,7 +24,7 @@ const HELLO_EVERY: Duration = Duration::from_millis(250);
 const HELLOS: u32 = 100;
 
 /// Bytes of a frame that carries no bulk data, at most; an identity is the longest.
-const PLAIN_FRAME: usize = 256;
+const PLAIN_FRAME: usize = 512;
 
 /// The largest frame ohmrig plans for, even if the device takes more: batches, and with them the order of events on
 /// the instrument, are then the same on every device that takes at least this much.
@@ -53,6 +55,16 @@ pub struct Device {
     pub board_limits: Limits,
     /// Why it last started.
     pub reset: ResetReason,
+    /// Starts it has counted; 0 if its flash can't be used.
+    pub boots: u32,
+    /// Name of the array that is plugged in; empty if nobody named it.
+    pub array: String,
+    /// What is wrong with its flash.
+    pub storage: Option<StorageProblem>,
+    /// The last fault of all, cleared or not, and the start it happened in.
+    pub last_fault: Option<(Fault, u32)>,
+    /// What the last panic of all said, and the start that followed it.
+    pub last_panic: Option<(String, u32)>,
 }
 
 impl From<Identity<'_>> for Device {
@@ -69,6 +81,11 @@ impl From<Identity<'_>> for Device {
             limits: identity.limits,
             board_limits: identity.board_limits,
             reset: identity.reset,
+            boots: identity.boots,
+            array: identity.array.to_owned(),
+            storage: identity.storage,
+            last_fault: identity.last_fault,
+            last_panic: identity.last_panic.map(|(text, boot)| (text.to_owned(), boot)),
         }
     }
 }
@@ -149,7 +166,11 @@ impl Client {
         self.welcome.max_frame.min(PLANNED_FRAME) as usize
     }
 
-    fn identify(&mut self) -> Result<(), LinkError> {
+    /// Asks again who the device is: its limits or its array may be others now.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub fn identify(&mut self) -> Result<(), LinkError> {
         let device = self.request(&Request::Identify, |reply| match reply {
             Reply::Identity(identity) => Ok(Device::from(*identity)),
             other => Err(wrong_reply("identify", other)),
@@ -323,7 +344,10 @@ impl Client {
             Request::ReadCells(_) | Request::ReadColumn(_) | Request::ReadReference(_) | Request::Mvm(_) => {
                 (pace.measuring, self.frame_bytes())
             }
-            Request::JobResults { .. } | Request::FetchSamples { .. } => (pace.base, self.frame_bytes()),
+            Request::JobResults { .. }
+            | Request::FetchSamples { .. }
+            | Request::ReadBudgets(_)
+            | Request::ReadRecord { .. } => (pace.base, self.frame_bytes()),
             _ => (pace.base, PLAIN_FRAME),
         };
         let bytes = (frame + reply) as f64;

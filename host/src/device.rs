@@ -4,9 +4,10 @@
 use crate::bench::{BenchFiles, Emulation, EmulationError};
 use ohmrig_emulator::board::Board;
 use ohmrig_firmware::bench_hardware::BenchHardware;
-use ohmrig_firmware::core::{Boot, Core, JobCell, Liveness, Nameplate, Next, Now, Storage};
+use ohmrig_firmware::core::{Boot, CellCount, Core, JobCell, Liveness, Nameplate, Next, Now, Storage};
 use ohmrig_firmware::hardware::Watchdog;
 use ohmrig_firmware::or16::{Or16, Or16Config};
+use ohmrig_firmware::store::STORE_BYTES;
 use ohmrig_protocol::bench::Bench;
 use ohmrig_protocol::frame::encoded_bytes;
 use ohmrig_protocol::message::{CELL_SUMS_BYTES, ResetReason};
@@ -21,7 +22,9 @@ struct Memory {
     transmit: Vec<u8>,
     data: Vec<u8>,
     codes: Vec<i16>,
-    pulses: Vec<u32>,
+    cells: Vec<CellCount>,
+    lines: Vec<u64>,
+    item: Vec<u8>,
     job: Vec<JobCell>,
     ring: Vec<u8>,
 }
@@ -34,15 +37,17 @@ impl Memory {
             transmit: vec![0; 4 * frame],
             data: vec![0; frame],
             codes: vec![0; columns],
-            pulses: vec![0; rows * columns],
+            cells: vec![CellCount::NONE; rows * columns],
+            lines: vec![0; rows + columns + 1],
+            item: vec![0; STORE_BYTES],
             job: vec![JobCell::EMPTY; rows * columns],
             ring: vec![0; 16 * frame],
         }
     }
 
     fn lend(&mut self) -> Storage<'_> {
-        let Self { receive, transmit, data, codes, pulses, job, ring } = self;
-        Storage { receive, transmit, data, codes, pulses, job, ring }
+        let Self { receive, transmit, data, codes, cells, lines, item, job, ring } = self;
+        Storage { receive, transmit, data, codes, cells, lines, item, job, ring }
     }
 }
 
@@ -213,7 +218,7 @@ fn boot(board: Board, reset: ResetReason) -> Result<(Firmware, Or16<BenchHardwar
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
     };
-    let boot = Boot { nonce: info.boot_nonce, reset };
+    let boot = Boot { nonce: info.boot_nonce, reset, panic: None };
     let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
     let front_end = Or16::new(hardware, config)
         .map_err(|error| EmulationError::Geometry { rows: error.rows, columns: error.columns })?;

@@ -1,10 +1,12 @@
 //! A crossbar instrument in SI units: what it is, reading, pulsing, programming, products.
 
 mod books;
+mod budgets;
 mod job;
 mod products;
 mod program;
 mod read;
+mod records;
 mod reference;
 pub mod refusal;
 pub mod self_test;
@@ -12,9 +14,11 @@ mod trace;
 mod wait;
 
 pub use books::{Books, CellDone, JobNote, NoBooks, PastJob, ResetCells};
+pub use budgets::{ArrayList, BudgetMap};
 pub use products::{ProductSettings, Products};
 pub use program::{ProgramOrder, Programmed, Progress};
 pub use read::{CellMap, ReadSettings, Trace};
+pub use records::StoredRecord;
 pub use reference::{ReferenceCodes, ReferenceSettings};
 pub use trace::{TraceOrder, Traces};
 

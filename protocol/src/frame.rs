@@ -24,6 +24,29 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     CRC.checksum(bytes)
 }
 
+/// The same CRC of bytes that come in pieces.
+#[derive(Clone)]
+pub struct RunningCrc(Digest<'static, u32, Table<1>>);
+
+impl Default for RunningCrc {
+    fn default() -> Self {
+        Self(CRC.digest())
+    }
+}
+
+impl RunningCrc {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The CRC of all bytes so far.
+    #[must_use]
+    pub fn value(self) -> u32 {
+        self.0.finalize()
+    }
+}
+
 /// Encoded bytes, delimiter included, of a frame whose body has `body` bytes (the largest it can get).
 #[must_use]
 pub const fn encoded_bytes(body: usize) -> usize {

@@ -30,6 +30,10 @@ unit! {
     Ohms("Ω");
     /// A span of time.
     Seconds("s");
+    /// Voltage times time: a dose of stress, a flux linkage.
+    VoltSeconds("V s");
+    /// Energy.
+    Joules("J");
     /// Absolute temperature.
     Kelvin("K");
 }

@@ -6,6 +6,7 @@ pub mod soak;
 
 use ndarray::Array2;
 use ohmrig::bench::{Emulation, profile};
+use ohmrig::client::Device;
 use ohmrig::device::{EmulatedDevice, Wish};
 use ohmrig::instrument::ProgramOrder;
 use ohmrig::recipe::Recipe;
@@ -44,6 +45,10 @@ pub enum Answer {
     Mismatch,
     /// The condition.
     Status(Status),
+    /// Who it is.
+    Identity(Box<Device>),
+    /// A record is in force.
+    RecordStored(u32),
     /// Any other reply, its bulk data as bytes.
     Other(Vec<u8>),
 }
@@ -67,36 +72,7 @@ impl Wire {
                 break;
             }
         }
-        let mut buffer = [0; 4096];
-        let mut decoder = Decoder::new(&mut buffer);
-        let mut answers = Vec::new();
-        let mut rest = out.as_slice();
-        while !rest.is_empty() {
-            let (taken, found) = decoder.feed(rest);
-            rest = &rest[taken..];
-            if let Some(found) = found {
-                let (header, body) = frame::decode(found).expect("the device's frames are whole");
-                answers.push(match header.kind {
-                    Kind::Welcome => Answer::Welcome(frame::decode_body(body).unwrap()),
-                    Kind::Unexecuted => Answer::Unexecuted(frame::decode_body(body).unwrap()),
-                    Kind::Mismatch => Answer::Mismatch,
-                    Kind::Reply => match frame::decode_body(body).unwrap() {
-                        Reply::Done | Reply::Started { .. } => Answer::Done,
-                        Reply::Pulsed { .. } => Answer::Pulsed,
-                        Reply::Refused(refusal) => Answer::Refused(refusal),
-                        Reply::Status(status) => Answer::Status(status),
-                        Reply::Cells { sums } | Reply::Reference { sums } => Answer::Other(sums.to_vec()),
-                        Reply::Mvm { codes, .. } | Reply::Column { codes, .. } => {
-                            Answer::Other(codes.to_vec())
-                        }
-                        Reply::Results { cells, .. } => Answer::Other(cells.to_vec()),
-                        _ => Answer::Other(Vec::new()),
-                    },
-                    Kind::Hello | Kind::Request | Kind::Log => panic!("{header:?} is not a device's"),
-                });
-            }
-        }
-        answers
+        answers(&out)
     }
 
     /// Opens a session.
@@ -116,6 +92,101 @@ impl Wire {
     /// Pulses that all devices together have seen.
     pub fn pulses(&mut self) -> u64 {
         self.truth().iter().map(|cell| cell.pulses).sum()
+    }
+}
+
+/// Takes a device's answers apart.
+pub fn answers(mut rest: &[u8]) -> Vec<Answer> {
+    let mut buffer = [0; 4096];
+    let mut decoder = Decoder::new(&mut buffer);
+    let mut answers = Vec::new();
+    while !rest.is_empty() {
+        let (taken, found) = decoder.feed(rest);
+        rest = &rest[taken..];
+        if let Some(found) = found {
+            let (header, body) = frame::decode(found).expect("the device's frames are whole");
+            answers.push(match header.kind {
+                Kind::Welcome => Answer::Welcome(frame::decode_body(body).unwrap()),
+                Kind::Unexecuted => Answer::Unexecuted(frame::decode_body(body).unwrap()),
+                Kind::Mismatch => Answer::Mismatch,
+                Kind::Reply => match frame::decode_body(body).unwrap() {
+                    Reply::Done | Reply::Started { .. } => Answer::Done,
+                    Reply::Pulsed { .. } => Answer::Pulsed,
+                    Reply::Refused(refusal) => Answer::Refused(refusal),
+                    Reply::Status(status) => Answer::Status(status),
+                    Reply::Identity(identity) => Answer::Identity(Box::new(identity.into())),
+                    Reply::RecordStored { number, .. } => Answer::RecordStored(number),
+                    Reply::Budgets { cells: bytes }
+                    | Reply::Records { entries: bytes }
+                    | Reply::Record { data: bytes, .. }
+                    | Reply::Arrays { names: bytes, .. } => Answer::Other(bytes.to_vec()),
+                    Reply::Cells { sums } | Reply::Reference { sums } => Answer::Other(sums.to_vec()),
+                    Reply::Mvm { codes, .. } | Reply::Column { codes, .. } => Answer::Other(codes.to_vec()),
+                    Reply::Results { cells, .. } => Answer::Other(cells.to_vec()),
+                    _ => Answer::Other(Vec::new()),
+                },
+                Kind::Hello | Kind::Request | Kind::Log => panic!("{header:?} is not a device's"),
+            });
+        }
+    }
+    answers
+}
+
+/// A session on a [`Wire`], one request after the other.
+pub struct Talk {
+    /// The wire.
+    pub wire: Wire,
+    session: SessionId,
+    sequence: u32,
+    hellos: u64,
+}
+
+impl Talk {
+    /// Opens a session.
+    pub fn new(wire: Wire) -> Self {
+        let mut talk = Self { wire, session: SessionId::NONE, sequence: 0, hellos: 0 };
+        talk.open();
+        talk
+    }
+
+    fn open(&mut self) {
+        self.hellos += 1;
+        self.session = self.wire.open(self.hellos);
+        self.sequence = 0;
+    }
+
+    /// The answer to a request.
+    pub fn ask(&mut self, asked: &Request<'_>) -> Answer {
+        let answers = self.wire.exchange(&request(self.session, self.sequence, asked));
+        self.sequence += 1;
+        match <[Answer; 1]>::try_from(answers) {
+            Ok([answer]) => answer,
+            Err(answers) => panic!("{asked:?}: {answers:?}"),
+        }
+    }
+
+    /// Power off and on, and a new session.
+    pub fn power_cycle(&mut self) {
+        self.wire.device.power_cycle().unwrap();
+        self.open();
+    }
+
+    /// Who it is.
+    pub fn identity(&mut self) -> Device {
+        match self.ask(&Request::Identify) {
+            Answer::Identity(device) => *device,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What cells have been through, row by row.
+    pub fn budgets(&mut self, region: Region) -> Vec<CellBudget> {
+        match self.ask(&Request::ReadBudgets(region)) {
+            Answer::Other(bytes) => {
+                bytes.as_chunks::<BUDGET_BYTES>().0.iter().map(CellBudget::from_bytes).collect()
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 

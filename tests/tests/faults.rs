@@ -211,6 +211,8 @@ fn every_fault_is_latched_with_the_last_request_and_cleared_by_its_name_alone() 
                 width_max: Seconds(1.0),
                 current: Amperes(1e-6),
                 pulses_per_cell: 1_000_000,
+                dose_per_cell: ohmrig_protocol::units::VoltSeconds(5e3),
+                energy_per_cell: ohmrig_protocol::units::Joules(25.0),
             };
             wire.exchange(&request(session, 1, &Request::TightenLimits(board)));
             wire.exchange(&request(session, 2, &Request::Pulse(PULSE)));
@@ -329,6 +331,8 @@ fn a_job_s_pulse_beyond_the_current_limit_is_cut_and_ends_the_train_of_its_cell_
         // Half-selected cells alone draw more than that: 15 of 9 µS at 0.55 V.
         current: Amperes(60e-6),
         pulses_per_cell: 1_000_000,
+        dose_per_cell: ohmrig_protocol::units::VoltSeconds(5e3),
+        energy_per_cell: ohmrig_protocol::units::Joules(25.0),
     };
     assert_eq!(wire.exchange(&request(session, 1, &Request::TightenLimits(tight))), [Answer::Done]);
     let targets: Vec<u8> = [40e-6f32, 40e-6].iter().flat_map(|target| target.to_le_bytes()).collect();

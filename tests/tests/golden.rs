@@ -20,8 +20,13 @@ const LIMITS: Limits = Limits {
     width_max: Seconds(1.0),
     current: Amperes(5e-3),
     pulses_per_cell: 1_000_000,
+    dose_per_cell: VoltSeconds(5e3),
+    energy_per_cell: Joules(25.0),
 };
 const STAIRS: Staircase = Staircase { start: Volts(1.0), step: Volts(0.05), stop: Volts(1.8) };
+
+const LABEL: RecordLabel =
+    RecordLabel { kind: 1, date: 1_800_000_000, length: 915, crc: 0xDEAD_BEEF, hash: [7; 32] };
 
 /// Every variant once; the match makes a new one impossible to forget.
 fn requests() -> Vec<Request<'static>> {
@@ -92,6 +97,16 @@ fn requests() -> Vec<Request<'static>> {
             summed: 1,
         }),
         R::FetchSamples { job: JobId(7), offset: 3000, arrived: 2000 },
+        R::ReadBudgets(REGION),
+        R::ListArrays,
+        R::PlugArray { name: "wafer 7" },
+        R::ForgetArray { name: "" },
+        R::ListRecords,
+        R::ReadRecord { number: 300, offset: 912 },
+        R::BeginRecord(LABEL),
+        R::RecordChunk { offset: 912, data: &[1, 2, 3] },
+        R::CommitRecord,
+        R::RollBackRecord { number: 300 },
     ];
     for (index, request) in all.iter().enumerate() {
         let at = match request {
@@ -115,10 +130,20 @@ fn requests() -> Vec<Request<'static>> {
             R::Wait { .. } => 17,
             R::Trace(_) => 18,
             R::FetchSamples { .. } => 19,
+            R::ReadBudgets(_) => 20,
+            R::ListArrays => 21,
+            R::PlugArray { .. } => 22,
+            R::ForgetArray { .. } => 23,
+            R::ListRecords => 24,
+            R::ReadRecord { .. } => 25,
+            R::BeginRecord(_) => 26,
+            R::RecordChunk { .. } => 27,
+            R::CommitRecord => 28,
+            R::RollBackRecord { .. } => 29,
         };
         assert_eq!(at, index);
     }
-    assert_eq!(all.len(), 20);
+    assert_eq!(all.len(), 30);
     all
 }
 
@@ -159,6 +184,20 @@ fn replies() -> Vec<Reply<'static>> {
         Refusal::OutsideArray { rows: 16, columns: 16 },
         Refusal::Fault(FaultCode::Timeout),
         Refusal::Unsupported(Field::Gate),
+        Refusal::Storage(StorageProblem::TooSmall { bytes: 8192, needed: 217_088 }),
+        Refusal::Storage(StorageProblem::EraseUnit { found: 8192, own: 4096 }),
+        Refusal::Storage(StorageProblem::Layout { found: 2, own: 1 }),
+        Refusal::Storage(StorageProblem::Foreign),
+        Refusal::Storage(StorageProblem::Failed { offset: 4096 }),
+        Refusal::Storage(StorageProblem::Damaged),
+        Refusal::Storage(StorageProblem::Geometry { rows: 16, columns: 16 }),
+        Refusal::ArraysFull { slots: 5 },
+        Refusal::NoSuchArray,
+        Refusal::ArrayPlugged,
+        Refusal::RecordsFull { records: 8 },
+        Refusal::NoSuchRecord { newest: 7 },
+        Refusal::RecordCrc { stored: 1, announced: 2 },
+        Refusal::NoRecordBegun,
     ];
     let jobs = [
         JobState::Running { cells: 1, of: 256, pulses: 300 },
@@ -190,6 +229,11 @@ fn replies() -> Vec<Reply<'static>> {
             board_limits: LIMITS,
             reset: ResetReason::PowerOn,
             at_ns: 1_000_000,
+            boots: 300,
+            array: "wafer 7",
+            storage: None,
+            last_fault: status.fault.map(|fault| (fault, 299)),
+            last_panic: Some(("out of range", 298)),
         }),
         R::Status(status),
         R::Done,
@@ -207,6 +251,11 @@ fn replies() -> Vec<Reply<'static>> {
             first_at_ns: 12,
             codes: &[0xFF, 0x7F, 0, 0x80],
         }),
+        R::Budgets { cells: &[1; BUDGET_BYTES] },
+        R::Arrays { slots: 5, plugged: 1, names: b"\0\x07wafer 7" },
+        R::Records { entries: &[2; RECORD_ENTRY_BYTES] },
+        R::Record { offset: 912, data: &[1, 2, 3] },
+        R::RecordStored { number: 300, dropped: Some(296) },
     ];
     all.extend(refusals.into_iter().map(R::Refused));
     all.extend(jobs.into_iter().map(R::Job));

@@ -5,7 +5,7 @@ use ohmrig_emulator::chips::BitFlip;
 use ohmrig_protocol::bench::{Bench, ChipKind, ChipSelect};
 use ohmrig_protocol::frame::SessionId;
 use ohmrig_protocol::message::*;
-use ohmrig_protocol::units::{Seconds, Siemens, Volts};
+use ohmrig_protocol::units::{Joules, Seconds, Siemens, VoltSeconds, Volts};
 use ohmrig_tests::{Answer, Wire, request};
 use proptest::prelude::*;
 
@@ -153,6 +153,8 @@ fn tightened_limits_hold_and_cannot_be_loosened() {
         width_max: Seconds(1e-3),
         current: ohmrig_protocol::units::Amperes(5e-3),
         pulses_per_cell: 1,
+        dose_per_cell: VoltSeconds(1.0),
+        energy_per_cell: Joules(1.0),
     };
     assert_eq!(wire.exchange(&request(session, 1, &Request::TightenLimits(limits))), [Answer::Done]);
     assert!(matches!(
@@ -327,6 +329,8 @@ proptest! {
             width_max: Seconds(1.0),
             current: ohmrig_protocol::units::Amperes(5e-3),
             pulses_per_cell: 1_000_000,
+            dose_per_cell: VoltSeconds(1.0),
+            energy_per_cell: Joules(1.0),
         };
         prop_assert_eq!(wire.exchange(&request(session, 1, &Request::TightenLimits(tight))), [Answer::Done]);
         let before = wire.truth();
@@ -424,6 +428,8 @@ fn no_scheme_passes_the_half_select_limit_on_an_array_that_pulls_its_lines() {
         width_max: Seconds(1.0),
         current: ohmrig_protocol::units::Amperes(5e-3),
         pulses_per_cell: 1_000_000,
+        dose_per_cell: VoltSeconds(1.0),
+        energy_per_cell: Joules(1.0),
     };
     for scheme in [Scheme::Half, Scheme::SymmetricHalf, Scheme::Third, Scheme::Grounded, Scheme::Floating] {
         let device = ohmrig::device::EmulatedDevice::power_up(&emulation).unwrap();

@@ -1,15 +1,19 @@
 //! The core's memory as one value, so that a board names its sizes once.
 
-use crate::core::{JobCell, Storage};
+use crate::core::{CellCount, JobCell, Storage};
+use crate::store::STORE_BYTES;
 
-/// Memory for arrays of up to `LINES` columns and `CELLS` cells, with frames of `FRAME` bytes and an outbox of `OUTBOX`.
+/// Memory for arrays of up to `LINES` rows, as many columns and `CELLS` cells, with frames of `FRAME` bytes and an outbox of `OUTBOX`.
 #[derive(Debug)]
 pub struct Memory<const CELLS: usize, const LINES: usize, const FRAME: usize, const OUTBOX: usize> {
     receive: [u8; FRAME],
     transmit: [u8; OUTBOX],
     data: [u8; FRAME],
     codes: [i16; LINES],
-    pulses: [u32; CELLS],
+    cells: [CellCount; CELLS],
+    /// A number for each row and each column, and one more.
+    lines: [[u64; 3]; LINES],
+    item: [u8; STORE_BYTES],
     job: [JobCell; CELLS],
     /// Samples of a trace on their way to the host: as much as the outbox.
     ring: [u8; OUTBOX],
@@ -26,7 +30,9 @@ impl<const CELLS: usize, const LINES: usize, const FRAME: usize, const OUTBOX: u
             transmit: [0; OUTBOX],
             data: [0; FRAME],
             codes: [0; LINES],
-            pulses: [0; CELLS],
+            cells: [CellCount::NONE; CELLS],
+            lines: [[0; 3]; LINES],
+            item: [0; STORE_BYTES],
             job: [JobCell::EMPTY; CELLS],
             ring: [0; OUTBOX],
         }
@@ -34,7 +40,8 @@ impl<const CELLS: usize, const LINES: usize, const FRAME: usize, const OUTBOX: u
 
     /// As the core wants it.
     pub fn storage(&mut self) -> Storage<'_> {
-        let Self { receive, transmit, data, codes, pulses, job, ring } = self;
-        Storage { receive, transmit, data, codes, pulses, job, ring }
+        let Self { receive, transmit, data, codes, cells, lines, item, job, ring } = self;
+        let lines = lines.as_flattened_mut();
+        Storage { receive, transmit, data, codes, cells, lines, item, job, ring }
     }
 }

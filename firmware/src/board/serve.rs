@@ -4,7 +4,7 @@
 use crate::bench_hardware::BenchHardware;
 use crate::core::{Core, Liveness, Next, Now};
 use crate::front_end::FrontEnd;
-use crate::hardware::Watchdog;
+use crate::hardware::{Watchdog, WithFlash};
 use ohmrig_protocol::bench::Bench;
 
 /// Longest sleep, ns of link time, so that the core sees to its watchdogs.
@@ -41,6 +41,18 @@ impl<B: Bench> InstrumentClock for BenchHardware<B> {
 
     fn wait_towards_ns(&mut self, at_ns: u64) -> Result<(), B::Error> {
         self.wait_until_ns(at_ns)
+    }
+}
+
+impl<H: InstrumentClock, F> InstrumentClock for WithFlash<H, F> {
+    type Error = H::Error;
+
+    fn now_ns(&mut self) -> Result<u64, H::Error> {
+        self.hardware.now_ns()
+    }
+
+    fn wait_towards_ns(&mut self, at_ns: u64) -> Result<(), H::Error> {
+        self.hardware.wait_towards_ns(at_ns)
     }
 }
 

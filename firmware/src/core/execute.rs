@@ -1,21 +1,25 @@
 //! Starts requests and sends their replies: what each may do in which state.
 
+use super::budgets::Exposure;
 use super::job::{Job, JobMachine, Wait};
+use super::kept::Task;
 use super::link::CachedReply;
 use super::measure::{Measurement, Products};
 use super::program::ProgramMachine;
 use super::pulse::{self, PulseMachine, PulseOrder, Sense};
 use super::request::Checks;
+use super::reservation::{Cover, PULSES_AHEAD};
 use super::safety::Stalled;
 use super::trace::{SAMPLES_OVERHEAD_BYTES, Tape, TraceMachine};
-use super::{Activity, Answer, Core, Now, Pending, limits};
+use super::{Activity, Answer, Core, Now, Pending, limits, request};
 use crate::front_end::{FrontEnd, Selection};
 use ohmrig_protocol::frame::{self, Kind};
 use ohmrig_protocol::message::{
-    CELL_RESULT_BYTES, CELL_SUMS_BYTES, FaultCode, Field, Identity, JobEnd, JobId, JobState, LimitName,
-    MAX_ARM_MS, MAX_INSTANT_NS, MAX_RANGES, Mode, Refusal, Reply, Request, Samples, Status,
+    BUDGET_BYTES, CELL_RESULT_BYTES, CELL_SUMS_BYTES, FaultCode, Field, Identity, JobEnd, JobId, JobState,
+    MAX_ARM_MS, MAX_ARRAY_NAME_BYTES, MAX_INSTANT_NS, MAX_RANGES, Mode, Refusal, Region, Reply, Request,
+    Samples, Status,
 };
-use ohmrig_protocol::session::{MAX_CACHED_REPLY_BYTES, Unexecuted};
+use ohmrig_protocol::session::Unexecuted;
 
 /// Bytes of a reply's body besides its bulk data: variant, scalars, length.
 const REPLY_OVERHEAD_BYTES: usize = 16;
@@ -34,6 +38,8 @@ enum Started {
     ThenSafe(Reply<'static>),
     /// Not yet: a pulse has to end first.
     Later,
+    /// Something has to be written to flash first, then the request is started anew.
+    First(Task),
 }
 
 impl From<Reply<'static>> for Started {
@@ -57,6 +63,7 @@ impl Core<'_> {
         }
         match self.start(now, front_end) {
             Ok(Started::Later) => return false,
+            Ok(Started::First(task)) => self.activity = Activity::Keep(task),
             Ok(Started::Answered(answer)) => self.reply(pending, answer, front_end),
             Ok(Started::ThenSafe(reply)) => {
                 self.begin(pending, Activity::MakeSafe);
@@ -81,7 +88,7 @@ impl Core<'_> {
         let body = self.pending.map_or(0, |pending| pending.body);
         let body =
             self.decoder.buffer().get(frame::HEADER_BYTES..frame::HEADER_BYTES + body).unwrap_or_default();
-        let Ok(request) = frame::decode_body(body) else {
+        let Some(request) = request::asked(body) else {
             return Ok(Started::Answered(Answer::Malformed));
         };
         let description = front_end.description();
@@ -91,21 +98,7 @@ impl Core<'_> {
         let checks = Checks { description, limits: &limits, reply_bytes };
         let measure = |measurement| Started::Working(Activity::Measure(measurement));
         Ok(match request {
-            Request::Identify => Reply::Identity(Identity {
-                board: self.nameplate.board,
-                emulated: self.nameplate.emulated,
-                front_end: description.name,
-                firmware: self.nameplate.firmware,
-                git: self.nameplate.git,
-                rows: description.rows,
-                columns: description.columns,
-                converters: description.converters,
-                limits,
-                board_limits: description.limits,
-                reset: self.boot.reset,
-                at_ns: now.instrument_ns,
-            })
-            .into(),
+            Request::Identify => Started::Answered(Answer::Identity { at_ns: now.instrument_ns }),
             Request::Status => self.status(now).into(),
             Request::ReadCells(asked) => {
                 self.may_measure()?;
@@ -168,29 +161,31 @@ impl Core<'_> {
                 if !self.safety.clear(code) {
                     return Err(Refusal::NoSuchFault);
                 }
+                self.kept.note_cleared();
                 if self.mode == Mode::Dead {
                     self.mode = Mode::Starting;
                 }
                 Started::ThenSafe(Reply::Done)
             }
             Request::TightenLimits(asked) => {
-                self.limits = Some(limits::tightened(asked, limits)?);
-                Reply::Done.into()
+                let limits = limits::tightened(asked, limits)?;
+                self.may_keep()?;
+                Started::Working(Activity::Keep(Task::Limits(limits)))
             }
             Request::Pulse(pulse) => {
                 self.may_write(now)?;
                 let width_ns = limits::check_pulse(&pulse, &limits, description)?;
-                let index =
-                    usize::from(pulse.row) * usize::from(description.columns) + usize::from(pulse.column);
-                let outside = Refusal::OutsideArray { rows: description.rows, columns: description.columns };
-                let count = self.pulses.get_mut(index).ok_or(outside)?;
-                if *count >= limits.pulses_per_cell {
-                    #[allow(clippy::cast_precision_loss)] // For the message only.
-                    let (asked, allowed) = (count.saturating_add(1) as f32, limits.pulses_per_cell as f32);
-                    return Err(Refusal::Limit { limit: LimitName::PulsesPerCell, asked, allowed });
+                let cell = (pulse.row, pulse.column);
+                let exposure = Exposure::of(pulse.volts, width_ns, pulse.scheme, limits.current);
+                self.budgets.check(cell, &exposure, &limits, description)?;
+                let region = Region { row: pulse.row, column: pulse.column, rows: 1, columns: 1 };
+                match self.kept.reservations.cover(region, exposure, PULSES_AHEAD) {
+                    Cover::Taken => {}
+                    Cover::ToBeWritten => return Ok(Started::First(Task::Reserve)),
+                    Cover::Full => return Ok(Started::First(Task::Settle(0))),
                 }
                 // Counted before the edge: a reset in between over-counts, never under-counts.
-                *count = count.saturating_add(1);
+                self.budgets.charge(cell, &exposure, &limits, description)?;
                 let selection = Selection { row: pulse.row, column: pulse.column, scheme: pulse.scheme };
                 Started::Working(Activity::Pulse(PulseMachine::new(PulseOrder {
                     selection,
@@ -208,6 +203,11 @@ impl Core<'_> {
                 self.may_write(now)?;
                 self.no_job()?;
                 let order = checks.program(&asked, self.job_cells)?;
+                match self.kept.reservations.cover(order.region, order.most(&limits), 1) {
+                    Cover::Taken => {}
+                    Cover::ToBeWritten => return Ok(Started::First(Task::Reserve)),
+                    Cover::Full => return Ok(Started::First(Task::Settle(0))),
+                }
                 let current_limited = pulse::is_current_limited(order.scheme, order.width_ns, description);
                 self.begin_job(JobMachine::Program(ProgramMachine::new(order)));
                 Reply::Started { current_limited }.into()
@@ -253,6 +253,54 @@ impl Core<'_> {
                 self.tape = None;
                 Reply::Done.into()
             }
+            Request::ReadBudgets(region) => {
+                checks.budgets(region)?;
+                Started::Answered(Answer::Budgets(region))
+            }
+            Request::ListArrays => Started::Answered(Answer::Arrays),
+            Request::PlugArray { name } => {
+                self.may_keep()?;
+                if name.is_empty() {
+                    let (asked, max) = (0.0, MAX_ARRAY_NAME_BYTES as f32);
+                    return Err(Refusal::Invalid { field: Field::Name, asked, min: 1.0, max });
+                }
+                let (name, already) = self.kept.plug(name)?;
+                if already {
+                    return Ok(Reply::Done.into());
+                }
+                // What was reserved was for the array that is plugged in now. The other one is armed for anew.
+                self.safety.disarm();
+                if !self.kept.reservations.is_empty() {
+                    return Ok(Started::First(Task::Settle(0)));
+                }
+                Started::Working(Activity::Keep(Task::Plug(name)))
+            }
+            Request::ForgetArray { name } => {
+                self.may_keep()?;
+                Started::Working(Activity::Keep(Task::Forget(self.kept.forget(name)?)))
+            }
+            Request::ListRecords => Started::Answered(Answer::Records),
+            Request::ReadRecord { number, offset } => {
+                self.may_keep()?;
+                Started::Working(Activity::Keep(Task::ReadRecord(number, offset)))
+            }
+            Request::BeginRecord(label) => {
+                self.may_keep()?;
+                self.kept.begin_record(label)?;
+                Reply::Done.into()
+            }
+            Request::RecordChunk { .. } => {
+                self.may_keep()?;
+                Started::Working(Activity::Keep(Task::Chunk))
+            }
+            Request::CommitRecord => {
+                self.may_keep()?;
+                Started::Working(Activity::Keep(Task::Commit))
+            }
+            Request::RollBackRecord { number } => {
+                self.may_keep()?;
+                Started::Working(Activity::Keep(Task::RollBack(number)))
+            }
         })
     }
 
@@ -295,6 +343,14 @@ impl Core<'_> {
         self.job.map_or(Ok(()), |job| Err(Refusal::ResultsHeld(job.id)))
     }
 
+    /// Flash isn't touched while a job runs.
+    fn may_keep(&self) -> Result<(), Refusal> {
+        if let Activity::Job(machine) = &self.activity {
+            return Err(Refusal::JobRuns(machine.id()));
+        }
+        self.kept.usable()
+    }
+
     fn may_measure(&self) -> Result<(), Refusal> {
         if let Activity::Job(machine) = &self.activity {
             return Err(Refusal::JobRuns(machine.id()));
@@ -318,6 +374,8 @@ impl Core<'_> {
     fn may_write(&self, now: Now) -> Result<(), Refusal> {
         self.no_fault()?;
         self.may_measure()?;
+        // What cells get must be counted for good.
+        self.kept.usable()?;
         if self.safety.armed_ms(now.link_ns) == 0 {
             return Err(Refusal::NotArmed);
         }
@@ -365,17 +423,68 @@ impl Core<'_> {
                 self.link.executed(pending.sequence, pending.crc, None);
                 self.outbox.push(Kind::Unexecuted, session, pending.sequence, &Unexecuted::Malformed)
             }
+            Answer::Identity { at_ns } => {
+                self.link.executed(pending.sequence, pending.crc, None);
+                let identity = Identity {
+                    board: self.nameplate.board,
+                    emulated: self.nameplate.emulated,
+                    front_end: description.name,
+                    firmware: self.nameplate.firmware,
+                    git: self.nameplate.git,
+                    rows: description.rows,
+                    columns: description.columns,
+                    converters: description.converters,
+                    limits: self.limits.unwrap_or(description.limits),
+                    board_limits: description.limits,
+                    reset: self.boot.reset,
+                    at_ns,
+                    boots: self.kept.boots(),
+                    array: self.kept.array(),
+                    storage: self.kept.problem(),
+                    last_fault: self.kept.last_fault(),
+                    last_panic: self.kept.last_panic(),
+                };
+                self.outbox.push(Kind::Reply, session, pending.sequence, &Reply::Identity(identity))
+            }
+            Answer::Budgets(region) => {
+                self.link.executed(pending.sequence, pending.crc, None);
+                let mut slots = self.data.as_chunks_mut::<BUDGET_BYTES>().0.iter_mut();
+                for row in region.row..region.row + region.rows {
+                    for column in region.column..region.column + region.columns {
+                        if let Some(slot) = slots.next() {
+                            *slot = self.budgets.of(row, column, description).to_bytes();
+                        }
+                    }
+                }
+                let cells = self.data.get(..region.cells() as usize * BUDGET_BYTES).unwrap_or_default();
+                self.outbox.push(Kind::Reply, session, pending.sequence, &Reply::Budgets { cells })
+            }
+            Answer::Arrays => {
+                self.link.executed(pending.sequence, pending.crc, None);
+                let (slots, plugged, bytes) = self.kept.list_arrays(self.data);
+                let names = self.data.get(..bytes).unwrap_or_default();
+                let reply = Reply::Arrays { slots, plugged, names };
+                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+            }
+            Answer::Records => {
+                self.link.executed(pending.sequence, pending.crc, None);
+                let bytes = self.kept.list_records(self.data);
+                let entries = self.data.get(..bytes).unwrap_or_default();
+                self.outbox.push(Kind::Reply, session, pending.sequence, &Reply::Records { entries })
+            }
+            Answer::Record { offset, bytes } => {
+                self.link.executed(pending.sequence, pending.crc, None);
+                let data = self.data.get(..bytes).unwrap_or_default();
+                let reply = Reply::Record { offset, data };
+                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+            }
             Answer::Plain(reply) => {
-                let mut bytes = [0; MAX_CACHED_REPLY_BYTES];
+                let (sent, cached) = self.outbox.push_once(session, pending.sequence, &reply);
                 // Every reply of a once request fits (tested); were one not to, an empty one would be sent again
                 // rather than the request be executed again.
-                let cached = match postcard::to_slice(&reply, &mut bytes) {
-                    Ok(body) => CachedReply::new(body),
-                    Err(_) => CachedReply::new(&[]),
-                };
-                let once = self.is_once(pending);
-                self.link.executed(pending.sequence, pending.crc, cached.filter(|_| once));
-                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+                let cached = cached.or(CachedReply::new(&[])).filter(|_| self.is_once(pending));
+                self.link.executed(pending.sequence, pending.crc, cached);
+                sent
             }
             Answer::Measured(measurement) => {
                 self.link.executed(pending.sequence, pending.crc, None);
@@ -440,8 +549,7 @@ impl Core<'_> {
     fn is_once(&self, pending: Pending) -> bool {
         let body = self.decoder.buffer().get(frame::HEADER_BYTES..frame::HEADER_BYTES + pending.body);
         // Anything undecodable is not executed, so nothing of it needs to be remembered.
-        body.and_then(|body| frame::decode_body::<Request<'_>>(body).ok())
-            .is_some_and(|request| request.is_once())
+        body.and_then(request::asked).is_some_and(|request| request.is_once())
     }
 
     /// Measures the temperature if it is due; `start of an activity` is the same moment in every body of the
@@ -475,6 +583,8 @@ fn widest_range(feedback: [f32; MAX_RANGES]) -> u8 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use ohmrig_protocol::message::{LimitName, StorageProblem};
+    use ohmrig_protocol::session::MAX_CACHED_REPLY_BYTES;
     use ohmrig_protocol::units::Amperes;
 
     #[test]
@@ -488,10 +598,14 @@ mod tests {
             Refusal::Limit { limit: LimitName::DacSpan, asked: f32::MAX, allowed: f32::MAX },
             Refusal::Invalid { field: Field::Interval, asked: f32::MAX, min: f32::MAX, max: f32::MAX },
             Refusal::OutsideArray { rows: u16::MAX, columns: u16::MAX },
+            Refusal::Storage(StorageProblem::TooSmall { bytes: u32::MAX, needed: u32::MAX }),
+            Refusal::RecordCrc { stored: u32::MAX, announced: u32::MAX },
+            Refusal::NoSuchRecord { newest: u32::MAX },
         ];
         let mut replies = refusals.map(Reply::Refused).to_vec();
         replies.push(Reply::Done);
         replies.push(Reply::Started { current_limited: true });
+        replies.push(Reply::RecordStored { number: u32::MAX, dropped: Some(u32::MAX) });
         replies.push(Reply::Pulsed { current: Some(Amperes(1.0)), at_ns: u64::MAX, slew_limited: true });
         for reply in replies {
             let mut bytes = [0; MAX_CACHED_REPLY_BYTES];

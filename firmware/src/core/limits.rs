@@ -2,7 +2,7 @@
 
 use crate::front_end::Description;
 use ohmrig_protocol::message::{Field, LimitName, Limits, Pulse, Refusal, Scheme};
-use ohmrig_protocol::units::{Amperes, Seconds, Volts};
+use ohmrig_protocol::units::{Amperes, Joules, Seconds, VoltSeconds, Volts};
 
 /// Tolerance of a commanded voltage difference: a fixed part (two converters' offsets) …
 const TOLERANCE_VOLTS: f32 = 0.020;
@@ -29,7 +29,7 @@ pub(super) fn within(field: Field, asked: f32, min: f32, max: f32) -> Result<(),
 /// resistance, so it can be anywhere between its driver and the columns. That is no more than as commanded where unselected
 /// rows and columns are at the same voltage; with V/3 and 2V/3 they pull each other, to 2V/3 at worst. A floating line
 /// can be anywhere between the driven ones.
-fn other_cells(volts: f32, scheme: Scheme) -> f32 {
+pub(super) fn other_cells(volts: f32, scheme: Scheme) -> f32 {
     match scheme {
         Scheme::Half | Scheme::SymmetricHalf => volts / 2.0,
         Scheme::Third => volts * (2.0 / 3.0),
@@ -137,13 +137,16 @@ pub(super) fn row_code(volts: Volts, description: &Description) -> Result<u16, R
 
 /// The new limits if none of them is looser than those in force.
 pub(super) fn tightened(asked: Limits, present: Limits) -> Result<Limits, Refusal> {
-    let Limits { cell, half_select, read, width_min, width_max, current, pulses_per_cell } = asked;
+    let Limits { cell, half_select, read, width_min, width_max, current, .. } = asked;
+    let Limits { pulses_per_cell, dose_per_cell, energy_per_cell, .. } = asked;
     for (asked, present) in [
         (cell.0, present.cell.0),
         (half_select.0, present.half_select.0),
         (read.0, present.read.0),
         (width_max.0, present.width_max.0),
         (current.0, present.current.0),
+        (dose_per_cell.0, present.dose_per_cell.0),
+        (energy_per_cell.0, present.energy_per_cell.0),
     ] {
         within(Field::Limits, asked, 0.0, present)?;
     }
@@ -154,6 +157,21 @@ pub(super) fn tightened(asked: Limits, present: Limits) -> Result<Limits, Refusa
         return Err(Refusal::Invalid { field: Field::Limits, asked, min: 0.0, max });
     }
     Ok(asked)
+}
+
+/// The tighter of two limits, each by itself: what was tightened for good, on a board that may have become tighter.
+pub(super) fn tighter(one: Limits, other: Limits) -> Limits {
+    Limits {
+        cell: Volts(one.cell.0.min(other.cell.0)),
+        half_select: Volts(one.half_select.0.min(other.half_select.0)),
+        read: Volts(one.read.0.min(other.read.0)),
+        width_min: Seconds(one.width_min.0.max(other.width_min.0)),
+        width_max: Seconds(one.width_max.0.min(other.width_max.0)),
+        current: Amperes(one.current.0.min(other.current.0)),
+        pulses_per_cell: one.pulses_per_cell.min(other.pulses_per_cell),
+        dose_per_cell: VoltSeconds(one.dose_per_cell.0.min(other.dose_per_cell.0)),
+        energy_per_cell: Joules(one.energy_per_cell.0.min(other.energy_per_cell.0)),
+    }
 }
 
 /// Whether a measured pulse current passes its limit; NaN passes none and is refused.
@@ -178,6 +196,8 @@ mod tests {
         width_max: Seconds(1.0),
         current: Amperes(5e-3),
         pulses_per_cell: 10,
+        dose_per_cell: VoltSeconds(1.0),
+        energy_per_cell: Joules(1.0),
     };
 
     const BOARD: Description = Description {
@@ -265,6 +285,10 @@ mod tests {
         let tighter = Limits { cell: Volts(2.0), pulses_per_cell: 5, ..LIMITS };
         assert_eq!(tightened(tighter, LIMITS), Ok(tighter));
         assert!(tightened(LIMITS, tighter).is_err());
+        assert!(tightened(Limits { dose_per_cell: VoltSeconds(1.1), ..LIMITS }, LIMITS).is_err());
+        assert!(tightened(Limits { energy_per_cell: Joules(f32::NAN), ..LIMITS }, LIMITS).is_err());
+        assert_eq!(super::tighter(tighter, LIMITS), tighter);
+        assert_eq!(super::tighter(LIMITS, tighter), tighter);
         assert!(tightened(Limits { read: Volts(f32::NAN), ..LIMITS }, LIMITS).is_err());
         assert!(tightened(Limits { width_min: Seconds(1e-6), ..LIMITS }, LIMITS).is_err());
     }

@@ -77,6 +77,11 @@ impl Link {
         }
     }
 
+    /// Before the first hello only.
+    pub(super) fn set_boot_nonce(&mut self, boot_nonce: u64) {
+        self.boot_nonce = boot_nonce;
+    }
+
     pub(super) fn boot_nonce(&self) -> u64 {
         self.boot_nonce
     }

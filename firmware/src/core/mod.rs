@@ -15,10 +15,15 @@
 //! | `trace` | samples at even intervals, fetched while they come |
 //! | `safety` | arming, watchdogs of link and jobs, faults |
 //! | `liveness` | what feeds the hardware watchdog |
+//! | `budgets`, `reservation`, `arrays`, `records` | what cells have been through, of which array; calibration records |
+//! | `kept` | what survives power loss |
 
 mod acquire;
+mod arrays;
+mod budgets;
 mod execute;
 mod job;
+mod kept;
 mod limits;
 mod link;
 mod liveness;
@@ -26,22 +31,27 @@ mod measure;
 mod outbox;
 mod program;
 mod pulse;
+mod records;
 mod request;
+mod reservation;
 mod safety;
 mod trace;
 
+pub use budgets::{CellCount, flash_bytes};
 pub use liveness::Liveness;
 pub use program::JobCell;
 
-use crate::front_end::{FrontEnd, FrontEndError, Progress, Settle};
+use crate::front_end::{Description, FrontEnd, FrontEndError, Progress, Settle};
 use crate::log::log;
 use acquire::Step;
+use budgets::Budgets;
 use job::{Job, JobMachine};
+use kept::{Desk, Keep, Kept, Task};
 use link::{Greeting, Link, Verdict};
 use measure::{Measurement, Workspace};
 use ohmrig_protocol::frame::{self, Decoder, FrameError, Header, Kind, SessionId};
 use ohmrig_protocol::message::{
-    Counters, Fault, FaultCode, JobEnd, Limits, Mode, Refusal, Reply, ResetReason,
+    Counters, Fault, FaultCode, JobEnd, Limits, Mode, Refusal, Region, Reply, ResetReason, StorageProblem,
 };
 use ohmrig_protocol::session::{Hello, MAX_WINDOW, Mismatch, Unexecuted};
 use ohmrig_protocol::units::Kelvin;
@@ -86,17 +96,20 @@ pub struct Nameplate {
 
 /// Why and as which boot it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Boot {
+pub struct Boot<'a> {
     /// A number no earlier boot has had.
     pub nonce: u64,
     /// What ended the last one.
     pub reset: ResetReason,
+    /// What the firmware said last, if it panicked and memory kept it.
+    pub panic: Option<&'a str>,
 }
 
 /// Memory the core works in: statics on boards, vectors on the host.
 #[derive(Debug)]
 pub struct Storage<'b> {
-    /// One incoming frame; its length is the largest frame announced, so at least 256 bytes.
+    /// One incoming frame; its length is the largest frame announced, so at least 512 bytes, and 1 KiB to store
+    /// calibration records.
     pub receive: &'b mut [u8],
     /// Outgoing frames; at least as long as `receive`, twice as long to send one reply while the next is made.
     pub transmit: &'b mut [u8],
@@ -104,8 +117,12 @@ pub struct Storage<'b> {
     pub data: &'b mut [u8],
     /// One code per column.
     pub codes: &'b mut [i16],
-    /// Pulses each cell of the array has got, row by row.
-    pub pulses: &'b mut [u32],
+    /// What each cell of the array has been through, row by row.
+    pub cells: &'b mut [CellCount],
+    /// What its lines have, one number for each row and each column and one more.
+    pub lines: &'b mut [u64],
+    /// Room for one item on its way to or from flash, [`STORE_BYTES`](crate::store::STORE_BYTES).
+    pub item: &'b mut [u8],
     /// Cells of the largest job.
     pub job: &'b mut [JobCell],
     /// Samples of a trace that the host hasn't fetched yet; a few frames' worth.
@@ -127,6 +144,7 @@ struct Pending {
 
 /// The answer to a request, short of the bulk data it points to.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant)] // There is one, and no heap to put the large one on.
 enum Answer {
     /// All of it.
     Plain(Reply<'static>),
@@ -136,6 +154,16 @@ enum Answer {
     Results { offset: u32, cells: u32 },
     /// Samples of a trace from one on, so many.
     Samples { offset: u32, samples: u32 },
+    /// Who this is, and when.
+    Identity { at_ns: u64 },
+    /// What the cells of a region have been through.
+    Budgets(Region),
+    /// The arrays.
+    Arrays,
+    /// The records.
+    Records,
+    /// Data of a record, in `data`.
+    Record { offset: u32, bytes: usize },
     /// The body isn't a request.
     Malformed,
 }
@@ -155,19 +183,24 @@ enum Activity {
     Pulse(PulseMachine),
     /// A job.
     Job(JobMachine),
+    /// Reading or writing flash; nothing is driven.
+    Keep(Task),
 }
 
 /// The instrument.
 #[derive(Debug)]
 pub struct Core<'b> {
     nameplate: Nameplate,
-    boot: Boot,
+    boot: Boot<'b>,
     link: Link,
     decoder: Decoder<'b>,
     outbox: Outbox<'b>,
     data: &'b mut [u8],
     codes: &'b mut [i16],
-    pulses: &'b mut [u32],
+    budgets: Budgets<'b>,
+    kept: Keep<'b>,
+    /// A job has ended since budgets were last settled.
+    settle_due: bool,
     job_cells: &'b mut [JobCell],
     ring: &'b mut [u8],
     max_frame: usize,
@@ -201,8 +234,8 @@ const WATCH_EVERY_NS: u64 = 1_000_000_000;
 impl<'b> Core<'b> {
     /// An instrument in DEAD that goes to SAFE as soon as it is polled.
     #[must_use]
-    pub fn new(nameplate: Nameplate, boot: Boot, storage: Storage<'b>) -> Self {
-        let Storage { receive, transmit, data, codes, pulses, job, ring } = storage;
+    pub fn new(nameplate: Nameplate, boot: Boot<'b>, storage: Storage<'b>) -> Self {
+        let Storage { receive, transmit, data, codes, cells, lines, item, job, ring } = storage;
         Self {
             nameplate,
             boot,
@@ -212,11 +245,13 @@ impl<'b> Core<'b> {
             outbox: Outbox::new(transmit),
             data,
             codes,
-            pulses,
+            budgets: Budgets::new(cells, lines),
+            kept: Keep::new(item),
+            settle_due: false,
             job_cells: job,
             ring,
             pending: None,
-            activity: Activity::MakeSafe,
+            activity: Activity::Keep(Task::Boot),
             answer: None,
             wait_ns: None,
             wait_until: 0,
@@ -237,6 +272,10 @@ impl<'b> Core<'b> {
     /// request is being executed or replies wait to be sent, so poll, send, and hand in the rest.
     pub fn receive(&mut self, bytes: &[u8], link_ns: u64) -> usize {
         let mut taken = 0;
+        // No session before it is known which boot this is.
+        if !self.kept.has_booted() {
+            return taken;
+        }
         while self.pending.is_none() && self.outbox.has_link_room() {
             let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) else { break };
             let dropped = self.decoder.dropped();
@@ -275,6 +314,11 @@ impl<'b> Core<'b> {
     pub fn poll(&mut self, now: Now, front_end: &mut impl FrontEnd) -> Next {
         if let Some(code) = self.safety.watch(now.link_ns) {
             self.trip(FrontEndError { code, chip: None }, now, front_end);
+        }
+        if matches!(self.activity, Activity::None)
+            && let Some(task) = self.due(now)
+        {
+            self.activity = Activity::Keep(task);
         }
         if self.pending.is_some() && self.execute(now, front_end) {
             return Next::Ready;
@@ -323,16 +367,20 @@ impl<'b> Core<'b> {
 
     /// One step of the present activity; `None` when there is nothing to do.
     fn step(&mut self, now: Now, front_end: &mut impl FrontEnd) -> Result<Option<Settle>, FrontEndError> {
+        if let Activity::Keep(task) = self.activity {
+            return self.keep(task, now, front_end).map(|()| Some(Settle::default()));
+        }
         if now.instrument_ns >= self.watch_due_ns && self.is_between_pulses() {
             self.watch(now, front_end)?;
             return Ok(Some(Settle::default()));
         }
-        let Self { activity, decoder, data, codes, pulses, job_cells, ring, tape, pending, counters, .. } =
-            self;
+        let Self {
+            activity, decoder, data, codes, budgets, job_cells, ring, tape, pending, counters, ..
+        } = self;
         let body = pending.map_or(0..0, |pending| frame::HEADER_BYTES..frame::HEADER_BYTES + pending.body);
         let limits = self.limits.unwrap_or(front_end.description().limits);
         let step = match activity {
-            Activity::None => return Ok(None),
+            Activity::None | Activity::Keep(_) => return Ok(None),
             Activity::MakeSafe => match front_end.make_safe()? {
                 Progress::Again(settle) => Step::Again(settle),
                 Progress::Done(settle) => {
@@ -378,7 +426,7 @@ impl<'b> Core<'b> {
             Activity::Job(JobMachine::Program(program)) => {
                 let before = program.pulses;
                 let (step, converted) =
-                    program.step(front_end, &limits, job_cells, pulses, now.instrument_ns)?;
+                    program.step(front_end, &limits, job_cells, budgets, now.instrument_ns)?;
                 counters.pulses += program.pulses - before;
                 counters.conversions += u64::from(converted);
                 if self.stalled.watch(converted || program.pulses != before, now.instrument_ns) {
@@ -420,15 +468,87 @@ impl<'b> Core<'b> {
                 return self.trip(FrontEndError { code: FaultCode::OverCurrent, chip: None }, now, front_end);
             }
             Activity::Pulse(pulse) => {
+                let limits = self.limits.unwrap_or(front_end.description().limits);
+                if let Some((cell, energy)) = pulse.unused_energy(&limits) {
+                    self.budgets.refund(cell, energy, front_end.description());
+                }
                 self.answer = Some(Answer::Plain(Reply::Pulsed {
                     current: pulse.current,
                     at_ns: pulse.edge_at_ns.unwrap_or(now.instrument_ns),
                     slew_limited: pulse.width_ns() < front_end.description().slew_limited_ns,
                 }));
             }
-            Activity::MakeSafe | Activity::None => {}
+            Activity::MakeSafe | Activity::None | Activity::Keep(_) => {}
         }
         self.activity = Activity::MakeSafe;
+    }
+
+    /// What has to be written to flash before anything else happens, now that nothing is driven.
+    fn due(&self, now: Now) -> Option<Task> {
+        let may_settle =
+            self.mode == Mode::Safe && (self.settle_due || self.safety.armed_ms(now.link_ns) == 0);
+        matches!(self.mode, Mode::Safe | Mode::Dead).then(|| self.kept.due(may_settle)).flatten()
+    }
+
+    /// One step of the work with the flash.
+    fn keep(&mut self, task: Task, now: Now, front_end: &mut impl FrontEnd) -> Result<(), FrontEndError> {
+        let board = *front_end.description();
+        let body = self.pending.map_or(0..0, |p| frame::HEADER_BYTES..frame::HEADER_BYTES + p.body);
+        let desk = Desk {
+            budgets: &mut self.budgets,
+            board: &board,
+            body: self.decoder.buffer().get(body).unwrap_or_default(),
+            data: self.data,
+            panic: self.boot.panic,
+        };
+        // A flash may take longer than the watchdog; frames wait meanwhile, and their sender isn't silent.
+        self.safety.heard(now.link_ns);
+        let boots = !self.kept.has_booted();
+        let kept = self.kept.work(task, &mut front_end.flash(), desk);
+        if boots && self.kept.has_booted() {
+            self.booted(&board);
+        }
+        let started = self.pending.is_some_and(|pending| pending.started);
+        let answer = match kept {
+            Ok(Kept::Next(task)) => {
+                self.activity = Activity::Keep(task);
+                return Ok(());
+            }
+            Ok(Kept::Done) => Answer::Plain(Reply::Done),
+            Ok(Kept::Stored { number, dropped }) => Answer::Plain(Reply::RecordStored { number, dropped }),
+            Ok(Kept::Refused(refusal)) => Answer::Plain(Reply::Refused(refusal)),
+            Ok(Kept::Data { offset, bytes }) => Answer::Record { offset, bytes },
+            Err(StorageProblem::Failed { .. } | StorageProblem::Damaged) => {
+                return Err(FrontEndError { code: FaultCode::Flash, chip: None });
+            }
+            Err(_) => Answer::Plain(Reply::Done),
+        };
+        match task {
+            Task::Limits(limits) => self.limits = Some(limits),
+            Task::Settle(_) => self.settle_due = false,
+            _ => {}
+        }
+        // A task in front of a request, or of nobody, has no answer of its own.
+        if started && self.answer.is_none() {
+            self.answer = Some(answer);
+        }
+        self.activity = if boots { Activity::MakeSafe } else { Activity::None };
+        Ok(())
+    }
+
+    /// The flash has been read, or can't be: what it says holds from here on.
+    fn booted(&mut self, board: &Description) {
+        if self.kept.problem().is_none() {
+            let (count, random) = (u64::from(self.kept.boots()), self.boot.nonce & u64::from(u32::MAX));
+            self.link.set_boot_nonce(count << 32 | random);
+        }
+        self.limits = self.kept.limits().map(|kept| limits::tighter(kept, board.limits));
+        // A fault that was never cleared was there before the one that this start itself may be.
+        match (self.kept.latched_fault(), self.safety.fault()) {
+            (Some(before), _) => self.safety.latched_before(before),
+            (None, Some(start)) => self.kept.note_fault(start),
+            (None, None) => {}
+        }
     }
 
     /// A fault: SAFE first, or DEAD if SAFE is what failed; then latched, with the request it happened in.
@@ -436,12 +556,16 @@ impl<'b> Core<'b> {
         let FrontEndError { code, chip } = error;
         log!(error, "fault {}", fault_name(code));
         let started = self.pending.filter(|pending| pending.started);
-        self.safety.latch(Fault {
+        let fault = Fault {
             code,
             chip: chip.map(|chip| (chip.kind, chip.index)),
             at_ns: now.instrument_ns,
             sequence: started.map(|pending| pending.sequence).or(self.link.last()),
-        });
+        };
+        if self.safety.fault().is_none() {
+            self.kept.note_fault(fault);
+        }
+        self.safety.latch(fault);
         if started.is_some() {
             self.answer = Some(Answer::Plain(Reply::Refused(Refusal::Fault(code))));
         }
@@ -478,6 +602,7 @@ impl<'b> Core<'b> {
             JobMachine::Wait(_) | JobMachine::Trace(_) => self.wait_until = 0,
         }
         self.job = Some(Job { end: Some(end), ..self.running(&machine) });
+        self.settle_due = true;
         self.activity = Activity::MakeSafe;
     }
 
@@ -599,5 +724,6 @@ fn fault_name(code: FaultCode) -> &'static str {
         FaultCode::JobStalled => "job stalled",
         FaultCode::Watchdog => "watchdog",
         FaultCode::Panic => "panic",
+        FaultCode::Flash => "flash",
     }
 }

@@ -1,6 +1,10 @@
 //! Encoded frames on their way to the host.
 
-use ohmrig_protocol::frame::{FrameError, Header, Kind, SessionId, encode, encode_bytes, encoded_bytes};
+use super::link::CachedReply;
+use ohmrig_protocol::frame::{
+    FrameError, Header, Kind, SessionId, decode, encode, encode_bytes, encoded_bytes,
+};
+use ohmrig_protocol::session::MAX_CACHED_REPLY_BYTES;
 use ohmrig_protocol::version;
 use serde::Serialize;
 
@@ -59,6 +63,27 @@ impl<'b> Outbox<'b> {
         body: &[u8],
     ) -> Result<(), FrameError> {
         self.append(kind, session, sequence, |header, out| encode_bytes(header, body, out))
+    }
+
+    /// As [`push`](Self::push), and gives back what the link has to remember of a *once* request's reply. Taken from the
+    /// frame itself, so that images needn't carry a second serializer.
+    pub(super) fn push_once<B: Serialize>(
+        &mut self,
+        session: SessionId,
+        sequence: u32,
+        body: &B,
+    ) -> (Result<(), FrameError>, Option<CachedReply>) {
+        let from = self.filled;
+        let pushed = self.push(Kind::Reply, session, sequence, body);
+        let mut frame = [0; encoded_bytes(MAX_CACHED_REPLY_BYTES)];
+        // Without the delimiter.
+        let sent = self.buffer.get(from..self.filled.saturating_sub(1)).unwrap_or_default();
+        let body = frame.get_mut(..sent.len()).and_then(|copy| {
+            copy.copy_from_slice(sent);
+            let (_, body) = decode(copy).ok()?;
+            CachedReply::new(body)
+        });
+        (pushed, body)
     }
 
     fn append(

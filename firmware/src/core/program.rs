@@ -5,6 +5,7 @@
 //! offset is gone, and a step costs one settling instead of two.
 
 use super::acquire::{Conversion, Step, Sums};
+use super::budgets::{Budgets, Exposure};
 use super::limits;
 use super::pulse::{ColumnCurrent, PulseMachine, PulseOrder, Sense};
 use crate::front_end::{FrontEnd, FrontEndError, Selection};
@@ -44,6 +45,15 @@ pub(super) struct ProgramOrder {
     pub(super) conversions: u16,
     pub(super) max_pulses: u16,
     pub(super) max_reversals: u8,
+}
+
+impl ProgramOrder {
+    /// The most it can do to a cell.
+    pub(super) fn most(&self, limits: &Limits) -> Exposure {
+        let Algorithm::Incremental { set, reset } = self.algorithm;
+        let volts = Volts(set.stop.0.max(reset.stop.0));
+        Exposure::of(volts, self.width_ns, self.scheme, limits.current).times(self.max_pulses.into())
+    }
 }
 
 /// A job under way.
@@ -140,13 +150,13 @@ impl ProgramMachine {
         }
     }
 
-    /// One step, and whether a conversion was read out in it. `counts` are the pulses of every cell of the array.
+    /// One step, and whether a conversion was read out in it.
     pub(super) fn step(
         &mut self,
         front_end: &mut impl FrontEnd,
         limits: &Limits,
         cells: &mut [JobCell],
-        counts: &mut [u32],
+        budgets: &mut Budgets<'_>,
         now_ns: u64,
     ) -> Result<(Step, bool), FrontEndError> {
         let (row, column) = self.cell();
@@ -197,13 +207,8 @@ impl ProgramMachine {
             }
             Stage::Judge => {
                 let settle = front_end.ground_rows()?;
-                let count = counts.get_mut(
-                    usize::from(row) * usize::from(front_end.description().columns) + usize::from(column),
-                );
-                return Ok((
-                    self.judge(front_end, limits, cells, count).unwrap_or(Step::Again(settle)),
-                    false,
-                ));
+                let next = self.judge(front_end, limits, cells, budgets);
+                return Ok((next.unwrap_or(Step::Again(settle)), false));
             }
             Stage::Pulse(pulse) => {
                 let before = pulse.edge_at_ns.is_some();
@@ -230,13 +235,12 @@ impl ProgramMachine {
         front_end: &impl FrontEnd,
         bounds: &Limits,
         cells: &mut [JobCell],
-        count: Option<&mut u32>,
+        budgets: &mut Budgets<'_>,
     ) -> Option<Step> {
         self.measure(front_end);
         let target = cells.get(self.index()).map_or(f32::NAN, |cell| cell.target);
         let error = self.present.result.conductance.0 - target;
         let magnitude = if error < 0.0 { -error } else { error };
-        let spent = count.as_deref().is_none_or(|&count| count >= bounds.pulses_per_cell);
         let mut outcome = if self.present.tripped {
             Some(Outcome::OverCurrent)
         } else if self.sums.saturated || self.zero.saturated {
@@ -245,8 +249,6 @@ impl ProgramMachine {
             Some(Outcome::Inside)
         } else if self.present.result.pulses >= self.order.max_pulses {
             Some(Outcome::Pulses)
-        } else if spent {
-            Some(Outcome::Limit)
         } else {
             self.choose(if error < 0.0 { 1 } else { -1 })
         };
@@ -255,12 +257,15 @@ impl ProgramMachine {
         if outcome.is_none() && limits::passes_current(Amperes(current), bounds) {
             outcome = Some(Outcome::Limit);
         }
-        let Some(outcome) = outcome else {
-            // Counted before the edge: a reset in between over-counts, never under-counts.
-            if let Some(count) = count {
-                *count = count.saturating_add(1);
+        let volts = Volts(f32::from(self.present.direction) * self.present.amplitude);
+        // Counted before the edge: a reset in between over-counts, never under-counts.
+        if outcome.is_none() {
+            let exposure = Exposure::of(volts, self.order.width_ns, self.order.scheme, bounds.current);
+            if budgets.charge(self.cell(), &exposure, bounds, front_end.description()).is_err() {
+                outcome = Some(Outcome::Budget);
             }
-            let volts = Volts(f32::from(self.present.direction) * self.present.amplitude);
+        }
+        let Some(outcome) = outcome else {
             let (selection, range) = (self.selection(), self.order.range);
             let widest = self.current.needs_widest(selection.column, volts, range, front_end);
             self.stage = Stage::Pulse(PulseMachine::new(PulseOrder {

@@ -1,6 +1,7 @@
 //! One write pulse as a machine: select, load and verify, edge, (sample the current), over, unload.
 
 use super::acquire::{Conversion, Step, is_saturated};
+use super::budgets::{Exposure, sampled_energy};
 use super::limits;
 use crate::front_end::{Description, FrontEnd, FrontEndError, Selection, Settle};
 use ohmrig_protocol::message::{Converters, FaultCode, Limits, Scheme};
@@ -14,6 +15,10 @@ const REPORT_AFTER_NS: u32 = 25_000;
 
 /// Between two questions whether a late pulse is over, and when that is a fault.
 const ASK_AGAIN_NS: u32 = 1_000;
+/// What a sample of a pulse's current may be short of it: a share (feedback, converter) and an offset of some codes in
+/// the widest range.
+const SAMPLE_SHARE: f32 = 0.02;
+const SAMPLE_OFFSET_A: f32 = 1e-6;
 const LATE_NS: u32 = 20_000;
 
 /// What to apply.
@@ -105,6 +110,8 @@ pub(super) struct PulseMachine {
     pub(super) current: Option<Amperes>,
     /// Current of the sample that guards; `None` while or if not taken, and if it was beyond the range.
     sampled: Option<Amperes>,
+    /// Largest magnitude sampled, A, and when behind the edge the last sample was taken.
+    peak: Option<(f32, u32)>,
     /// The current passed its limit and the pulse was cut.
     pub(super) tripped: bool,
 }
@@ -133,12 +140,36 @@ impl PulseMachine {
             edge_at_ns: None,
             current: None,
             sampled: None,
+            peak: None,
             tripped: false,
         }
     }
 
     pub(super) fn width_ns(&self) -> u32 {
         self.order.width_ns
+    }
+
+    /// The cell, and by how much its pulse, now over, fell short of the energy that was counted for it (fJ), as far as
+    /// its current was sampled.
+    pub(super) fn unused_energy(&self, limits: &Limits) -> Option<((u16, u16), u64)> {
+        let PulseOrder { selection, volts, width_ns, .. } = self.order;
+        // Not by the first sample alone, which is taken before everything has settled.
+        self.current?;
+        let (peak, until_ns) = self.peak?;
+        let counted = Exposure::of(volts, width_ns, selection.scheme, limits.current).energy;
+        let peak = Amperes((peak * (1.0 + SAMPLE_SHARE) + SAMPLE_OFFSET_A).min(limits.current.0));
+        let needed = sampled_energy(volts, width_ns, peak, until_ns, limits.current);
+        Some(((selection.row, selection.column), counted.saturating_sub(needed)))
+    }
+
+    /// A sample that was none takes the ones before along: nothing is known of the current then.
+    fn note_peak(&mut self, current: Option<Amperes>, now_ns: u64) {
+        let behind = now_ns.saturating_sub(self.edge_at_ns.unwrap_or(now_ns));
+        let before = self.peak.map_or(0.0, |(peak, _)| peak);
+        self.peak = current.map(|current| {
+            let magnitude = if current.0 < 0.0 { -current.0 } else { current.0 };
+            (magnitude.max(before), u32::try_from(behind).unwrap_or(u32::MAX))
+        });
     }
 
     /// Whether the selected column's current can be sampled `after_ns` behind the edge, within the pulse.
@@ -193,6 +224,7 @@ impl PulseMachine {
                 }
                 let [code] = code;
                 let current = self.judge(code, front_end, limits);
+                self.note_peak(current, now_ns);
                 // Beyond a range that can't tell the limit, the current has jumped: cut as well, and looked at with the
                 // widest feedback next time.
                 if self.tripped || current.is_none() {

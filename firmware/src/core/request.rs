@@ -8,14 +8,20 @@ use super::trace::{SAMPLES_OVERHEAD_BYTES, TraceOrder};
 use crate::front_end::Description;
 use ohmrig_protocol::frame;
 use ohmrig_protocol::message::{
-    Algorithm, CELL_SUMS_BYTES, Field, LimitName, Limits, MAX_CONVERSIONS, Mvm, Program, ReadCells,
-    ReadColumn, ReadReference, Refusal, Region, Request, Staircase, Trace, TraceSource,
+    Algorithm, BUDGET_BYTES, CELL_SUMS_BYTES, Field, LimitName, Limits, MAX_CONVERSIONS, Mvm, Program,
+    ReadCells, ReadColumn, ReadReference, Refusal, Region, Request, Staircase, Trace, TraceSource,
 };
+
+/// The request in a body, if it is one. Not inlined: it is long, and asked for in several places.
+#[inline(never)]
+pub(super) fn asked(body: &[u8]) -> Option<Request<'_>> {
+    frame::decode_body(body).ok()
+}
 
 /// The row codes within the body of a request for products; nothing for any other body.
 pub(super) fn vectors(body: &[u8]) -> &[u8] {
-    match frame::decode_body(body) {
-        Ok(Request::Mvm(mvm)) => mvm.codes,
+    match asked(body) {
+        Some(Request::Mvm(mvm)) => mvm.codes,
         _ => &[],
     }
 }
@@ -72,6 +78,11 @@ impl Checks<'_> {
     fn region(&self, region: Region) -> Result<(), Refusal> {
         let Description { rows, columns, .. } = *self.description;
         if region.is_within(rows, columns) { Ok(()) } else { Err(Refusal::OutsideArray { rows, columns }) }
+    }
+
+    pub(super) fn budgets(&self, region: Region) -> Result<(), Refusal> {
+        self.region(region)?;
+        self.reply(region.cells() as usize * BUDGET_BYTES)
     }
 
     pub(super) fn read_cells(&self, asked: &ReadCells) -> Result<Measurement, Refusal> {

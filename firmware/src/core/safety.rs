@@ -89,6 +89,11 @@ impl Safety {
         self.disarm();
     }
 
+    /// Latches a fault from before the present start, which stays instead of what followed it.
+    pub(super) fn latched_before(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+    }
+
     /// Clears the fault if it has this name.
     pub(super) fn clear(&mut self, code: FaultCode) -> bool {
         let named = self.fault.is_some_and(|fault| fault.code == code);

@@ -20,20 +20,21 @@ use crate::chips::ad7606c::{Ad7606c, CHANNELS, SATURATION_VOLTS};
 use crate::chips::ltc2688;
 use crate::chips::tmp117::{self, Tmp117};
 use crate::front_end::{Description, FrontEnd, FrontEndError, Progress, Selection, Settle};
-use crate::hardware::{Hardware, Sequencer};
+use crate::hardware::{Hardware, Persistent, Sequencer};
 use crate::log::log;
 use drive::Driven;
 use embedded_hal::digital::{OutputPin, PinState};
 use ohmrig_protocol::bench::{ChipKind, OutputLine};
 use ohmrig_protocol::message::{Converters, Limits, MAX_RANGES};
-use ohmrig_protocol::units::{Amperes, Kelvin, Ohms, Seconds, Volts};
+use ohmrig_protocol::units::{Amperes, Joules, Kelvin, Ohms, Seconds, VoltSeconds, Volts};
 use population::{MAX_LINES, Population};
 use pulse::Plan;
 use switches::{Arrangement, Lines, Switches};
 
 /// What the board allows at most. A cell: the drivers' ±5 V. A half-selected cell: half of that and its tolerance.
 /// Reads: what no device in use is disturbed by. Widths: from what a slewing output can do to what a one-shot timer
-/// of 32 bits at ns lasts. Current: an output's and a TIA's at 1 kΩ ‖ 100 kΩ.
+/// of 32 bits at ns lasts. Current: an output's and a TIA's at 1 kΩ ‖ 100 kΩ. What a cell may get in all: a million
+/// pulses of 1 ms at 5 V and 5 mA.
 pub const LIMITS: Limits = Limits {
     cell: Volts(5.0),
     half_select: Volts(2.6),
@@ -42,6 +43,8 @@ pub const LIMITS: Limits = Limits {
     width_max: Seconds(1.0),
     current: Amperes(5e-3),
     pulses_per_cell: 1_000_000,
+    dose_per_cell: VoltSeconds(5e3),
+    energy_per_cell: Joules(25.0),
 };
 
 /// Span of the row and bias DACs: ± so much, V.
@@ -344,7 +347,16 @@ impl<H: Hardware> Or16<H> {
     }
 }
 
-impl<H: Hardware> FrontEnd for Or16<H> {
+impl<H: Persistent> FrontEnd for Or16<H> {
+    type Flash<'a>
+        = H::Flash<'a>
+    where
+        Self: 'a;
+
+    fn flash(&mut self) -> H::Flash<'_> {
+        self.hardware.flash()
+    }
+
     fn description(&self) -> &Description {
         &self.description
     }

@@ -16,7 +16,17 @@ pub(super) fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
         "firmware {} (git {}), front end {}",
         device.firmware, device.git, device.front_end
     ));
-    output.say(format_args!("started  {}", reset(device.reset)));
+    output.say(format_args!("started  {}, start {} of this board", reset(device.reset), device.boots));
+    if let Some((text, boot)) = &device.last_panic {
+        output.say(format_args!("panicked before start {boot}: {text}"));
+    }
+    output.say(format_args!("array    {}", super::budget::quoted(&device.array)));
+    if let Some(problem) = &device.storage {
+        output.say(format_args!(
+            "flash    NOT IN USE, nothing can be written to cells: {}",
+            refusal::storage(problem)
+        ));
+    }
     output.say(format_args!(
         "link     frames of {} bytes, {} requests in flight, jobs of {} cells",
         welcome.max_frame, welcome.window, welcome.job_cells
@@ -50,7 +60,12 @@ pub(super) fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
             fault.chip.map(|(kind, index)| format!(", chip {kind:?} {index}")).unwrap_or_default(),
             refusal::fault(fault.code)
         )),
-        None => output.say("fault    none"),
+        None => output.say(match device.last_fault {
+            Some((fault, boot)) => {
+                format!("fault    none; the last was {} in start {boot}", refusal::fault(fault.code))
+            }
+            None => "fault    none".to_owned(),
+        }),
     }
     let c = status.counters;
     output.say(format_args!(
@@ -61,6 +76,13 @@ pub(super) fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
     output.set("git", &device.git);
     output.set("front_end", &device.front_end);
     output.set("reset", format!("{:?}", device.reset));
+    output.set("boots", device.boots);
+    output.set("array", &device.array);
+    output.set("storage", device.storage.as_ref().map(refusal::storage));
+    output.set("last_fault", device.last_fault.map(|(fault, _)| refusal::fault(fault.code)));
+    output.set("last_fault_boot", device.last_fault.map(|(_, boot)| boot));
+    output.set("last_panic", device.last_panic.as_ref().map(|(text, _)| text));
+    output.set("last_panic_boot", device.last_panic.as_ref().map(|(_, boot)| boot));
     output.set("link.max_frame_bytes", welcome.max_frame);
     output.set("link.window", welcome.window);
     output.set("link.job_cells", welcome.job_cells);
@@ -84,14 +106,16 @@ pub(super) fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
 
 fn limits_text(limits: &Limits) -> String {
     format!(
-        "cell {} V, half-selected {} V, read {} V, pulses {} to {}, column {}, {} pulses per cell",
+        "cell {} V, half-selected {} V, read {} V, pulses {} to {}, column {}; per cell in all {} pulses, {}, {}",
         limits.cell.0,
         limits.half_select.0,
         limits.read.0,
         si(f64::from(limits.width_min.0), "s"),
         si(f64::from(limits.width_max.0), "s"),
         si(f64::from(limits.current.0), "A"),
-        limits.pulses_per_cell
+        limits.pulses_per_cell,
+        si(f64::from(limits.dose_per_cell.0), "V s"),
+        si(f64::from(limits.energy_per_cell.0), "J"),
     )
 }
 
@@ -100,6 +124,7 @@ fn limits_json(limits: &Limits) -> Value {
         "cell_v": limits.cell.0, "half_select_v": limits.half_select.0, "read_v": limits.read.0,
         "width_min_s": limits.width_min.0, "width_max_s": limits.width_max.0,
         "current_a": limits.current.0, "pulses_per_cell": limits.pulses_per_cell,
+        "dose_per_cell_v_s": limits.dose_per_cell.0, "energy_per_cell_j": limits.energy_per_cell.0,
     })
 }
 

@@ -1,6 +1,7 @@
 //! The command line: a module per command, what they share here.
 
 mod bench;
+mod budget;
 mod calibrate;
 mod correct;
 mod demo;
@@ -134,6 +135,8 @@ enum Command {
     Report(report::ReportCommand),
     /// Write the arrays of a run file for other programs
     Export(export::ExportCommand),
+    /// Show what cells have been through over all power-ups; name the array, tighten limits for good
+    Budget(budget::Budget),
     /// End everything, disarm, go to SAFE; optionally clear a latched fault
     Safe(safe::Safe),
     /// Be a virtual board that any client can open
@@ -206,6 +209,7 @@ fn execute(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Solve(command) => command.run(global, output),
         Command::Report(command) => command.run(global, output),
         Command::Export(command) => command.run(global, output),
+        Command::Budget(command) => command.run(global, output),
         Command::Safe(command) => command.run(global, output),
         Command::Emulate(command) => command.run(global, output),
         Command::Bench(command) => command.run(global, output),

@@ -174,8 +174,9 @@ fn left_out(programmed: &Programmed) -> String {
         (Outcome::Reversals, "reversal budget spent"),
         (Outcome::Stuck, "stuck"),
         (Outcome::Saturated, "saturated"),
-        (Outcome::Limit, "cell's pulse limit reached"),
+        (Outcome::Limit, "next pulse beyond the current limit"),
         (Outcome::OverCurrent, "column current passed its limit in a pulse"),
+        (Outcome::Budget, "cell's budget spent"),
         (Outcome::Pending, "not reached"),
     ];
     let parts: Vec<String> = reasons

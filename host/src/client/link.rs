@@ -176,6 +176,16 @@ pub fn name(request: &Request<'_>) -> &'static str {
         Request::Wait { .. } => "wait",
         Request::Trace(_) => "trace",
         Request::FetchSamples { .. } => "fetch samples",
+        Request::ReadBudgets(_) => "read budgets",
+        Request::ListArrays => "list arrays",
+        Request::PlugArray { .. } => "plug array",
+        Request::ForgetArray { .. } => "forget array",
+        Request::ListRecords => "list records",
+        Request::ReadRecord { .. } => "read record",
+        Request::BeginRecord(_) => "begin record",
+        Request::RecordChunk { .. } => "record chunk",
+        Request::CommitRecord => "commit record",
+        Request::RollBackRecord { .. } => "roll back record",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Refusals in words: what was asked, what is allowed, what to do.
 
-use ohmrig_protocol::message::{FaultCode, Field, JobEnd, LimitName, Refusal};
+use ohmrig_protocol::message::{FaultCode, Field, JobEnd, LimitName, Refusal, StorageProblem};
 
 /// One line for a refusal of `request`.
 #[must_use]
@@ -39,14 +39,75 @@ pub fn describe(request: &str, refusal: &Refusal) -> String {
             fault(*code)
         ),
         Refusal::Unsupported(field) => format!("this board can't: {}", field_name(*field)),
+        Refusal::Storage(problem) => format!("it has to survive power loss, but {}", storage(problem)),
+        Refusal::ArraysFull { slots } => format!(
+            "the flash has room for the budgets of {slots} arrays and has as many; `ohmrig budget --arrays` shows them, \
+             `ohmrig budget --forget-array NAME` frees one"
+        ),
+        Refusal::NoSuchArray => {
+            "no array of this name is known here; `ohmrig budget --arrays` shows them".to_owned()
+        }
+        Refusal::ArrayPlugged => "this array is plugged in; name another one first".to_owned(),
+        Refusal::RecordsFull { records } => {
+            format!("the flash has room for {records} records and none for another kind")
+        }
+        Refusal::NoSuchRecord { newest } => format!("no such record is kept here; the newest is {newest}"),
+        Refusal::RecordCrc { stored, announced } => format!(
+            "the record arrived damaged and is not in force: CRC {stored:#010x} as stored, {announced:#010x} as announced; \
+             send it again"
+        ),
+        Refusal::NoRecordBegun => "no record was begun in this start of the device; begin again".to_owned(),
     };
     format!("{request} refused: {why}")
 }
 
-/// Whether a refusal is one of safety: a limit, a missing arming, a fault.
+/// What is wrong with a device's flash, and what to do.
+#[must_use]
+pub fn storage(problem: &StorageProblem) -> String {
+    match problem {
+        StorageProblem::TooSmall { bytes: 0, needed } => {
+            format!("the board has no flash; it needs {needed} bytes")
+        }
+        StorageProblem::TooSmall { bytes, needed } => {
+            format!("the flash has {bytes} bytes and needs {needed} for an array of this size")
+        }
+        StorageProblem::EraseUnit { found, own } => {
+            format!(
+                "the flash erases {found} bytes at once and this firmware {own}; build the firmware for this flash"
+            )
+        }
+        StorageProblem::Layout { found, own } => format!(
+            "the flash has layout {found} and this firmware writes {own}; flash the firmware that wrote it, or erase the flash \
+             and with it all budgets"
+        ),
+        StorageProblem::Foreign => {
+            "the flash holds something that no ohmrig wrote; erase it first".to_owned()
+        }
+        StorageProblem::Failed { offset } => {
+            format!(
+                "the flash failed at byte {offset:#x} (worn out?); restart the device to try again, replace it if that fails"
+            )
+        }
+        StorageProblem::Damaged => {
+            "the flash's contents make no sense; nothing of them was believed".to_owned()
+        }
+        StorageProblem::Geometry { rows, columns } => {
+            format!("the flash was laid out for {rows} rows × {columns} columns")
+        }
+    }
+}
+
+/// Whether a refusal is one of safety: a limit, a missing arming, a fault, budgets that can't be kept.
 #[must_use]
 pub const fn is_safety(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::NotArmed | Refusal::Faulted(_) | Refusal::Fault(_) | Refusal::Limit { .. })
+    matches!(
+        refusal,
+        Refusal::NotArmed
+            | Refusal::Faulted(_)
+            | Refusal::Fault(_)
+            | Refusal::Limit { .. }
+            | Refusal::Storage(_)
+    )
 }
 
 /// A number with six digits at most, and no trailing zeros.
@@ -67,6 +128,7 @@ pub const fn fault(code: FaultCode) -> &'static str {
         FaultCode::JobStalled => "job-stalled",
         FaultCode::Watchdog => "watchdog",
         FaultCode::Panic => "panic",
+        FaultCode::Flash => "flash",
     }
 }
 
@@ -84,6 +146,7 @@ pub fn fault_of(name: &str) -> Option<FaultCode> {
         F::JobStalled,
         F::Watchdog,
         F::Panic,
+        F::Flash,
     ]
     .into_iter()
     .find(|&code| fault(code) == name)
@@ -110,6 +173,8 @@ const fn limit_name(limit: LimitName) -> &'static str {
         LimitName::WidthMax => "longest pulse (s)",
         LimitName::Current => "current of a column (A)",
         LimitName::PulsesPerCell => "pulses per cell",
+        LimitName::DosePerCell => "dose per cell (V s)",
+        LimitName::EnergyPerCell => "energy per cell (J)",
         LimitName::Conversions => "conversions in one request",
         LimitName::Frame => "bytes of a reply",
         LimitName::JobCells => "cells of a job",
@@ -119,6 +184,7 @@ const fn limit_name(limit: LimitName) -> &'static str {
 
 const fn field_name(field: Field) -> &'static str {
     match field {
+        Field::Name => "the length of the name (printable ASCII)",
         Field::Volts => "the voltage (V)",
         Field::Width => "the pulse width (s)",
         Field::Range => "the range",

@@ -90,4 +90,6 @@ pub enum FaultCode {
     Watchdog,
     /// The firmware panicked and was reset.
     Panic,
+    /// What must survive power loss can't be written.
+    Flash,
 }

@@ -1,6 +1,7 @@
 //! What a device is: its array, its converters, its limits.
 
-use crate::units::{Amperes, Ohms, Seconds, Volts};
+use super::{Fault, StorageProblem};
+use crate::units::{Amperes, Joules, Ohms, Seconds, VoltSeconds, Volts};
 use serde::{Deserialize, Serialize};
 
 /// Feedback settings of the transimpedance amplifiers a device can announce.
@@ -22,8 +23,12 @@ pub struct Limits {
     pub width_max: Seconds,
     /// Current of the selected column during a pulse, where it is measured.
     pub current: Amperes,
-    /// Pulses one cell may get between two power-ups.
+    /// Pulses one cell may get in all.
     pub pulses_per_cell: u32,
+    /// Σ |V|·width of its pulses one cell may get in all.
+    pub dose_per_cell: VoltSeconds,
+    /// Energy one cell may get in all.
+    pub energy_per_cell: Joules,
 }
 
 /// A device's description.
@@ -53,7 +58,20 @@ pub struct Identity<'a> {
     pub reset: ResetReason,
     /// Instrument time, ns.
     pub at_ns: u64,
+    /// Starts it has counted, this one included; 0 if its flash can't be used.
+    pub boots: u32,
+    /// Name of the array that is plugged in; empty if nobody named it.
+    pub array: &'a str,
+    /// What is wrong with its flash, if anything.
+    pub storage: Option<StorageProblem>,
+    /// The last fault of all, cleared or not, and the start (as counted by `boots`) it happened in.
+    pub last_fault: Option<(Fault, u32)>,
+    /// What the last panic of all said, and the start that followed it; cut at [`MAX_PANIC_BYTES`].
+    pub last_panic: Option<(&'a str, u32)>,
 }
+
+/// What is kept of a panic message.
+pub const MAX_PANIC_BYTES: usize = 96;
 
 /// Nominal relations between codes and SI units.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

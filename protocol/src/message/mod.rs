@@ -3,17 +3,24 @@
 //! Bulk data travel as little-endian bytes borrowed from the frame: converter codes for matrix-vector products and
 //! raw samples, integer sums for reads. Scalars are SI `f32` (see [`units`](crate::units)). Arrays are row-major.
 
+mod budget;
 mod condition;
 mod identity;
 mod reading;
+mod record;
 mod refusal;
 mod trace;
 mod writing;
 
+pub use budget::{BUDGET_BYTES, CellBudget, MAX_ARRAY_NAME_BYTES};
 pub use condition::{Counters, Fault, FaultCode, Mode, Status};
-pub use identity::{Converters, Identity, Limits, MAX_RANGES, ResetReason};
+pub use identity::{Converters, Identity, Limits, MAX_PANIC_BYTES, MAX_RANGES, ResetReason};
 pub use reading::{
     CELL_SUMS_BYTES, CellSums, MAX_CONVERSIONS, Mvm, ReadCells, ReadColumn, ReadReference, Region,
+};
+pub use record::{
+    MAX_RECORD_BYTES, RECORD_CHUNK_BYTES, RECORD_ENTRY_BYTES, RECORD_HISTORY, RecordEntry, RecordLabel,
+    StorageProblem,
 };
 pub use refusal::{Field, LimitName, Refusal};
 pub use trace::{Samples, Trace, TraceSource};
@@ -61,7 +68,7 @@ pub enum Request<'a> {
     Safe,
     /// Clears the latched fault, which must be named.
     ClearFault(FaultCode),
-    /// Tightens limits; none may be looser than the one in force.
+    /// Tightens limits, for good: they survive resets. None may be looser than the one in force.
     TightenLimits(Limits),
     /// One write pulse. Answered by [`Reply::Pulsed`].
     Pulse(Pulse),
@@ -91,6 +98,47 @@ pub enum Request<'a> {
         /// Samples before this one have arrived and are wanted no more: their room is used again. At most `offset`.
         arrived: u32,
     },
+    /// What cells have been through. Answered by [`Reply::Budgets`].
+    ReadBudgets(Region),
+    /// The arrays whose budgets are kept. Answered by [`Reply::Arrays`].
+    ListArrays,
+    /// Names the array that is plugged in: its budgets count from now on. A new name begins a history, as far as the
+    /// flash has room.
+    PlugArray {
+        /// 1 to [`MAX_ARRAY_NAME_BYTES`] of printable ASCII.
+        name: &'a str,
+    },
+    /// Frees the history of an array that is not plugged in; an empty name is the one nobody named.
+    ForgetArray {
+        /// Its name.
+        name: &'a str,
+    },
+    /// The records in flash. Answered by [`Reply::Records`].
+    ListRecords,
+    /// A record's data from an offset on, at most [`RECORD_CHUNK_BYTES`]. Answered by [`Reply::Record`].
+    ReadRecord {
+        /// The record.
+        number: u32,
+        /// First byte, a multiple of [`RECORD_CHUNK_BYTES`].
+        offset: u32,
+    },
+    /// Begins a record; what an earlier one left uncommitted is given up.
+    BeginRecord(RecordLabel),
+    /// The next data of the record begun: [`RECORD_CHUNK_BYTES`], fewer only at its end.
+    RecordChunk {
+        /// Where they belong: right behind those before.
+        offset: u32,
+        /// The bytes.
+        data: &'a [u8],
+    },
+    /// Checks the record begun against its label and puts it in force, all at once. Answered by
+    /// [`Reply::RecordStored`].
+    CommitRecord,
+    /// Puts an earlier record of a kind in force again; nothing is lost.
+    RollBackRecord {
+        /// Its number.
+        number: u32,
+    },
 }
 
 impl Request<'_> {
@@ -107,7 +155,11 @@ impl Request<'_> {
             | Self::CheckChips
             | Self::JobStatus(_)
             | Self::JobResults { .. }
-            | Self::FetchSamples { .. } => false,
+            | Self::FetchSamples { .. }
+            | Self::ReadBudgets(_)
+            | Self::ListArrays
+            | Self::ListRecords
+            | Self::ReadRecord { .. } => false,
             Self::Arm { .. }
             | Self::Safe
             | Self::ClearFault(_)
@@ -117,7 +169,13 @@ impl Request<'_> {
             | Self::AbortJob(_)
             | Self::ReleaseJob(_)
             | Self::Wait { .. }
-            | Self::Trace(_) => true,
+            | Self::Trace(_)
+            | Self::PlugArray { .. }
+            | Self::ForgetArray { .. }
+            | Self::BeginRecord(_)
+            | Self::RecordChunk { .. }
+            | Self::CommitRecord
+            | Self::RollBackRecord { .. } => true,
         }
     }
 }
@@ -185,4 +243,37 @@ pub enum Reply<'a> {
     },
     /// To [`Request::FetchSamples`].
     Samples(Samples<'a>),
+    /// To [`Request::ReadBudgets`]: [`CellBudget`] for each cell of the region.
+    Budgets {
+        /// `BUDGET_BYTES` per cell.
+        cells: &'a [u8],
+    },
+    /// To [`Request::ListArrays`].
+    Arrays {
+        /// Histories the flash has room for.
+        slots: u8,
+        /// Which of the names is plugged in, from 0.
+        plugged: u8,
+        /// Each name: its length in one byte, then the name. Empty for the array nobody named.
+        names: &'a [u8],
+    },
+    /// To [`Request::ListRecords`]: [`RecordEntry`] after [`RecordEntry`], oldest first.
+    Records {
+        /// `RECORD_ENTRY_BYTES` each.
+        entries: &'a [u8],
+    },
+    /// To [`Request::ReadRecord`].
+    Record {
+        /// First byte.
+        offset: u32,
+        /// The bytes.
+        data: &'a [u8],
+    },
+    /// To [`Request::CommitRecord`].
+    RecordStored {
+        /// Number of the new record.
+        number: u32,
+        /// The record that was dropped for it, if the history of its kind was full.
+        dropped: Option<u32>,
+    },
 }

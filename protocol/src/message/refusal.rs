@@ -1,6 +1,6 @@
 //! Why a request was refused, with the values of both sides.
 
-use super::{FaultCode, JobId};
+use super::{FaultCode, JobId, StorageProblem};
 use serde::{Deserialize, Serialize};
 
 /// Why a request was refused. Nothing was touched, except by `Fault`.
@@ -52,6 +52,36 @@ pub enum Refusal {
     Fault(FaultCode),
     /// This front end can't do it.
     Unsupported(Field),
+    /// It must survive power loss, and the flash can't be used.
+    Storage(StorageProblem),
+    /// The flash has no room for the history of another array; forget one by name.
+    ArraysFull {
+        /// Histories there are, and there is room for.
+        slots: u8,
+    },
+    /// No array of this name is known here.
+    NoSuchArray,
+    /// This array is plugged in.
+    ArrayPlugged,
+    /// The flash has no room for another kind of record.
+    RecordsFull {
+        /// Records there are, and there is room for.
+        records: u8,
+    },
+    /// No such record here.
+    NoSuchRecord {
+        /// The newest there is; 0 if there is none.
+        newest: u32,
+    },
+    /// The record isn't whole, so it was not put in force: its CRC as stored and as announced.
+    RecordCrc {
+        /// Of what was stored.
+        stored: u32,
+        /// As announced.
+        announced: u32,
+    },
+    /// No record was begun.
+    NoRecordBegun,
 }
 
 /// Names of limits.
@@ -79,6 +109,10 @@ pub enum LimitName {
     JobCells,
     /// What the DACs can put out.
     DacSpan,
+    /// [`Limits::dose_per_cell`](super::Limits::dose_per_cell).
+    DosePerCell,
+    /// [`Limits::energy_per_cell`](super::Limits::energy_per_cell).
+    EnergyPerCell,
 }
 
 /// Names of request fields, for [`Refusal::Invalid`].
@@ -118,4 +152,6 @@ pub enum Field {
     Interval,
     /// Samples of a trace.
     Samples,
+    /// An array's name: its length in bytes, all of them printable.
+    Name,
 }

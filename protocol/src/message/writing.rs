@@ -179,10 +179,12 @@ pub enum Outcome {
     Stuck = 4,
     /// The verify read is beyond the linear range.
     Saturated = 5,
-    /// The cell's own limit of pulses is reached, or the next pulse would pass the limit of current.
+    /// The next pulse would pass the limit of current.
     Limit = 6,
     /// The selected column's current passed its limit in the last pulse, which was cut.
     OverCurrent = 7,
+    /// The cell's own budget of pulses, dose or energy is spent.
+    Budget = 8,
 }
 
 impl Outcome {
@@ -198,6 +200,7 @@ impl Outcome {
             5 => Self::Saturated,
             6 => Self::Limit,
             7 => Self::OverCurrent,
+            8 => Self::Budget,
             _ => return None,
         })
     }

@@ -8,8 +8,9 @@ use ohmrig_emulator::crossbar::Crossbar;
 use ohmrig_emulator::truth::CellTruth;
 use ohmrig_firmware::bench_hardware::BenchHardware;
 use ohmrig_firmware::bench_link::BenchLink;
-use ohmrig_firmware::core::{Boot, Core, JobCell, Nameplate, Next, Now, Storage};
+use ohmrig_firmware::core::{Boot, CellCount, Core, JobCell, Nameplate, Next, Now, Storage, flash_bytes};
 use ohmrig_firmware::or16::{Or16, Or16Config};
+use ohmrig_firmware::store::STORE_BYTES;
 use ohmrig_protocol::bench::Bench;
 use ohmrig_protocol::frame::{self, Header, Kind, SessionId};
 use ohmrig_protocol::message::*;
@@ -27,14 +28,15 @@ fn board() -> Board {
         imperfections: profile.board.imperfections.into(),
         seed: 5,
         boot_nonce: BOOT_NONCE,
-        flash_bytes: 8192,
+        flash_bytes: flash_bytes(SIDE as u16, SIDE as u16, 1),
     };
     Board::new(crossbar, options).unwrap()
 }
 
 /// Opens a session, arms and sends `requests`, one after another.
 fn conversation(requests: &[Request<'_>]) -> Vec<u8> {
-    let session = session_id(HOST_NONCE, BOOT_NONCE, 1);
+    // The first start that its flash has counted.
+    let session = session_id(HOST_NONCE, 1 << 32 | BOOT_NONCE, 1);
     let mut bytes = Vec::new();
     let mut push = |kind, session, sequence, body: &dyn Fn(Header, &mut [u8]) -> usize| {
         let mut frame = [0; 2048];
@@ -54,7 +56,8 @@ fn conversation(requests: &[Request<'_>]) -> Vec<u8> {
 fn run<B: Bench>(bench: B, bytes: &[u8], mut watch: impl FnMut()) -> (Vec<u8>, Or16<BenchHardware<B>>) {
     const FRAME: usize = 2048;
     let (mut receive, mut transmit, mut data) = ([0; FRAME], [0; 2 * FRAME], [0; FRAME]);
-    let (mut codes, mut pulses) = ([0; SIDE], [0; SIDE * SIDE]);
+    let (mut codes, mut cells) = ([0; SIDE], [CellCount::NONE; SIDE * SIDE]);
+    let (mut lines, mut item) = ([0; 2 * SIDE + 1], [0; STORE_BYTES]);
     let mut job = vec![JobCell::EMPTY; SIDE * SIDE];
     let mut ring = [0; 4 * FRAME];
     let storage = Storage {
@@ -62,12 +65,15 @@ fn run<B: Bench>(bench: B, bytes: &[u8], mut watch: impl FnMut()) -> (Vec<u8>, O
         transmit: &mut transmit,
         data: &mut data,
         codes: &mut codes,
-        pulses: &mut pulses,
+        cells: &mut cells,
+        lines: &mut lines,
+        item: &mut item,
         job: &mut job,
         ring: &mut ring,
     };
     let nameplate = Nameplate { board: "test", emulated: true, firmware: "0", git: "0" };
-    let mut core = Core::new(nameplate, Boot { nonce: BOOT_NONCE, reset: ResetReason::PowerOn }, storage);
+    let mut core =
+        Core::new(nameplate, Boot { nonce: BOOT_NONCE, reset: ResetReason::PowerOn, panic: None }, storage);
     let side = SIDE as u16;
     let config = Or16Config { rows: side, columns: side, gates: false };
     let mut front_end = Or16::new(BenchHardware::new(bench).unwrap(), config).unwrap();

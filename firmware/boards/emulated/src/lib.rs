@@ -7,29 +7,34 @@ use ohmrig_cortex_m::Arena;
 pub use ohmrig_emulator::board::Board;
 use ohmrig_emulator::board::BoardOptions;
 use ohmrig_emulator::crossbar::Crossbar;
-use ohmrig_emulator::flash::SECTOR_BYTES;
 use ohmrig_emulator::profile::Profile;
 use ohmrig_firmware::bench_hardware::BenchHardware;
+use ohmrig_firmware::hardware::{Flash, WithFlash};
 use ohmrig_firmware::or16::{Or16, Or16Config};
 
-/// Bytes of the heap: 70 KiB are in use at most while an 8 × 8 array is read, 16 KiB of them the emulated flash.
-pub const HEAP_BYTES: usize = 80 * 1024;
+/// Bytes of the heap: 54 KiB are in use at most while an 8 × 8 array is read.
+pub const HEAP_BYTES: usize = 64 * 1024;
 
 #[global_allocator]
 static HEAP: Arena<HEAP_BYTES> = Arena::new();
 
 /// Draws the devices; every start has the same array.
 const SEED: u64 = 1;
-/// Flash of the emulated board, lost with the power.
-const FLASH_BYTES: u32 = 4 * SECTOR_BYTES;
+/// The emulated board, with a flash that isn't.
+pub type Hardware<F> = WithFlash<BenchHardware<Board>, F>;
 
-/// An OR-16 with its array, all emulated, behind its front end. Panics as [`board`] does.
+/// What needs a flash's worth of memory, for processors without a flash to write to.
+mod ram_flash;
+pub use ram_flash::RamFlash;
+
+/// An OR-16 with its array, all emulated but its flash, behind its front end. Panics as [`board`] does.
 #[must_use]
-pub fn front_end(boot_nonce: u64) -> Or16<BenchHardware<Board>> {
+pub fn front_end<F: Flash>(boot_nonce: u64, flash: F) -> Or16<Hardware<F>> {
     let Ok(hardware) = BenchHardware::new(board(boot_nonce)) else {
         panic!("the emulated board doesn't answer")
     };
     let config = Or16Config { rows: hardware.info().rows, columns: hardware.info().columns, gates: false };
+    let hardware = WithFlash { hardware, flash };
     let Ok(front_end) = Or16::new(hardware, config) else { panic!("no OR-16 has that geometry") };
     front_end
 }
@@ -46,7 +51,8 @@ pub fn board(boot_nonce: u64) -> Board {
         imperfections: profile.board.imperfections.into(),
         seed: SEED,
         boot_nonce,
-        flash_bytes: FLASH_BYTES,
+        // The board brings a real one.
+        flash_bytes: 0,
     };
     let Ok(crossbar) = Crossbar::new(rows.into(), columns.into(), &profile.device, SEED) else {
         panic!("no array has that profile")

@@ -15,10 +15,12 @@ use ohmrig_firmware::or16::Or16;
 
 /// Largest array this image has memory for.
 const MAX_LINES: usize = 64;
-/// Frames of 2 KiB, one reply leaving while the next is made.
-type CoreMemory = Memory<{ MAX_LINES * MAX_LINES }, MAX_LINES, 2048, 4096>;
+const MAX_CELLS: usize = 48 * 48;
 /// Half of the time after which the watchdog resets: longer than a bench may take for an answer (`hal::Silent`).
 const WATCHDOG_S: u32 = 15;
+
+/// Frames of 2 KiB, one reply leaving while the next is made.
+type CoreMemory = Memory<MAX_CELLS, MAX_LINES, 2048, 4096>;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
@@ -31,7 +33,7 @@ fn main() -> ! {
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
     };
-    let mut core = Core::new(nameplate, Boot { nonce, reset }, memory.storage());
+    let mut core = Core::new(nameplate, Boot { nonce, reset, panic: None }, memory.storage());
     let watchdog = hal::HardwareWatchdog::start(WATCHDOG_S);
     let mut station = hal::HostLine { uart: host, clock, watchdog };
     let _gone = serve(&mut core, &mut front_end, Or16::hardware_mut, &mut station);
@@ -55,10 +57,10 @@ fn front_end(
         Err(error) => panic!("bench on UART1: {error}"),
     };
     let info = *bench.info();
-    if usize::from(info.rows.max(info.columns)) > MAX_LINES {
+    let (rows, columns) = (usize::from(info.rows), usize::from(info.columns));
+    if rows.max(columns) > MAX_LINES || rows * columns > MAX_CELLS {
         panic!(
-            "an array of {} rows, {} columns; this image has room for {MAX_LINES}",
-            info.rows, info.columns
+            "an array of {rows} rows, {columns} columns; this image has room for {MAX_LINES} of each, {MAX_CELLS} cells"
         );
     }
     let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
@@ -70,9 +72,8 @@ fn front_end(
 
 /// The OR-16 on the processor. QEMU has no entropy: the nonce is the time of the start.
 #[cfg(feature = "emulated")]
-fn front_end(
-    _uart: hal::Uart,
-) -> (Or16<ohmrig_firmware::bench_hardware::BenchHardware<ohmrig_emulated::Board>>, u64) {
+fn front_end(_uart: hal::Uart) -> (Or16<ohmrig_emulated::Hardware<ohmrig_emulated::RamFlash>>, u64) {
     let nonce = hal::start_nonce();
-    (ohmrig_emulated::front_end(nonce), nonce)
+    let Some(flash) = ohmrig_emulated::RamFlash::take() else { panic!("started twice") };
+    (ohmrig_emulated::front_end(nonce, flash), nonce)
 }

@@ -20,6 +20,8 @@ use defmt_rtt as _;
 use ohmrig_firmware::board::memory::Memory;
 use ohmrig_firmware::board::serve::serve;
 use ohmrig_firmware::core::{Boot, Core, Nameplate};
+#[cfg(not(feature = "emulated"))]
+use ohmrig_firmware::hardware::WithFlash;
 use ohmrig_firmware::or16::Or16;
 use static_cell::ConstStaticCell;
 
@@ -34,23 +36,26 @@ fn main() -> ! {
     }
     let reset = station::reset_reason(words.is_some());
     let (station_parts, analog) = board::parts(embassy_stm32::init(board::clocks()));
-    let Some((mut link, _flash, nonce)) = station::start(station_parts) else { panic!("started twice") };
+    let Some((mut link, flash, nonce)) = station::start(station_parts) else { panic!("started twice") };
     let nameplate = Nameplate {
         board: board::NAME,
         emulated: cfg!(feature = "emulated"),
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
     };
-    let mut core = Core::new(nameplate, Boot { nonce, reset }, MEMORY.take().storage());
+    let boot = Boot { nonce, reset, panic: words.as_ref().map(|words| words.as_str()) };
+    let mut core = Core::new(nameplate, boot, MEMORY.take().storage());
     #[cfg(feature = "emulated")]
     let mut front_end = {
         drop(analog);
-        ohmrig_emulated::front_end(nonce)
+        ohmrig_emulated::front_end(nonce, flash)
     };
     #[cfg(not(feature = "emulated"))]
     let mut front_end = {
         let Some(wiring) = wiring::Wiring::new(analog) else { panic!("started twice") };
-        let Ok(front_end) = Or16::new(wiring, board::OR16) else { panic!("no OR-16 has that geometry") };
+        let Ok(front_end) = Or16::new(WithFlash { hardware: wiring, flash }, board::OR16) else {
+            panic!("no OR-16 has that geometry")
+        };
         front_end
     };
     let _gone = serve(&mut core, &mut front_end, Or16::hardware_mut, &mut link);

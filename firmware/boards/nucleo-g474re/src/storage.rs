@@ -6,8 +6,8 @@ use ohmrig_firmware::hardware::Flash;
 
 use crate::board::{STORAGE_BYTES, STORAGE_OFFSET};
 
-/// Erase unit in two-bank mode, bytes (RM0440, "Flash main features").
-const PAGE_BYTES: u32 = 2048;
+/// Two pages of two-bank mode (2 KiB each; RM0440, "Flash main features"), erased together: the unit the store works in.
+const ERASE_BYTES: u32 = 2 * 2048;
 
 /// Storage of [`STORAGE_BYTES`].
 pub(crate) struct Storage(Driver<'static, Blocking>);
@@ -43,6 +43,10 @@ impl Flash for Storage {
         STORAGE_BYTES
     }
 
+    fn erase_bytes(&self) -> u32 {
+        ERASE_BYTES
+    }
+
     fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), StorageError> {
         let from = place(offset, into.len())?;
         self.0.blocking_read(from, into).map_err(StorageError::Driver)
@@ -55,7 +59,7 @@ impl Flash for Storage {
     }
 
     fn erase(&mut self, offset: u32) -> Result<(), StorageError> {
-        let from = place(offset, PAGE_BYTES as usize)?;
-        self.0.blocking_erase(from, from + PAGE_BYTES).map_err(StorageError::Driver)
+        let from = place(offset, ERASE_BYTES as usize)?;
+        self.0.blocking_erase(from, from + ERASE_BYTES).map_err(StorageError::Driver)
     }
 }

@@ -26,7 +26,7 @@ fn main() -> ! {
     let reset = ohmrig_rp::reset_reason(words.is_some());
     let all = embassy_rp::init(embassy_rp::config::Config::default());
     let parts = StationParts { usb: all.USB, watchdog: all.WATCHDOG, flash: all.FLASH };
-    let Some((mut link, _storage, nonce)) = ohmrig_rp::start::<FLASH_BYTES>(parts, "pico") else {
+    let Some((mut link, flash, nonce)) = ohmrig_rp::start::<FLASH_BYTES>(parts, "pico") else {
         panic!("started twice")
     };
     let nameplate = Nameplate {
@@ -35,8 +35,9 @@ fn main() -> ! {
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
     };
-    let mut core = Core::new(nameplate, Boot { nonce, reset }, MEMORY.take().storage());
-    let mut front_end = ohmrig_emulated::front_end(nonce);
+    let boot = Boot { nonce, reset, panic: words.as_ref().map(|words| words.as_str()) };
+    let mut core = Core::new(nameplate, boot, MEMORY.take().storage());
+    let mut front_end = ohmrig_emulated::front_end(nonce, flash);
     defmt::info!(
         "heap {=usize} of {=usize} bytes",
         ohmrig_emulated::heap_used_bytes(),

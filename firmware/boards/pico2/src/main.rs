@@ -16,6 +16,8 @@ use defmt_rtt as _;
 use ohmrig_firmware::board::memory::Memory;
 use ohmrig_firmware::board::serve::serve;
 use ohmrig_firmware::core::{Boot, Core, Nameplate};
+#[cfg(not(feature = "emulated"))]
+use ohmrig_firmware::hardware::WithFlash;
 use ohmrig_firmware::or16::Or16;
 use ohmrig_rp::StationParts;
 use static_cell::ConstStaticCell;
@@ -33,23 +35,26 @@ fn main() -> ! {
     let (processor, analog) = board::parts(embassy_rp::init(embassy_rp::config::Config::default()));
     let parts = StationParts { usb: processor.usb, watchdog: processor.watchdog, flash: processor.flash };
     let started = ohmrig_rp::start::<{ board::FLASH_BYTES }>(parts, board::NAME);
-    let Some((mut link, _storage, nonce)) = started else { panic!("started twice") };
+    let Some((mut link, flash, nonce)) = started else { panic!("started twice") };
     let nameplate = Nameplate {
         board: board::NAME,
         emulated: cfg!(feature = "emulated"),
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
     };
-    let mut core = Core::new(nameplate, Boot { nonce, reset }, MEMORY.take().storage());
+    let boot = Boot { nonce, reset, panic: words.as_ref().map(|words| words.as_str()) };
+    let mut core = Core::new(nameplate, boot, MEMORY.take().storage());
     #[cfg(feature = "emulated")]
     let mut front_end = {
         drop(analog);
-        ohmrig_emulated::front_end(nonce)
+        ohmrig_emulated::front_end(nonce, flash)
     };
     #[cfg(not(feature = "emulated"))]
     let mut front_end = {
         let wiring = wiring::Wiring::new(analog);
-        let Ok(front_end) = Or16::new(wiring, board::OR16) else { panic!("no OR-16 has that geometry") };
+        let Ok(front_end) = Or16::new(WithFlash { hardware: wiring, flash }, board::OR16) else {
+            panic!("no OR-16 has that geometry")
+        };
         front_end
     };
     let _gone = serve(&mut core, &mut front_end, Or16::hardware_mut, &mut link);

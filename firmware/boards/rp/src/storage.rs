@@ -1,4 +1,4 @@
-//! The instrument's storage: the last 16 KiB of the flash the image runs from. While it is written nothing else runs.
+//! The instrument's storage: the last 256 KiB of the flash the image runs from. While it is written nothing else runs.
 
 use embassy_rp::Peri;
 use embassy_rp::flash::{Blocking, ERASE_SIZE, Error, Flash as Driver};
@@ -6,7 +6,7 @@ use embassy_rp::peripherals::FLASH;
 use ohmrig_firmware::hardware::Flash;
 
 /// Bytes of the storage; `memory.x` keeps them free.
-const STORAGE_BYTES: u32 = 16 * 1024;
+const STORAGE_BYTES: u32 = 256 * 1024;
 
 /// Storage at the end of `FLASH_BYTES` of flash.
 pub struct Storage<const FLASH_BYTES: usize>(Driver<'static, FLASH, Blocking, FLASH_BYTES>);
@@ -62,6 +62,14 @@ impl<const FLASH_BYTES: usize> Flash for Storage<FLASH_BYTES> {
 
     fn capacity(&self) -> u32 {
         STORAGE_BYTES
+    }
+
+    fn erase_bytes(&self) -> u32 {
+        // 4096.
+        #[allow(clippy::cast_possible_truncation)]
+        {
+            ERASE_SIZE as u32
+        }
     }
 
     fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), StorageError> {

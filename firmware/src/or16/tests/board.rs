@@ -1,7 +1,7 @@
 //! A board for the front end's own tests: registers that read back, lines that follow, and a witness who notes what no
 //! board may do. Converters, settling and the array are the emulator's business, not this one's.
 
-use crate::hardware::{FramedSpi, Hardware, Sequencer};
+use crate::hardware::{FramedSpi, Hardware, NoFlash, Persistent, Sequencer};
 use core::convert::Infallible;
 use crc::{CRC_8_SMBUS, CRC_16_OPENSAFETY_B, Crc};
 use embedded_hal::digital::{self, OutputPin};
@@ -487,13 +487,20 @@ impl Sequencer for Edges<'_> {
     }
 }
 
+impl Persistent for Board {
+    type Flash<'a> = NoFlash;
+
+    fn flash(&mut self) -> NoFlash {
+        NoFlash
+    }
+}
+
 impl Hardware for Board {
     type Error = Infallible;
     type Spi<'a> = Handle<'a>;
     type I2c<'a> = Bus<'a>;
     type Output<'a> = Line<'a>;
     type Sequencer<'a> = Edges<'a>;
-
     fn chip(&mut self, select: ChipSelect) -> Handle<'_> {
         Handle(self, select)
     }
