@@ -118,6 +118,7 @@ const fn field_name(field: Field) -> &'static str {
         Field::Job => "the job number",
         Field::Offset => "the offset into the results",
         Field::Interval => "the time of all samples (s)",
+        Field::Model => "a number of the device model",
     }
 }
 

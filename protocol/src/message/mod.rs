@@ -5,20 +5,21 @@
 
 mod condition;
 mod identity;
+mod programming;
 mod reading;
 mod refusal;
 mod writing;
 
 pub use condition::{Counters, Fault, FaultCode, Mode, Status};
 pub use identity::{Converters, Identity, Limits, MAX_RANGES, ResetReason};
+pub use programming::{
+    Algorithm, CELL_RESULT_BYTES, CellResult, DoseLaw, Forming, Model, Outcome, Program, Staircase,
+};
 pub use reading::{
     CELL_SUMS_BYTES, CellSums, MAX_CONVERSIONS, Mvm, ReadCells, ReadColumn, ReadReference, Region,
 };
 pub use refusal::{Field, LimitName, Refusal};
-pub use writing::{
-    Algorithm, CELL_RESULT_BYTES, CellResult, JobEnd, JobId, JobState, MAX_ARM_MS, Outcome, Program, Pulse,
-    Scheme, Staircase,
-};
+pub use writing::{JobEnd, JobId, JobState, MAX_ARM_MS, Pulse, Scheme};
 
 use crate::units::Amperes;
 use serde::{Deserialize, Serialize};

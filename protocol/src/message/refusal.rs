@@ -116,4 +116,6 @@ pub enum Field {
     Offset,
     /// Time between samples, or all of it together.
     Interval,
+    /// A number of a model of the devices.
+    Model,
 }
