@@ -229,6 +229,22 @@ impl Client {
         self.pause(self.link.pace().poll)
     }
 
+    /// Waits for a job, but not beyond the moment from which on the device has nothing more to do.
+    ///
+    /// # Errors
+    /// [`LinkError`] of the transport.
+    pub fn pause_for_job(&mut self, time: Duration) -> Result<(), LinkError> {
+        let deadline = Instant::now() + time;
+        while self.link.receive(deadline)?.is_some() {}
+        Ok(())
+    }
+
+    /// How long a look at a job may take at least, as this port's pace says.
+    #[must_use]
+    pub fn poll_time(&self) -> Duration {
+        self.link.pace().poll
+    }
+
     /// Sends a request and waits for nothing: the last word of a host that is about to go.
     pub fn send_unanswered(&mut self, request: &Request<'_>) {
         if let Err(error) = self.launch(0, request) {

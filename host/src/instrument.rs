@@ -1,5 +1,6 @@
 //! A crossbar instrument in SI units: what it is, reading, pulsing, programming, products.
 
+mod loading;
 mod products;
 mod program;
 mod read;
@@ -7,8 +8,9 @@ mod reference;
 pub mod refusal;
 mod wait;
 
+pub use loading::{Loading, ROW_OHMS, Target};
 pub use products::{ProductSettings, Products};
-pub use program::{ProgramOrder, Programmed, Progress};
+pub use program::{PassRecord, ProgramOrder, Programmed, Progress};
 pub use read::{CellMap, ReadSettings, Trace};
 pub use reference::{ReferenceCodes, ReferenceSettings};
 

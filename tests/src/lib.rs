@@ -1,6 +1,8 @@
 //! What the end-to-end tests in `tests/` share: the wire of an emulated board, frame by frame, and the command line
 //! as a process.
 
+pub mod marks;
+
 use ohmrig::bench::{Emulation, profile};
 use ohmrig::device::{EmulatedDevice, Wish};
 use ohmrig_emulator::truth::CellTruth;

@@ -39,6 +39,7 @@ impl Job {
 
 /// What a running job does to the front end.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant)] // There is one, and no heap to box it in.
 pub(super) enum JobMachine {
     /// Write-verify of a region.
     Program(ProgramMachine),

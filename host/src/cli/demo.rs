@@ -3,12 +3,12 @@
 use super::mvm::set_errors;
 use super::open::{Opened, open};
 use super::output::{percent, si};
-use super::program::{CHECK_CONVERSIONS, order};
+use super::program::CHECK_CONVERSIONS;
 use super::settings::RecipeArgs;
 use super::{Failure, Global, Output};
 use crate::digits::Digits;
 use crate::error_metrics::{MvmErrors, errors, noise_rms};
-use crate::instrument::{ProductSettings, ReadSettings};
+use crate::instrument::{ProductSettings, ProgramOrder, ReadSettings};
 use crate::mapping::{Pairs, Tile};
 use crate::recipe::Recipe;
 use clap::Args;
@@ -148,7 +148,7 @@ impl Demo {
         let targets = tile.of(targets).to_owned();
         let run = &mut opened.run;
         let programmed = opened.instrument.program(
-            &order(recipe, (0, 0), targets.clone()),
+            &ProgramOrder::new(recipe, (0, 0), targets.clone()),
             |job, region| match run {
                 Some(run) => run.job(job, region).map_err(|error| error.to_string()),
                 None => Ok(()),

@@ -56,7 +56,7 @@ impl ProgramCommand {
             si(recipe.window, "S"),
             recipe.name
         ));
-        let order = order(&recipe, (self.row, self.column), targets.clone());
+        let order = ProgramOrder::new(&recipe, (self.row, self.column), targets.clone());
         let bar = output.bar(targets.len() * usize::from(recipe.passes), "programming");
         let run = &mut opened.run;
         let programmed = opened.instrument.program(
@@ -135,24 +135,6 @@ fn check_targets(what: &str, targets: &Array2<f64>, recipe: &Recipe) -> Result<(
                 recipe.g_min, recipe.g_max, recipe.name
             )))
         }
-    }
-}
-
-/// A recipe applied to targets.
-pub(super) fn order(recipe: &Recipe, origin: (u16, u16), targets: Array2<f64>) -> ProgramOrder {
-    ProgramOrder {
-        origin,
-        targets,
-        window: recipe.window,
-        algorithm: recipe.algorithm,
-        width: recipe.width,
-        scheme: recipe.scheme,
-        read_volts: recipe.read_volts,
-        range: None,
-        conversions: recipe.conversions,
-        max_pulses: recipe.max_pulses,
-        max_reversals: recipe.max_reversals,
-        passes: recipe.passes,
     }
 }
 

@@ -1,10 +1,12 @@
 //! Programming conductances: write-verify runs on the device as a job; the host starts it, keeps it armed, follows
 //! it, and fetches what came of each cell. A broken link in between costs nothing that the device still knows.
 
-use super::read::split;
+use super::loading::{Loading, ROW_OHMS, Target};
+use super::read::{ReadSettings, split};
 use super::{Instrument, InstrumentError, unexpected};
 use crate::client::LinkError;
-use ndarray::{Array2, s};
+use crate::recipe::Recipe;
+use ndarray::{Array2, ArrayView2, Axis, s};
 use ohmrig_protocol::frame::body_bytes;
 use ohmrig_protocol::message::{
     Algorithm, CELL_RESULT_BYTES, CellResult, JobEnd, JobId, JobState, Outcome, Program, Refusal, Region,
@@ -20,6 +22,9 @@ const REQUEST_OVERHEAD: usize = 96;
 const ARM_MS: u32 = 10_000;
 const RENEW: Duration = Duration::from_secs(2);
 
+/// The longest pause between two looks at a job: a device that is armed takes two seconds of silence for a lost link.
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+
 /// Times a lost link is picked up again within one job, and jobs that are started for one region.
 const RECONNECTS: u32 = 3;
 const JOBS: u32 = 3;
@@ -31,8 +36,14 @@ pub struct ProgramOrder {
     pub origin: (u16, u16),
     /// S, (rows, columns).
     pub targets: Array2<f64>,
-    /// A cell is done when read within ± this of its target, S.
+    /// What the targets are of.
+    pub target: Target,
+    /// Ω between a row's driver and its cells; 0 to take every read for what it is.
+    pub row_ohms: f64,
+    /// A cell should be read within ± this of its target afterwards, S.
     pub window: f64,
+    /// The device lets go of a cell within a window narrower by this, S.
+    pub guard: f64,
     /// How pulses follow reads.
     pub algorithm: Algorithm,
     /// Pulse width, s.
@@ -43,16 +54,54 @@ pub struct ProgramOrder {
     pub read_volts: f64,
     /// Feedback setting of the verify reads; `None` for the most sensitive that the largest target allows.
     pub range: Option<u8>,
-    /// Conversions of a verify read.
-    pub conversions: u16,
+    /// Conversions at each polarity of a verify read that is clear at once, and of one that isn't, at most.
+    pub conversions: (u16, u16),
+    /// Conversions at each polarity of the read that a finished cell's conductance is reported from; 0 for the last
+    /// verify read.
+    pub confirm: u16,
     /// Most pulses for one cell in one pass.
     pub max_pulses: u16,
     /// Most changes of direction for one cell in one pass.
     pub max_reversals: u8,
-    /// Times the region is gone through. Cells of a row share its series resistance, so that programming one changes
-    /// how the others read; a second pass sets right what the first one moved.
+    /// Times the region is gone through, at most: from the second on only cells that a fresh read finds outside.
     pub passes: u8,
+    /// Instrument time between two passes, s.
+    pub wait: f64,
 }
+
+impl ProgramOrder {
+    /// A recipe applied to targets in place on an OR-16.
+    #[must_use]
+    pub fn new(recipe: &Recipe, origin: (u16, u16), targets: Array2<f64>) -> Self {
+        Self {
+            origin,
+            targets,
+            target: Target::InPlace,
+            row_ohms: ROW_OHMS,
+            window: recipe.window,
+            guard: recipe.guard,
+            algorithm: recipe.algorithm(),
+            width: recipe.width,
+            scheme: recipe.scheme,
+            read_volts: recipe.read_volts,
+            range: None,
+            conversions: recipe.conversions,
+            confirm: recipe.confirm,
+            max_pulses: recipe.max_pulses,
+            max_reversals: recipe.max_reversals,
+            passes: recipe.passes,
+            wait: recipe.wait,
+        }
+    }
+
+    /// Whether a value is within the window of a cell's target.
+    fn is_inside(&self, index: (usize, usize), value: f64) -> bool {
+        (value - self.targets[index]).abs() <= self.window
+    }
+}
+
+/// Conversions at each polarity of the reads before and between passes.
+const SURVEY_CONVERSIONS: u16 = 16;
 
 /// How far programming is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,14 +117,35 @@ pub struct Progress {
 /// What programming did, (rows, columns) each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Programmed {
-    /// Last verify read, S. For an error that means something, read again.
+    /// As read right after the last pulse, S, in the sense of the order's targets. Unless `confirm` was 0 this read decided
+    /// nothing.
     pub conductance: Array2<f64>,
     /// Standard uncertainty of that read, S.
     pub uncertainty: Array2<f64>,
     /// Pulses applied in all passes.
     pub pulses: Array2<u32>,
-    /// Why each cell was left in the last pass.
+    /// Changes of direction in all passes.
+    pub reversals: Array2<u32>,
+    /// Why each cell was left the last time it was worked on.
     pub outcome: Array2<Outcome>,
+    /// Pass by pass.
+    pub passes: Vec<PassRecord>,
+}
+
+/// One time through the region.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PassRecord {
+    /// Cells worked on.
+    pub cells: usize,
+    /// Pulses applied.
+    pub pulses: u64,
+    /// Cells of the whole region inside by the read that followed their last pulse.
+    pub inside: usize,
+    /// Root mean square over the whole region of that read's distance from the target, S.
+    pub error_rms: f64,
+    /// Root mean square over the whole region of the distance that a fresh read before this pass found, S; `None` before
+    /// the first.
+    pub error_before_rms: Option<f64>,
 }
 
 /// How a job ended.
@@ -89,25 +159,58 @@ struct Ended {
     reconnected: bool,
 }
 
+/// What a pass is to do, (rows, columns) of the region each.
+struct Plan {
+    /// What each cell has to read as when its turn comes, S; NaN to leave it alone.
+    targets: Array2<f64>,
+    /// What a read of it is to be multiplied by to be one in the sense of the order's targets.
+    scale: Array2<f64>,
+    /// The least that the window shrinks by in terms of reads.
+    narrowest: f64,
+    /// What a survey found, S.
+    error_rms: Option<f64>,
+}
+
+/// A pass, ready to be sent.
+#[derive(Clone, Copy)]
+struct Jobs<'a> {
+    region: Region,
+    parts: &'a [Region],
+    order: &'a ProgramOrder,
+    range: u8,
+    plan: &'a Plan,
+}
+
+/// Root mean square.
+fn rms(values: &Array2<f64>) -> f64 {
+    (values.iter().map(|v| v * v).sum::<f64>() / values.len().max(1) as f64).sqrt()
+}
+
 impl Programmed {
     fn pending(shape: (usize, usize)) -> Self {
         Self {
             conductance: Array2::from_elem(shape, f64::NAN),
             uncertainty: Array2::from_elem(shape, f64::NAN),
             pulses: Array2::zeros(shape),
+            reversals: Array2::zeros(shape),
             outcome: Array2::from_elem(shape, Outcome::Pending),
+            passes: Vec::new(),
         }
     }
 
-    /// Adds what a pass did to a cell.
-    fn add(&mut self, index: (usize, usize), result: &CellResult) {
-        self.conductance[index] = f64::from(result.conductance.0);
-        self.uncertainty[index] = f64::from(result.uncertainty.0);
+    /// Adds what a pass did to a cell, whose reads are to be multiplied by `scale`.
+    fn add(&mut self, index: (usize, usize), result: &CellResult, scale: f64) {
+        if result.outcome == Outcome::Skipped {
+            return;
+        }
+        self.conductance[index] = f64::from(result.conductance.0) * scale;
+        self.uncertainty[index] = f64::from(result.uncertainty.0) * scale;
         self.pulses[index] += u32::from(result.pulses);
+        self.reversals[index] += u32::from(result.reversals);
         self.outcome[index] = result.outcome;
     }
 
-    /// Cells read within their window.
+    /// Cells that the verify read found within the device's window.
     #[must_use]
     pub fn inside(&self) -> usize {
         self.outcome.iter().filter(|&&outcome| outcome == Outcome::Inside).count()
@@ -132,6 +235,59 @@ impl Instrument {
         mut record: impl FnMut(JobId, Region) -> Result<(), String>,
         mut progress: impl FnMut(Progress),
     ) -> Result<Programmed, InstrumentError> {
+        let region = self.check_order(order)?;
+        let largest = order.targets.iter().copied().fold(0.0, f64::max) + order.window;
+        let range = match order.range {
+            Some(range) => range,
+            // A cell may overshoot before it is brought back.
+            None => self.range_for(1.5 * largest * order.read_volts)?,
+        };
+        self.feedback(range)?;
+        let most = (body_bytes(self.client.frame_bytes()).saturating_sub(REQUEST_OVERHEAD) / 4)
+            .min(self.client.welcome().job_cells as usize)
+            .max(1);
+        let band = usize::from(region.columns).min(most);
+        let parts = split(region, most / band, band);
+        let mut programmed = Programmed::pending(order.targets.dim());
+        let mut all = || -> Result<(), InstrumentError> {
+            for pass in 0..order.passes {
+                if pass > 0 && order.wait > 0.0 {
+                    self.wait(order.wait, |_| {})?;
+                }
+                let plan = self.plan(region, order, &programmed)?;
+                let cells = plan.targets.iter().filter(|target| !target.is_nan()).count();
+                if cells == 0 {
+                    break;
+                }
+                let before: u64 = programmed.pulses.iter().map(|&pulses| u64::from(pulses)).sum();
+                let job = Jobs { region, parts: &parts, order, range, plan: &plan };
+                self.run_pass(&job, &mut programmed, &mut record, &mut |here| {
+                    let done = u32::from(pass) * region.cells();
+                    progress(Progress { cells: done + here.cells, ..here });
+                })?;
+                let after: u64 = programmed.pulses.iter().map(|&pulses| u64::from(pulses)).sum();
+                let error = &programmed.conductance - &order.targets;
+                let inside = |&(index, &value): &((usize, usize), &f64)| order.is_inside(index, value);
+                programmed.passes.push(PassRecord {
+                    cells,
+                    pulses: after - before,
+                    inside: programmed.conductance.indexed_iter().filter(inside).count(),
+                    error_rms: rms(&error),
+                    error_before_rms: plan.error_rms,
+                });
+            }
+            Ok(())
+        };
+        if let Err(error) = all() {
+            self.give_up(&error);
+            return Err(error);
+        }
+        self.safe()?;
+        Ok(programmed)
+    }
+
+    /// Checks an order; the answer is its region.
+    fn check_order(&self, order: &ProgramOrder) -> Result<Region, InstrumentError> {
         let (rows, columns) = order.targets.dim();
         let lines = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
         let region = Region {
@@ -148,56 +304,96 @@ impl Instrument {
                 "target at row {row}, column {column} is {target} S; every target must be finite and not negative"
             )));
         }
-        let largest = order.targets.iter().copied().fold(0.0, f64::max) + order.window;
-        let range = match order.range {
-            Some(range) => range,
-            // A cell may overshoot before it is brought back.
-            None => self.range_for(1.5 * largest * order.read_volts)?,
-        };
-        self.feedback(range)?;
-        let most = (body_bytes(self.client.frame_bytes()).saturating_sub(REQUEST_OVERHEAD) / 4)
-            .min(self.client.welcome().job_cells as usize)
-            .max(1);
-        let band = usize::from(region.columns).min(most);
-        let parts = split(region, most / band, band);
-        let mut programmed = Programmed::pending(order.targets.dim());
-        let mut all = || -> Result<(), InstrumentError> {
-            for pass in 0..order.passes {
-                self.run_pass(region, &parts, order, range, &mut programmed, &mut record, &mut |here| {
-                    let done = u32::from(pass) * region.cells();
-                    progress(Progress { cells: done + here.cells, ..here });
-                })?;
-            }
-            Ok(())
-        };
-        if let Err(error) = all() {
-            self.give_up(&error);
-            return Err(error);
+        let ProgramOrder { window, guard, row_ohms, .. } = *order;
+        if !(guard >= 0.0 && window > guard && window.is_finite()) {
+            return Err(InstrumentError::Argument(format!(
+                "a window of ±{window} S with a guard of {guard} S; the window must be the wider of the two"
+            )));
         }
-        self.safe()?;
-        Ok(programmed)
+        if !(row_ohms.is_finite() && row_ohms >= 0.0) {
+            return Err(InstrumentError::Argument(format!(
+                "a row resistance of {row_ohms} Ω is not possible"
+            )));
+        }
+        Ok(region)
     }
 
-    /// Every cell of an order once, job by job.
-    #[allow(clippy::too_many_arguments)]
-    fn run_pass(
+    /// What each cell has to read as when its turn comes. Before the first pass the array is surveyed if rows load their
+    /// cells; before each later one it is surveyed to find what has left its window.
+    fn plan(
         &mut self,
         region: Region,
-        parts: &[Region],
         order: &ProgramOrder,
-        range: u8,
+        programmed: &Programmed,
+    ) -> Result<Plan, InstrumentError> {
+        let first = programmed.passes.is_empty();
+        if first && order.row_ohms == 0.0 {
+            let (targets, error_rms) = (order.targets.clone(), None);
+            return Ok(Plan { scale: Array2::ones(targets.dim()), narrowest: 1.0, targets, error_rms });
+        }
+        let rows = Region { column: 0, columns: self.device().columns, ..region };
+        let settings = ReadSettings { volts: order.read_volts, range: None, conversions: SURVEY_CONVERSIONS };
+        let read = self.read_cells(rows, &settings)?.conductance;
+        let loading = Loading { ohms: order.row_ohms };
+        let devices = loading.devices(read.view());
+        let (from, to) = (usize::from(region.column), usize::from(region.column + region.columns));
+        let before = devices.slice(s![.., from..to]);
+        let others = &devices.sum_axis(Axis(1)) - &before.sum_axis(Axis(1));
+        let found = match order.target {
+            Target::InPlace => read.slice(s![.., from..to]),
+            Target::Device => before,
+        };
+        let mut wanted = loading.wanted(order.target, order.targets.view(), others.view());
+        let work = Array2::from_shape_fn(wanted.dim(), |index| {
+            first || programmed.outcome[index] == Outcome::Inside && !order.is_inside(index, found[index])
+        });
+        for (index, wanted) in wanted.indexed_iter_mut() {
+            if !work[index] {
+                *wanted = before[index];
+            }
+        }
+        let mut targets = loading.on_the_way(wanted.view(), before, others.view());
+        let scale = Array2::from_shape_fn(wanted.dim(), |index| {
+            if targets[index] > 0.0 && order.targets[index] > 0.0 && work[index] {
+                order.targets[index] / targets[index]
+            } else {
+                1.0
+            }
+        });
+        let narrowest = scale.iter().fold(1.0, |least: f64, scale| least.min(1.0 / scale));
+        for (index, target) in targets.indexed_iter_mut() {
+            if !work[index] {
+                *target = f64::NAN;
+            }
+        }
+        let error_rms = (!first).then(|| rms(&(&found - &order.targets)));
+        Ok(Plan { targets, scale, narrowest, error_rms })
+    }
+
+    /// Every cell of a plan once, job by job.
+    fn run_pass(
+        &mut self,
+        jobs: &Jobs<'_>,
         programmed: &mut Programmed,
         record: &mut impl FnMut(JobId, Region) -> Result<(), String>,
         progress: &mut impl FnMut(Progress),
     ) -> Result<(), InstrumentError> {
+        let Jobs { region, parts, order, plan, .. } = *jobs;
         let of = u32::from(order.passes) * region.cells();
         let mut before = Progress::default();
         for &part in parts {
             let corner = (usize::from(part.row - region.row), usize::from(part.column - region.column));
+            let (rows, columns) = (usize::from(part.rows), usize::from(part.columns));
+            let here = s![corner.0..corner.0 + rows, corner.1..corner.1 + columns];
+            let targets = plan.targets.slice(here);
+            if targets.iter().all(|target| target.is_nan()) {
+                before.cells += part.cells();
+                continue;
+            }
             for attempt in 1.. {
                 let job = JobId(getrandom::u64().map_err(LinkError::Entropy)?);
                 record(job, part).map_err(InstrumentError::NotRecorded)?;
-                let ended = self.run_job(job, part, order, range, |here| {
+                let ended = self.run_job(job, part, jobs, targets, |here| {
                     progress(Progress {
                         cells: before.cells + here.cells,
                         pulses: before.pulses + here.pulses,
@@ -206,7 +402,8 @@ impl Instrument {
                 })?;
                 if ended.known {
                     self.fetch(job, part, |row, column, result| {
-                        programmed.add((corner.0 + row, corner.1 + column), result);
+                        let index = (corner.0 + row, corner.1 + column);
+                        programmed.add(index, result, plan.scale[index]);
                     })?;
                     self.release_job(job)?;
                 }
@@ -236,14 +433,15 @@ impl Instrument {
         &mut self,
         job: JobId,
         region: Region,
-        order: &ProgramOrder,
-        range: u8,
+        jobs: &Jobs<'_>,
+        targets: ArrayView2<'_, f64>,
         mut progress: impl FnMut(Progress),
     ) -> Result<Ended, InstrumentError> {
         let boot = self.client.welcome().boot_nonce;
         let mut reconnects = 0;
         let mut armed = Instant::now();
-        let mut started = self.start_job(job, region, order, range);
+        let mut pause = self.client.poll_time();
+        let mut started = self.start_job(job, region, jobs, targets);
         loop {
             let looked = started.and_then(|()| {
                 if armed.elapsed() > RENEW {
@@ -253,7 +451,10 @@ impl Instrument {
                 self.job_state(job)
             });
             match looked {
-                Ok(JobState::Running { cells, of, pulses }) => progress(Progress { cells, of, pulses }),
+                Ok(JobState::Running { cells, of, pulses }) => {
+                    progress(Progress { cells, of, pulses });
+                    pause = (2 * pause).min(LONGEST_PAUSE);
+                }
                 Ok(JobState::Ended { end, cells, of, pulses }) => {
                     progress(Progress { cells, of, pulses });
                     return Ok(Ended { end, cells, pulses, known: true, reconnected: reconnects > 0 });
@@ -280,7 +481,7 @@ impl Instrument {
                 }
                 Err(error) => return Err(error),
             }
-            started = self.client.pause_between_looks().map_err(InstrumentError::from);
+            started = self.client.pause_for_job(pause).map_err(InstrumentError::from);
         }
     }
 
@@ -288,30 +489,25 @@ impl Instrument {
         &mut self,
         job: JobId,
         region: Region,
-        order: &ProgramOrder,
-        range: u8,
+        jobs: &Jobs<'_>,
+        targets: ArrayView2<'_, f64>,
     ) -> Result<(), InstrumentError> {
-        let (row, column) =
-            (usize::from(region.row - order.origin.0), usize::from(region.column - order.origin.1));
-        let (rows, columns) = (usize::from(region.rows), usize::from(region.columns));
-        let targets: Vec<u8> = order
-            .targets
-            .slice(s![row..row + rows, column..column + columns])
-            .iter()
-            .flat_map(|&target| (target as f32).to_le_bytes())
-            .collect();
+        let Jobs { order, range, plan, .. } = *jobs;
+        let targets: Vec<u8> = targets.iter().flat_map(|&target| (target as f32).to_le_bytes()).collect();
         self.arm(ARM_MS)?;
         let request = Request::Program(Program {
             job,
             region,
             targets: &targets,
-            window: Siemens(order.window as f32),
+            window: Siemens(((order.window - order.guard) * plan.narrowest) as f32),
             algorithm: order.algorithm,
             width: Seconds(order.width as f32),
             scheme: order.scheme,
             read_volts: Volts(order.read_volts as f32),
             range,
-            conversions: order.conversions,
+            conversions: order.conversions.0,
+            max_conversions: order.conversions.1,
+            confirm: order.confirm,
             max_pulses: order.max_pulses,
             max_reversals: order.max_reversals,
         });
@@ -374,7 +570,6 @@ mod tests {
     use crate::bench::{Emulation, profile};
     use crate::client::Client;
     use crate::device::EmulatedDevice;
-    use crate::recipe::Recipe;
     use crate::transport::{InProcess, Pace, Transport, TransportError};
 
     /// A link to an emulated device that swallows everything for a while, some time after programming has begun.
@@ -402,22 +597,10 @@ mod tests {
     fn order(rows: usize, columns: usize) -> ProgramOrder {
         let recipe = Recipe::for_profile(&profile(Some("rram-cmo")).unwrap()).unwrap();
         let span = recipe.g_max - recipe.g_min;
-        ProgramOrder {
-            origin: (1, 2),
-            targets: Array2::from_shape_fn((rows, columns), |(i, j)| {
-                recipe.g_min + span * ((i * 5 + j * 3) % 10) as f64 / 12.0
-            }),
-            window: recipe.window,
-            algorithm: recipe.algorithm,
-            width: recipe.width,
-            scheme: recipe.scheme,
-            read_volts: recipe.read_volts,
-            range: None,
-            conversions: recipe.conversions,
-            max_pulses: recipe.max_pulses,
-            max_reversals: recipe.max_reversals,
-            passes: 1,
-        }
+        let targets = Array2::from_shape_fn((rows, columns), |(i, j)| {
+            recipe.g_min + span * ((i * 5 + j * 3) % 10) as f64 / 12.0
+        });
+        ProgramOrder::new(&recipe, (1, 2), targets)
     }
 
     fn instrument(swallow: std::ops::Range<u32>) -> Instrument {
