@@ -1,5 +1,6 @@
 //! A crossbar instrument in SI units: what it is, reading, pulsing, programming, products.
 
+mod form;
 mod loading;
 mod products;
 mod program;
@@ -8,6 +9,7 @@ mod reference;
 pub mod refusal;
 mod wait;
 
+pub use form::{FormOrder, Formed, Stop};
 pub use loading::{Loading, ROW_OHMS, Target};
 pub use products::{ProductSettings, Products};
 pub use program::{PassRecord, ProgramOrder, Programmed, Progress};

@@ -139,7 +139,7 @@ impl Recipe {
             width,
             scheme,
             read_volts: READ_VOLTS,
-            conversions: (4, 64),
+            conversions: (2, 64),
             confirm: 8,
             max_pulses: 200,
             max_reversals: 100,

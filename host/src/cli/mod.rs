@@ -5,6 +5,7 @@ mod calibrate;
 mod demo;
 mod emulate;
 mod failure;
+mod form;
 mod info;
 mod list;
 mod mvm;
@@ -108,6 +109,8 @@ enum Command {
     Read(read::Read),
     /// Apply write pulses to one cell
     Pulse(pulse::PulseCommand),
+    /// Form pristine cells: pulses through 10 kΩ, higher and then wider, until they conduct
+    Form(form::FormCommand),
     /// Program conductances with write-verify
     Program(program::ProgramCommand),
     /// Multiply vectors with the array
@@ -168,6 +171,7 @@ fn execute(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Calibrate(command) => command.run(global, output),
         Command::Read(command) => command.run(global, output),
         Command::Pulse(command) => command.run(global, output),
+        Command::Form(command) => command.run(global, output),
         Command::Program(command) => command.run(global, output),
         Command::Mvm(command) => command.run(global, output),
         Command::Solve(command) => command.run(global, output),

@@ -5,7 +5,7 @@ use super::output::{percent, si};
 use super::settings::RecipeArgs;
 use super::{Failure, Global, Output};
 use crate::arrays;
-use crate::instrument::{ProgramOrder, Programmed, ReadSettings};
+use crate::instrument::{ProgramOrder, ReadSettings};
 use crate::recipe::Recipe;
 use clap::Args;
 use ndarray::Array2;
@@ -71,40 +71,73 @@ impl ProgramCommand {
         let settings = ReadSettings { volts: recipe.read_volts, range: None, conversions: CHECK_CONVERSIONS };
         let map = opened.instrument.read_cells(region, &settings)?;
         let error = rms(&(&map.conductance - &targets));
-        let excluded = targets.len() - programmed.inside();
+        let left = left_list(&programmed.outcome, (self.row, self.column), Outcome::Inside);
+        let span = recipe.g_max - recipe.g_min;
+        let (cells, inside) = (targets.len(), programmed.inside());
         output.say(format_args!(
-            "inside   {} of {} cells ({}), {:.1} pulses per cell",
-            programmed.inside(),
-            targets.len(),
-            percent(programmed.inside() as f64 / targets.len() as f64),
+            "inside   {inside} of {cells} cells ({}), {:.1} pulses per cell",
+            percent(inside as f64 / cells as f64),
             programmed.pulses_mean()
         ));
-        output.say(format_args!(
-            "error    {} rms against the targets, read again at once with {CHECK_CONVERSIONS} conversions per polarity",
-            si(error, "S")
-        ));
-        let left = left_out(&programmed);
-        if excluded > 0 {
-            output.say(format_args!("outside  {left}"));
+        for (number, pass) in (1..).zip(&programmed.passes) {
+            output.say(format_args!(
+                "pass {number}   {} cells, {} pulses; {}{} rms right after",
+                pass.cells,
+                pass.pulses,
+                pass.error_before_rms
+                    .map_or_else(String::new, |rms| format!("{} rms before, ", si(rms, "S"))),
+                si(pass.error_rms, "S")
+            ));
         }
-        output.set("cells", targets.len());
-        output.set("inside_window", programmed.inside());
-        output.set("excluded", excluded);
-        output.set("outcomes", &left);
+        output.say(format_args!(
+            "error    {} rms against the targets ({} of the range), read again at once with {CHECK_CONVERSIONS} conversions per \
+             polarity",
+            si(error, "S"),
+            percent(error / span)
+        ));
+        for line in left.lines("outside") {
+            output.say(line);
+        }
+        let passes: Vec<_> = programmed
+            .passes
+            .iter()
+            .map(|pass| {
+                json!({
+                    "cells": pass.cells, "pulses": pass.pulses, "inside": pass.inside, "error_rms_s": pass.error_rms,
+                    "error_before_rms_s": pass.error_before_rms,
+                })
+            })
+            .collect();
+        output.set("cells", cells);
+        output.set("inside_window", inside);
+        output.set("excluded", cells - inside);
+        output.set("excluded_cells", left.json());
         output.set("pulses_per_cell_mean", programmed.pulses_mean());
         output.set("error_rms_s", error);
         output.set("window_s", recipe.window);
         output.set("recipe", &recipe.name);
-        let pulses = programmed.pulses.mapv(f64::from);
+        output.set("algorithm", recipe.method.name());
+        output.set("passes", &passes);
         opened.record(
             "program",
-            &json!({"row": self.row, "column": self.column, "recipe": recipe.name, "window_s": recipe.window}),
-            &json!({"inside_window": programmed.inside(), "error_rms_s": error}),
+            &json!({
+                "row": self.row, "column": self.column, "recipe": recipe.name, "algorithm": recipe.method.name(),
+                "window_s": recipe.window, "guard_s": recipe.guard, "width_s": recipe.width, "read_volts": recipe.read_volts,
+                "wait_s": recipe.wait, "range_s": span,
+            }),
+            &json!({
+                "inside_window": inside, "error_rms_s": error, "excluded_cells": left.json(), "passes": passes,
+                "pulses_per_cell_mean": programmed.pulses_mean(),
+            }),
             &[
                 ("target_s", targets.view()),
                 ("conductance_s", map.conductance.view()),
                 ("uncertainty_s", map.uncertainty.view()),
-                ("pulses", pulses.view()),
+                ("verified_s", programmed.conductance.view()),
+                ("verified_uncertainty_s", programmed.uncertainty.view()),
+                ("pulses", programmed.pulses.mapv(f64::from).view()),
+                ("reversals", programmed.reversals.mapv(f64::from).view()),
+                ("outcome", programmed.outcome.mapv(|outcome| f64::from(outcome as u8)).view()),
             ],
         )?;
         if let Some(path) = &self.output {
@@ -143,22 +176,61 @@ pub(super) fn rms(values: &Array2<f64>) -> f64 {
     (values.iter().map(|v| v * v).sum::<f64>() / values.len().max(1) as f64).sqrt()
 }
 
-/// Why cells were left outside their window, with counts.
-fn left_out(programmed: &Programmed) -> String {
-    let reasons = [
-        (Outcome::Pulses, "pulse budget spent"),
-        (Outcome::Reversals, "reversal budget spent"),
-        (Outcome::Stuck, "stuck"),
-        (Outcome::Saturated, "saturated"),
-        (Outcome::Limit, "cell's pulse limit reached"),
-        (Outcome::Pending, "not reached"),
-    ];
-    let parts: Vec<String> = reasons
-        .into_iter()
-        .filter_map(|(outcome, text)| {
-            let count = programmed.outcome.iter().filter(|&&o| o == outcome).count();
-            (count > 0).then(|| format!("{count} {text}"))
-        })
-        .collect();
-    parts.join(", ")
+/// Cells that were not brought to where they should be, with reasons.
+pub(super) struct LeftList {
+    cells: Vec<(usize, usize, &'static str)>,
+}
+
+/// Of a region that begins at `origin`, all cells but those with the outcome that was wanted.
+pub(super) fn left_list(outcomes: &Array2<Outcome>, origin: (u16, u16), wanted: Outcome) -> LeftList {
+    let at = |(row, column): (usize, usize)| (usize::from(origin.0) + row, usize::from(origin.1) + column);
+    let left = outcomes.indexed_iter().filter(|(_, outcome)| **outcome != wanted);
+    LeftList {
+        cells: left
+            .map(|(index, &outcome)| {
+                let (row, column) = at(index);
+                (row, column, reason(outcome))
+            })
+            .collect(),
+    }
+}
+
+impl LeftList {
+    /// Most cells that are named on a line of their own reason.
+    const NAMED: usize = 8;
+
+    /// A line for each reason.
+    pub(super) fn lines(&self, what: &str) -> Vec<String> {
+        let mut reasons: Vec<&str> = self.cells.iter().map(|cell| cell.2).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        let line = |reason: &str| {
+            let cells: Vec<_> = self.cells.iter().filter(|cell| cell.2 == reason).collect();
+            let named: Vec<String> =
+                cells.iter().take(Self::NAMED).map(|cell| format!("[{}, {}]", cell.0, cell.1)).collect();
+            let more = if cells.len() > Self::NAMED { ", …" } else { "" };
+            format!("{what:<8} {} {reason}: {}{more}", cells.len(), named.join(", "))
+        };
+        reasons.into_iter().map(line).collect()
+    }
+
+    /// All of them, for scripts.
+    pub(super) fn json(&self) -> serde_json::Value {
+        self.cells.iter().map(|(row, col, why)| json!({"row": row, "col": col, "why": why})).collect()
+    }
+}
+
+/// An outcome in words.
+fn reason(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pending => "not reached",
+        Outcome::Inside => "inside",
+        Outcome::Pulses => "pulse budget spent",
+        Outcome::Reversals => "reversal budget spent",
+        Outcome::Stuck => "doesn't move",
+        Outcome::Saturated => "saturates the amplifier",
+        Outcome::Limit => "limit of pulses or current reached",
+        Outcome::Skipped => "left alone",
+        Outcome::Noisy => "noisier than the window",
+    }
 }

@@ -90,7 +90,7 @@ impl From<SchemeArg> for Scheme {
 
 /// START:STEP:STOP in V.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct StaircaseArg(Staircase);
+pub(super) struct StaircaseArg(pub(super) Staircase);
 
 impl std::str::FromStr for StaircaseArg {
     type Err = String;

@@ -40,6 +40,8 @@ pub struct ProgramOrder {
     pub target: Target,
     /// Ω between a row's driver and its cells; 0 to take every read for what it is.
     pub row_ohms: f64,
+    /// Which cells to work on; `None` for all.
+    pub work: Option<Array2<bool>>,
     /// A cell should be read within ± this of its target afterwards, S.
     pub window: f64,
     /// The device lets go of a cell within a window narrower by this, S.
@@ -78,6 +80,7 @@ impl ProgramOrder {
             targets,
             target: Target::InPlace,
             row_ohms: ROW_OHMS,
+            work: None,
             window: recipe.window,
             guard: recipe.guard,
             algorithm: recipe.algorithm(),
@@ -181,9 +184,11 @@ struct Jobs<'a> {
     plan: &'a Plan,
 }
 
-/// Root mean square.
+/// Root mean square of what there is: cells never worked on have no error.
 fn rms(values: &Array2<f64>) -> f64 {
-    (values.iter().map(|v| v * v).sum::<f64>() / values.len().max(1) as f64).sqrt()
+    let squares = values.iter().filter(|v| !v.is_nan()).map(|v| v * v);
+    let (count, sum) = squares.fold((0, 0.0), |(count, sum), square| (count + 1, sum + square));
+    (sum / f64::from(count.max(1))).sqrt()
 }
 
 impl Programmed {
@@ -310,6 +315,15 @@ impl Instrument {
                 "a window of ±{window} S with a guard of {guard} S; the window must be the wider of the two"
             )));
         }
+        if let Some(work) = &order.work
+            && work.dim() != order.targets.dim()
+        {
+            return Err(InstrumentError::Argument(format!(
+                "which of {:?} cells to work on doesn't fit {:?} targets",
+                work.dim(),
+                order.targets.dim()
+            )));
+        }
         if !(row_ohms.is_finite() && row_ohms >= 0.0) {
             return Err(InstrumentError::Argument(format!(
                 "a row resistance of {row_ohms} Ω is not possible"
@@ -327,8 +341,15 @@ impl Instrument {
         programmed: &Programmed,
     ) -> Result<Plan, InstrumentError> {
         let first = programmed.passes.is_empty();
+        let asked = |index| order.work.as_ref().is_none_or(|work| work[index]);
         if first && order.row_ohms == 0.0 {
-            let (targets, error_rms) = (order.targets.clone(), None);
+            let mut targets = order.targets.clone();
+            for (index, target) in targets.indexed_iter_mut() {
+                if !asked(index) {
+                    *target = f64::NAN;
+                }
+            }
+            let error_rms = None;
             return Ok(Plan { scale: Array2::ones(targets.dim()), narrowest: 1.0, targets, error_rms });
         }
         let rows = Region { column: 0, columns: self.device().columns, ..region };

@@ -172,3 +172,129 @@ impl Present {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+    use ohmrig_protocol::message::{DoseLaw, JobId, Model, Region, Scheme};
+    use ohmrig_protocol::units::{Seconds, Siemens, Volts};
+
+    const STAIRS: Staircase = Staircase { start: Volts(1.1), step: Volts(0.05), stop: Volts(1.8) };
+    const LAW: DoseLaw =
+        DoseLaw { threshold: Volts(1.0), reference: Volts(1.5), dose: 0.3, exponent: 2.0, stop: Volts(1.79) };
+    const MODEL: Model =
+        Model { set: LAW, reset: LAW, floor: Siemens(10e-6), ceiling: Siemens(90e-6), melting: false };
+
+    fn order(algorithm: Algorithm) -> ProgramOrder {
+        ProgramOrder {
+            job: JobId(1),
+            region: Region { row: 0, column: 0, rows: 1, columns: 1 },
+            window: 0.5e-6,
+            algorithm,
+            width_ns: 50_000,
+            gap_ns: 0,
+            scheme: Scheme::Half,
+            read_volts: Volts(0.2),
+            read_codes: [0, 0],
+            range: 0,
+            conversions: 2,
+            max_conversions: 4,
+            confirm: 0,
+            max_pulses: 200,
+            max_reversals: 30,
+        }
+    }
+
+    /// Programs one soft-bounds cell of `step` without any noise, and counts its pulses.
+    fn program(
+        order: &ProgramOrder,
+        experiences: &mut Experiences,
+        step: f32,
+        polarity: f32,
+        target: f32,
+    ) -> Result<u32, Outcome> {
+        let mut present = Present::start(order, experiences);
+        let mut conductance = 20e-6f32;
+        for pulses in 0..200 {
+            let reading = Reading { conductance, uncertainty: 1e-8 };
+            if pulses > 0 {
+                present.learn(order, experiences, &reading);
+            }
+            if libm::fabsf(conductance - target) < order.window {
+                return Ok(pulses);
+            }
+            let volts = polarity * present.choose(order, experiences, &reading, target)?.volts;
+            let overdrive = ((libm::fabsf(volts) - 1.0) / 0.5).max(0.0);
+            let left = libm::expf(-step * overdrive * overdrive);
+            let bound = if volts > 0.0 { 90e-6 } else { 10e-6 };
+            conductance = bound + (conductance - bound) * left;
+        }
+        Err(Outcome::Pulses)
+    }
+
+    #[test]
+    fn a_model_that_is_right_takes_few_pulses_and_one_that_is_wrong_is_corrected_by_the_array() {
+        let order = order(Algorithm::Model(MODEL));
+        for step in [0.1, 0.3, 0.9] {
+            let mut experiences = [Experience::NONE; 2];
+            let counts: Vec<u32> = (0..200)
+                .map(|n| {
+                    let target = 15e-6 + 65e-6 * (n * 37 % 100) as f32 / 100.0;
+                    program(&order, &mut experiences, step, 1.0, target).unwrap_or(200)
+                })
+                .collect();
+            let mean = |counts: &[u32]| f64::from(counts.iter().sum::<u32>()) / counts.len() as f64;
+            let (first, last) = (mean(&counts[..20]), mean(&counts[180..]));
+            // Without scatter each pulse leaves 14 % of the way, once the step is known: 40 µS take three.
+            assert!(last <= 4.0, "step {step}: {last} pulses at last, {first} at first");
+            assert!(
+                first <= 8.0 && last <= first + 0.5,
+                "step {step}: {first} pulses at first, {last} at last"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cell_mounted_upside_down_is_found_out_by_seeking_and_by_nothing_else() {
+        let mut experiences = [Experience::NONE; 2];
+        for polarity in [1.0, -1.0] {
+            let seeking = order(Algorithm::Seeking { stairs: STAIRS });
+            assert!(program(&seeking, &mut experiences, 0.3, polarity, 50e-6).is_ok());
+        }
+        let incremental = order(Algorithm::Incremental { set: STAIRS, reset: STAIRS });
+        assert!(program(&incremental, &mut experiences, 0.3, 1.0, 50e-6).is_ok());
+        assert!(program(&incremental, &mut experiences, 0.3, -1.0, 50e-6).is_err());
+    }
+
+    #[test]
+    fn a_cell_that_the_largest_pulses_do_not_move_is_stuck_long_before_its_budget_is_spent() {
+        for algorithm in [
+            Algorithm::Model(MODEL),
+            Algorithm::Incremental { set: STAIRS, reset: STAIRS },
+            Algorithm::Identical { set: Volts(1.5), reset: Volts(1.5) },
+        ] {
+            let stuck = program(&order(algorithm), &mut [Experience::NONE; 2], 0.0, 1.0, 50e-6);
+            assert_eq!(stuck, Err(Outcome::Stuck), "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn forming_goes_up_the_staircase_and_then_wider_until_it_has_done_all() {
+        let volts = Staircase { start: Volts(2.0), step: Volts(1.0), stop: Volts(3.5) };
+        let forming = Forming { volts, widest: Seconds(5e-3), gap: Seconds(0.0) };
+        let order = order(Algorithm::Form(forming));
+        let mut present = Present::start(&order, &[Experience::NONE; 2]);
+        let reading = Reading { conductance: 1e-8, uncertainty: 1e-9 };
+        let mut shots = Vec::new();
+        let end = loop {
+            match present.choose(&order, &[Experience::NONE; 2], &reading, 1e-6) {
+                Ok(Shot { volts, width_ns }) => shots.push((volts, width_ns)),
+                Err(outcome) => break outcome,
+            }
+        };
+        let at = |width| [2.0, 3.0, 3.5].map(|volts| (volts, width));
+        assert_eq!(shots, [at(50_000), at(500_000), at(5_000_000)].concat());
+        assert_eq!(end, Outcome::Stuck);
+    }
+}

@@ -6,7 +6,7 @@ use super::super::pulse::{PulseMachine, PulseOrder};
 use super::JobCell;
 use super::algorithms::{Experiences, Present};
 use super::model::Experience;
-use super::verify::{Pair, Reading, Verdict};
+use super::verify::{self, Pair, Reading, Verdict};
 use crate::front_end::{FrontEnd, FrontEndError, Selection, Settle};
 use ohmrig_protocol::message::{Algorithm, JobId, Limits, Outcome, Region, Scheme};
 use ohmrig_protocol::units::{Amperes, Siemens, Volts};
@@ -46,12 +46,14 @@ pub(in super::super) struct ProgramMachine {
     sums: Pair,
     /// The row is, or is about to be, at −V.
     minus: bool,
-    /// The other polarity has been read in this round.
+    /// This polarity is the second one of the round.
     second: bool,
     /// Conversions at each polarity that end this round.
     round: u32,
     /// The cell is inside; this read only reports it.
     confirming: bool,
+    /// What both polarities of this cell's last whole read had in common, codes.
+    offset: Option<f32>,
     present: Present,
     experiences: Experiences,
 }
@@ -81,6 +83,7 @@ impl ProgramMachine {
             second: false,
             round: 0,
             confirming: false,
+            offset: None,
             present: Present::start(&order, &experiences),
             experiences,
         }
@@ -142,6 +145,7 @@ impl ProgramMachine {
                     self.present.result.outcome = Outcome::Skipped;
                     return Ok((self.finish(cells), false));
                 }
+                self.offset = None;
                 self.begin_read(false);
                 front_end.select(self.selection())?
             }
@@ -159,10 +163,7 @@ impl ProgramMachine {
                 let [code] = code;
                 self.sums.add(self.minus, code, front_end.description().converters.adc_linear);
                 if self.sums.count(self.minus) >= self.round {
-                    self.stage = if self.second { Stage::Judge } else { Stage::Drive };
-                    self.second = !self.second;
-                    // The next round begins at the polarity at which this one ends.
-                    self.minus ^= self.second;
+                    self.stage = Stage::Judge;
                 }
                 return Ok((Step::NOW, true));
             }
@@ -206,10 +207,23 @@ impl ProgramMachine {
         cells: &mut [JobCell],
         counts: &mut [u32],
     ) -> Result<Step, FrontEndError> {
-        let reading = self.sums.reading(self.siemens_per_code(front_end));
+        let scale = self.siemens_per_code(front_end);
+        let target = cells.get(self.index()).map_or(f32::NAN, |cell| cell.target);
+        if !self.second {
+            let half = self.offset.and_then(|offset| self.sums.half(self.minus, offset, scale));
+            let far = |half: &Reading| verify::is_far(half, self.error(half, target), self.order.window);
+            if let Some(reading) = half.filter(far).filter(|_| !self.confirming) {
+                return self.outside(front_end, bounds, cells, counts, &reading, target);
+            }
+            self.second = true;
+            self.minus = !self.minus;
+            self.stage = Stage::Drive;
+            return Ok(Step::NOW);
+        }
+        let reading = self.sums.reading(scale);
+        self.offset = Some(self.sums.offset());
         self.present.result.conductance = Siemens(reading.conductance);
         self.present.result.uncertainty = Siemens(reading.uncertainty);
-        let target = cells.get(self.index()).map_or(f32::NAN, |cell| cell.target);
         let verdict = self.verdict(&reading, target);
         if self.confirming {
             return self.leave(front_end, cells, Outcome::Inside);
@@ -218,6 +232,8 @@ impl ProgramMachine {
             Verdict::Unclear => {
                 let most = u32::from(self.order.max_conversions);
                 self.round = (2 * self.round).min(most);
+                // The next round begins at the polarity at which this one has ended.
+                self.second = false;
                 self.stage = Stage::Sample;
                 return Ok(Step::NOW);
             }
@@ -229,30 +245,46 @@ impl ProgramMachine {
             Verdict::Inside => Outcome::Inside,
             Verdict::Noisy => Outcome::Noisy,
             Verdict::Outside => {
-                self.present.learn(&self.order, &mut self.experiences, &reading);
-                let (row, column) = self.cell();
-                let place =
-                    usize::from(row) * usize::from(front_end.description().columns) + usize::from(column);
-                match self.next_pulse(bounds, &reading, target, counts.get_mut(place)) {
-                    Ok(pulse) => {
-                        self.stage = Stage::Pulse(pulse);
-                        return Ok(Step::NOW);
-                    }
-                    Err(outcome) => outcome,
-                }
+                return self.outside(front_end, bounds, cells, counts, &reading, target);
             }
         };
         self.leave(front_end, cells, outcome)
     }
 
-    fn verdict(&self, reading: &Reading, target: f32) -> Verdict {
-        let mut error = reading.conductance - target;
-        if matches!(self.order.algorithm, Algorithm::Form(_)) {
-            // A formed cell is at its target or anywhere above.
-            error = error.min(0.0);
+    /// A cell that needs a pulse: gives it, or gives up.
+    fn outside(
+        &mut self,
+        front_end: &mut impl FrontEnd,
+        bounds: &Limits,
+        cells: &mut [JobCell],
+        counts: &mut [u32],
+        reading: &Reading,
+        target: f32,
+    ) -> Result<Step, FrontEndError> {
+        self.present.result.conductance = Siemens(reading.conductance);
+        self.present.result.uncertainty = Siemens(reading.uncertainty);
+        self.present.learn(&self.order, &mut self.experiences, reading);
+        let (row, column) = self.cell();
+        let place = usize::from(row) * usize::from(front_end.description().columns) + usize::from(column);
+        match self.next_pulse(bounds, reading, target, counts.get_mut(place)) {
+            Ok(pulse) => {
+                self.stage = Stage::Pulse(pulse);
+                Ok(Step::NOW)
+            }
+            Err(outcome) => self.leave(front_end, cells, outcome),
         }
+    }
+
+    /// How far a cell is off its target, S.
+    fn error(&self, reading: &Reading, target: f32) -> f32 {
+        let error = reading.conductance - target;
+        // A formed cell is at its target or anywhere above.
+        if matches!(self.order.algorithm, Algorithm::Form(_)) { error.min(0.0) } else { error }
+    }
+
+    fn verdict(&self, reading: &Reading, target: f32) -> Verdict {
         let last = self.round >= u32::from(self.order.max_conversions);
-        self.sums.judge(reading, error, self.order.window, last)
+        self.sums.judge(reading, self.error(reading, target), self.order.window, last)
     }
 
     /// The next pulse, or why there is none.

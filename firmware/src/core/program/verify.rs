@@ -1,7 +1,8 @@
 //! What a read of the cell at hand says: conductance, uncertainty, and inside, outside or not yet clear.
 //!
 //! A cell is read at +V and −V; half the difference has no offset of driver, amplifier or converter in it, nor any even
-//! part of the cell's current. How often is decided by the window and by the scatter of the codes themselves: a cell
+//! part of the cell's current. A cell whose offset is known from an earlier such read, and which turns out far from
+//! its target at one polarity, isn't read at the other. How often is decided by the window and by the scatter of the codes themselves: a cell
 //! far off gets a pulse after the first round, one near the edge is averaged until it is clear on which side it is.
 
 use super::super::acquire::Sums;
@@ -9,6 +10,14 @@ use super::super::acquire::Sums;
 /// A cell is outside at once when it is this many standard uncertainties outside, and inside when it is this many
 /// inside. The price of a wrong "outside" is a pulse, that of a wrong "inside" a cell off its target.
 const CLEAR: f32 = 3.0;
+
+/// A cell this many windows off its target gets its pulse after one polarity.
+const FAR: f32 = 4.0;
+
+/// Whether a cell that one polarity finds `error` off its target needn't be read at the other.
+pub(super) fn is_far(reading: &Reading, error: f32, window: f32) -> bool {
+    libm::fabsf(error) > FAR * window + 2.0 * CLEAR * reading.uncertainty
+}
 
 /// Sums at both polarities of the cell's row.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +65,24 @@ impl Pair {
         }
     }
 
+    /// What both polarities have in common, codes.
+    pub(super) fn offset(&self) -> f32 {
+        0.5 * (self.plus.mean() + self.minus.mean())
+    }
+
+    /// What one polarity says if the other has not been read, with an offset from earlier.
+    pub(super) fn half(&self, minus: bool, offset: f32, siemens_per_code: f32) -> Option<Reading> {
+        let (sums, other) = if minus { (&self.minus, &self.plus) } else { (&self.plus, &self.minus) };
+        if other.count > 0 || sums.saturated {
+            return None;
+        }
+        let scale = if minus { -siemens_per_code } else { siemens_per_code };
+        Some(Reading {
+            conductance: (sums.mean() - offset) * scale,
+            uncertainty: libm::sqrtf(sums.variance_of_mean()) * libm::fabsf(scale),
+        })
+    }
+
     /// Judges a reading that is `error` off its target; `last` when it can't be made longer.
     pub(super) fn judge(&self, reading: &Reading, error: f32, window: f32, last: bool) -> Verdict {
         let excess = libm::fabsf(error) - window;
@@ -77,6 +104,7 @@ impl Pair {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn pair(plus: [i16; 4], minus: [i16; 4]) -> Pair {
@@ -96,6 +124,18 @@ mod tests {
         let with = pair([-170, -171, -169, -170], [230, 231, 229, 230]).reading(-1e-8);
         assert_eq!(without, with);
         assert!((without.conductance - 2e-6).abs() < 1e-12);
+    }
+
+    #[test]
+    fn with_a_known_offset_one_polarity_says_the_same_as_both() {
+        let both = pair([-170, -171, -169, -170], [230, 231, 229, 230]);
+        let mut plus = Pair::default();
+        for code in [-170, -171, -169, -170] {
+            plus.add(false, code, 1000);
+        }
+        let half = plus.half(false, both.offset(), -1e-8).unwrap();
+        assert!((half.conductance - both.reading(-1e-8).conductance).abs() < 1e-12);
+        assert_eq!(both.half(false, 30.0, -1e-8), None);
     }
 
     #[test]
