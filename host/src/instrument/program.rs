@@ -366,7 +366,9 @@ impl Instrument {
         };
         let mut wanted = loading.wanted(order.target, order.targets.view(), others.view());
         let work = Array2::from_shape_fn(wanted.dim(), |index| {
-            first || programmed.outcome[index] == Outcome::Inside && !order.is_inside(index, found[index])
+            let left =
+                || programmed.outcome[index] == Outcome::Inside && !order.is_inside(index, found[index]);
+            asked(index) && (first || left())
         });
         for (index, wanted) in wanted.indexed_iter_mut() {
             if !work[index] {
