@@ -1,6 +1,7 @@
 //! A crossbar instrument in SI units: what it is, reading, pulsing, programming, products.
 
 mod form;
+mod in_circuit;
 mod loading;
 mod products;
 mod program;
@@ -10,6 +11,7 @@ pub mod refusal;
 mod wait;
 
 pub use form::{FormOrder, Formed, Stop};
+pub use in_circuit::{InCircuit, ProductErrors, Turn};
 pub use loading::{Loading, ROW_OHMS, Target};
 pub use products::{ProductSettings, Products};
 pub use program::{PassRecord, ProgramOrder, Programmed, Progress};

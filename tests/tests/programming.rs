@@ -3,9 +3,10 @@
 
 use ndarray::Array2;
 use ohmrig::bench::{Emulation, profile};
+use ohmrig::calibration::EffectiveSettings;
 use ohmrig::client::Client;
 use ohmrig::device::EmulatedDevice;
-use ohmrig::instrument::{FormOrder, Instrument, ProgramOrder, Stop};
+use ohmrig::instrument::{FormOrder, Instrument, ProductSettings, ProgramOrder, ROW_OHMS, Stop};
 use ohmrig::recipe::{Method, Recipe};
 use ohmrig::transport::InProcess;
 use ohmrig_emulator::profile::Profile;
@@ -201,4 +202,89 @@ fn forming_stops_at_a_multiple_of_what_a_cell_conducted_and_gives_up_where_the_v
     assert!(formed.cells.pulses.iter().all(|pulses| *pulses == 3));
     let strong = FormOrder { stop: Stop::Relative(20.0), ..order };
     assert_eq!(instrument.form(&strong, |_, _| Ok(()), |_| {}).unwrap().formed(), 4);
+}
+
+/// Devices without noise behind lines of 50 Ω, and a target matrix for all of them.
+fn in_circuit(side: u16) -> (Profile, Array2<f64>) {
+    let mut profile = profile(Some("ideal")).unwrap();
+    (profile.rows, profile.columns) = (side, side);
+    let ohms = 50.0 / f64::from(side);
+    (profile.device.wires.row_segment_ohm, profile.device.wires.column_segment_ohm) = (ohms, ohms);
+    let side = usize::from(side);
+    (profile, Array2::from_shape_fn((side, side), |(i, j)| 20e-6 + 4e-6 * ((i * 7 + j * 5) % 11) as f64))
+}
+
+#[test]
+fn programmed_in_circuit_what_lines_and_switches_do_to_a_product_is_gone() {
+    let (profile, targets) = in_circuit(16);
+    let scratch = Scratch::new("in-circuit");
+    let mut instrument = instrument(&profile, 14, &scratch);
+    let recipe = Recipe::for_profile(&profile).unwrap();
+    let mut order = ProgramOrder::new(&recipe, (0, 0), targets.clone());
+    (order.window, order.guard) = (0.03e-6, 0.0);
+    order.conversions = (4, 256);
+    let settings = EffectiveSettings { volts: 0.2, repeats: 2, conversions: 32 };
+    let done = instrument.program_in_circuit(&order, &settings, 4, |_, _| Ok(()), |_| {}).unwrap();
+    for turn in &done.turns {
+        println!("{turn:?}");
+    }
+    // Devices that are exactly as the targets, with the same lines: what programming alone would leave.
+    let naive = naive_matrix(&profile, &targets);
+    let relative = |matrix: &Array2<f64>| {
+        let squares = |m: &Array2<f64>| m.iter().map(|g| g * g).sum::<f64>();
+        (squares(&(matrix - &targets)) / squares(&targets)).sqrt()
+    };
+    let both = Array2::from_shape_fn(targets.dim(), |(i, j)| done.gains.rows[i] * done.gains.columns[j]);
+    let (before, after) = (relative(&naive), relative(&(&done.matrix.siemens * &both)));
+    println!("relative error of the matrix: {before:.4} as it comes, {after:.6} in circuit");
+    assert!(before > 30.0 * after, "{before} {after}");
+}
+
+/// The effective matrix of devices with these conductances: 1 V on one row after the other, behind what an OR-16 has in
+/// series.
+fn naive_matrix(profile: &Profile, targets: &Array2<f64>) -> Array2<f64> {
+    use ohmrig_emulator::circuit::wired::Segments;
+    use ohmrig_emulator::circuit::{CurrentLaw, Ends, Wires, operate};
+    use ohmrig_emulator::crossbar::Line;
+    let (rows, columns) = targets.dim();
+    let wires = Wires::Resistive {
+        row: Segments::Uniform(profile.device.wires.row_segment_ohm),
+        column: Segments::Uniform(profile.device.wires.column_segment_ohm),
+    };
+    let conductance: Vec<f64> = targets.iter().copied().collect();
+    let ground = vec![Line::Driven { volts: 0.0, ohms: 1.5 }; columns];
+    let mut matrix = Array2::zeros((rows, columns));
+    for row in 0..rows {
+        let driven: Vec<Line> = (0..rows)
+            .map(|i| Line::Driven { volts: f64::from(u8::from(i == row)), ohms: ROW_OHMS })
+            .collect();
+        let ends = Ends { left: &driven, right: &[], top: &[], bottom: &ground };
+        let solved = operate(&conductance, CurrentLaw::Linear, &wires, &ends, 1e-9).unwrap();
+        matrix.row_mut(row).assign(&ndarray::Array1::from(solved.bottom));
+    }
+    matrix
+}
+
+#[test]
+fn errors_of_products_name_the_cell_that_is_wrong_and_a_pass_sets_it_right() {
+    let (mut profile, targets) = in_circuit(16);
+    (profile.device.wires.row_segment_ohm, profile.device.wires.column_segment_ohm) = (0.0, 0.0);
+    let scratch = Scratch::new("products");
+    let mut instrument = instrument(&profile, 15, &scratch);
+    let recipe = Recipe::for_profile(&profile).unwrap();
+    let mut order = ProgramOrder::new(&recipe, (0, 0), targets.clone());
+    (order.window, order.guard) = (0.2e-6, 0.0);
+    let mut wrong = order.clone();
+    wrong.targets[(5, 9)] += 12e-6;
+    instrument.program(&wrong, |_, _| Ok(()), |_| {}).unwrap();
+    let settings = ProductSettings { range: 1, conversions: 8, interval_ns: 0 };
+    order.window = 2e-6;
+    let (errors, done) = instrument.refine_by_products(&order, settings, 7, 3, |_, _| Ok(())).unwrap();
+    let worst = errors.excess.indexed_iter().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())).unwrap();
+    assert_eq!(worst.0, (5, 9), "{:e}", worst.1);
+    assert!((10e-6..13e-6).contains(worst.1), "{:e}", worst.1);
+    assert!(done.pulses[(5, 9)] > 0);
+    let after = instrument.product_errors(&targets, 0.2, settings, 8).unwrap();
+    // The window, and a little that stays in the column's gain.
+    assert!(after.excess[(5, 9)].abs() < 2.5e-6, "{:e}", after.excess[(5, 9)]);
 }

@@ -1,14 +1,15 @@
 //! `ohmrig program`: conductances from a file into the array, with write-verify on the device.
 
-use super::open::open;
+use super::open::{Opened, open};
 use super::output::{percent, si};
 use super::settings::RecipeArgs;
 use super::{Failure, Global, Output};
 use crate::arrays;
-use crate::instrument::{ProgramOrder, ReadSettings};
+use crate::calibration::EffectiveSettings;
+use crate::instrument::{InCircuit, ProgramOrder, Progress, ReadSettings};
 use crate::recipe::Recipe;
 use clap::Args;
-use ndarray::Array2;
+use ndarray::{Array1, Array2, Axis};
 use ohmrig_protocol::message::{Outcome, Region};
 use serde_json::json;
 use std::path::PathBuf;
@@ -25,9 +26,12 @@ pub(super) struct ProgramCommand {
     column: u16,
     #[command(flatten)]
     recipe: RecipeArgs,
-    /// Write the conductances read afterwards here, S
+    /// Write the conductances read afterwards here, S; with --in-circuit the matrix
     #[arg(long, value_name = "NPY")]
     output: Option<PathBuf>,
+    /// Program the whole array against the matrix that products see, with a gain for each row and column
+    #[arg(long)]
+    in_circuit: bool,
     /// Drop the results of an earlier job that were never fetched
     #[arg(long)]
     discard_held: bool,
@@ -35,6 +39,9 @@ pub(super) struct ProgramCommand {
 
 /// Conversions of the read that tells the programming error, independent of the verify reads.
 pub(super) const CHECK_CONVERSIONS: u16 = 32;
+
+/// Turns of in-circuit programming, at most.
+const TURNS: u8 = 4;
 
 impl ProgramCommand {
     pub(super) fn run(&self, global: &Global, output: &mut Output) -> Result<(), Failure> {
@@ -59,17 +66,24 @@ impl ProgramCommand {
         let order = ProgramOrder::new(&recipe, (self.row, self.column), targets.clone());
         let bar = output.bar(targets.len() * usize::from(recipe.passes), "programming");
         let run = &mut opened.run;
-        let programmed = opened.instrument.program(
-            &order,
-            |job, region| match run {
-                Some(run) => run.job(job, region).map_err(|error| error.to_string()),
-                None => Ok(()),
-            },
-            |progress| bar.set_position(u64::from(progress.cells)),
-        )?;
+        let record = |job, region| match run {
+            Some(run) => run.job(job, region).map_err(|error| error.to_string()),
+            None => Ok(()),
+        };
+        let progress = |progress: Progress| bar.set_position(u64::from(progress.cells));
+        let (programmed, in_circuit) = if self.in_circuit {
+            let settings = EffectiveSettings { volts: recipe.read_volts, repeats: 4, conversions: 16 };
+            let done = opened.instrument.program_in_circuit(&order, &settings, TURNS, record, progress)?;
+            (done.cells.clone(), Some(done))
+        } else {
+            (opened.instrument.program(&order, record, progress)?, None)
+        };
         bar.finish_and_clear();
         let settings = ReadSettings { volts: recipe.read_volts, range: None, conversions: CHECK_CONVERSIONS };
         let map = opened.instrument.read_cells(region, &settings)?;
+        if let Some(done) = in_circuit {
+            return self.tell_in_circuit(&done, &targets, &recipe, &mut opened, output);
+        }
         let error = rms(&(&map.conductance - &targets));
         let left = left_list(&programmed.outcome, (self.row, self.column), Outcome::Inside);
         let span = recipe.g_max - recipe.g_min;
@@ -142,6 +156,80 @@ impl ProgramCommand {
         )?;
         if let Some(path) = &self.output {
             arrays::write(path, map.conductance.view()).map_err(Failure::failed)?;
+        }
+        Ok(())
+    }
+}
+
+impl ProgramCommand {
+    /// Says and records what in-circuit programming has reached.
+    fn tell_in_circuit(
+        &self,
+        done: &InCircuit,
+        targets: &Array2<f64>,
+        recipe: &Recipe,
+        opened: &mut Opened,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        let span = recipe.g_max - recipe.g_min;
+        let (cells, inside) = (targets.len(), done.cells.inside());
+        for (number, turn) in (1..).zip(&done.turns) {
+            output.say(format_args!(
+                "turn {number}   {} cells, {} pulses; matrix in circuit {} rms from the targets ({} of the range) after gains",
+                turn.cells,
+                turn.pulses,
+                si(turn.error_rms, "S"),
+                percent(turn.error_rms / span)
+            ));
+        }
+        let extent = |gains: &Array1<f64>| {
+            let least = gains.iter().copied().fold(f64::INFINITY, f64::min);
+            format!("{least:.4} to {:.4}", gains.iter().copied().fold(0.0, f64::max))
+        };
+        output.say(format_args!(
+            "gains    rows {}, columns {}: for the inputs and outputs of products",
+            extent(&done.gains.rows),
+            extent(&done.gains.columns)
+        ));
+        let left = left_list(&done.cells.outcome, (0, 0), Outcome::Inside);
+        for line in left.lines("outside") {
+            output.say(line);
+        }
+        let turns: Vec<_> = done
+            .turns
+            .iter()
+            .map(|turn| json!({"cells": turn.cells, "pulses": turn.pulses, "error_rms_s": turn.error_rms}))
+            .collect();
+        let error = done.turns.last().map(|turn| turn.error_rms);
+        output.set("cells", cells);
+        output.set("inside_window", inside);
+        output.set("excluded", cells - inside);
+        output.set("excluded_cells", left.json());
+        output.set("pulses_per_cell_mean", done.cells.pulses_mean());
+        output.set("error_rms_s", error);
+        output.set("window_s", recipe.window);
+        output.set("recipe", &recipe.name);
+        output.set("algorithm", recipe.method.name());
+        output.set("turns", &turns);
+        output.set("row_gains", done.gains.rows.to_vec());
+        output.set("column_gains", done.gains.columns.to_vec());
+        let line = |gains: &Array1<f64>| gains.view().insert_axis(Axis(0)).to_owned();
+        opened.record(
+            "program-in-circuit",
+            &json!({"recipe": recipe.name, "algorithm": recipe.method.name(), "window_s": recipe.window, "range_s": span}),
+            &json!({"inside_window": inside, "error_rms_s": error, "excluded_cells": left.json(), "turns": turns}),
+            &[
+                ("target_s", targets.view()),
+                ("matrix_s", done.matrix.siemens.view()),
+                ("matrix_uncertainty_s", done.matrix.uncertainty.view()),
+                ("row_gain", line(&done.gains.rows).view()),
+                ("column_gain", line(&done.gains.columns).view()),
+                ("pulses", done.cells.pulses.mapv(f64::from).view()),
+                ("outcome", done.cells.outcome.mapv(|outcome| f64::from(outcome as u8)).view()),
+            ],
+        )?;
+        if let Some(path) = &self.output {
+            arrays::write(path, done.matrix.siemens.view()).map_err(Failure::failed)?;
         }
         Ok(())
     }

@@ -221,6 +221,26 @@ impl Programmed {
         self.outcome.iter().filter(|&&outcome| outcome == Outcome::Inside).count()
     }
 
+    /// Pulses on all cells.
+    #[must_use]
+    pub fn pulses_sum(&self) -> u64 {
+        self.pulses.iter().map(|&pulses| u64::from(pulses)).sum()
+    }
+
+    /// Adds what was done later to some of the cells.
+    pub(super) fn merge(&mut self, later: &Self) {
+        for (index, &outcome) in later.outcome.indexed_iter() {
+            if outcome != Outcome::Pending && outcome != Outcome::Skipped {
+                self.conductance[index] = later.conductance[index];
+                self.uncertainty[index] = later.uncertainty[index];
+                self.outcome[index] = outcome;
+                self.pulses[index] += later.pulses[index];
+                self.reversals[index] += later.reversals[index];
+            }
+        }
+        self.passes.extend_from_slice(&later.passes);
+    }
+
     /// Mean pulses per cell.
     #[must_use]
     pub fn pulses_mean(&self) -> f64 {
@@ -264,18 +284,17 @@ impl Instrument {
                 if cells == 0 {
                     break;
                 }
-                let before: u64 = programmed.pulses.iter().map(|&pulses| u64::from(pulses)).sum();
+                let before = programmed.pulses_sum();
                 let job = Jobs { region, parts: &parts, order, range, plan: &plan };
                 self.run_pass(&job, &mut programmed, &mut record, &mut |here| {
                     let done = u32::from(pass) * region.cells();
                     progress(Progress { cells: done + here.cells, ..here });
                 })?;
-                let after: u64 = programmed.pulses.iter().map(|&pulses| u64::from(pulses)).sum();
                 let error = &programmed.conductance - &order.targets;
                 let inside = |&(index, &value): &((usize, usize), &f64)| order.is_inside(index, value);
                 programmed.passes.push(PassRecord {
                     cells,
-                    pulses: after - before,
+                    pulses: programmed.pulses_sum() - before,
                     inside: programmed.conductance.indexed_iter().filter(inside).count(),
                     error_rms: rms(&error),
                     error_before_rms: plan.error_rms,

@@ -176,9 +176,9 @@ impl Present {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
     use ohmrig_protocol::message::{DoseLaw, JobId, Model, Region, Scheme};
     use ohmrig_protocol::units::{Seconds, Siemens, Volts};
+    use std::vec::Vec;
 
     const STAIRS: Staircase = Staircase { start: Volts(1.1), step: Volts(0.05), stop: Volts(1.8) };
     const LAW: DoseLaw =

@@ -90,6 +90,7 @@ impl ProgramMachine {
     }
 
     /// Row and column of the cell at hand.
+    #[inline(never)] // Its overflow checks once.
     fn cell(&self) -> (u16, u16) {
         let rows = u32::from(self.order.region.rows).max(1);
         #[allow(clippy::cast_possible_truncation)] // Both are within a region of u16 sides.
@@ -98,6 +99,7 @@ impl ProgramMachine {
     }
 
     /// Index of the cell at hand in the job's cells, which are kept row by row.
+    #[inline(never)] // Likewise.
     fn index(&self) -> usize {
         let (row, column) = self.cell();
         let region = &self.order.region;
