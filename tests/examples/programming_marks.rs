@@ -1,5 +1,6 @@
 //! Prints the table of programming marks that `docs/programming.md` shows: `cargo run --release -p ohmrig-tests --example
-//! programming_marks -- [FIRST_SEED [ARRAYS]]`; a sixteenth of as many large arrays follow the small ones. Seeds from 1000 on are for evaluation only; tune on lower ones.
+//! programming_marks -- [FIRST_SEED [ARRAYS [SIDE]]]`; a sixteenth of as many large arrays follow the small ones, and SIDE leaves out
+//! all but 16 × 16 or 64 × 64. Seeds from 1000 on are for evaluation only; tune on lower ones.
 
 use ohmrig_tests::marks::{Mark, Tally};
 
@@ -23,6 +24,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u64>().expect("a number"));
     let first = arguments.next().unwrap_or(1000);
     let arrays = arguments.next().unwrap_or(16);
+    let side = arguments.next();
     println!(
         "| profile | array | window | seeds | pulses per cell | inside, re-read | 95 % interval | excluded / defective | rms then | rms 1 s later | relaxation alone | ratio | frames | s per array |"
     );
@@ -30,7 +32,7 @@ fn main() {
     for Row { mark, pulses } in ROWS {
         // Sixteen small arrays are one large one.
         let arrays = if mark.side == 16 { arrays } else { arrays / 16 };
-        if arrays == 0 {
+        if arrays == 0 || side.is_some_and(|side| side != u64::from(mark.side)) {
             continue;
         }
         let mut tally = Tally::default();

@@ -6,7 +6,7 @@ use super::read::{ReadSettings, split};
 use super::{Instrument, InstrumentError, unexpected};
 use crate::client::LinkError;
 use crate::recipe::Recipe;
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis, Zip, s};
 use ohmrig_protocol::frame::body_bytes;
 use ohmrig_protocol::message::{
     Algorithm, CELL_RESULT_BYTES, CellResult, JobEnd, JobId, JobState, Outcome, Program, Refusal, Region,
@@ -168,6 +168,8 @@ struct Plan {
     targets: Array2<f64>,
     /// What a read of it is to be multiplied by to be one in the sense of the order's targets.
     scale: Array2<f64>,
+    /// What part of the driver's voltage a read leaves on each cell when its turn comes.
+    left: Array2<f64>,
     /// The least that the window shrinks by in terms of reads.
     narrowest: f64,
     /// What a survey found, S.
@@ -182,6 +184,32 @@ struct Jobs<'a> {
     order: &'a ProgramOrder,
     range: u8,
     plan: &'a Plan,
+}
+
+/// What part of a pulse's voltage gets to the selected cell, where a read leaves `left` of its own: the row's other cells
+/// draw less, by the part of the pulse that their columns are at.
+fn pulse_left(left: f64, scheme: Scheme) -> f64 {
+    let columns = match scheme {
+        // Half of the symmetric pulse comes through the column, which has next to no resistance.
+        Scheme::Half | Scheme::SymmetricHalf => 0.5,
+        Scheme::Third => 2.0 / 3.0,
+        Scheme::Grounded => 0.0,
+        Scheme::Floating => 1.0,
+    };
+    columns + (1.0 - columns) * left
+}
+
+/// A model of cells, told in voltages of the driver, of which `left` gets to a cell. Largest amplitudes stay what they are.
+fn at_the_driver(algorithm: Algorithm, left: f64) -> Algorithm {
+    let Algorithm::Model(mut model) = algorithm else { return algorithm };
+    for law in [&mut model.set, &mut model.reset] {
+        for volts in [&mut law.threshold, &mut law.reference] {
+            volts.0 = (f64::from(volts.0) / left) as f32;
+        }
+        // A threshold beyond what may be applied leaves the largest amplitude.
+        law.threshold.0 = law.threshold.0.min(law.stop.0);
+    }
+    Algorithm::Model(model)
 }
 
 /// Root mean square of what there is: cells never worked on have no error.
@@ -271,8 +299,9 @@ impl Instrument {
         let most = (body_bytes(self.client.frame_bytes()).saturating_sub(REQUEST_OVERHEAD) / 4)
             .min(self.client.welcome().job_cells as usize)
             .max(1);
-        let band = usize::from(region.columns).min(most);
-        let parts = split(region, most / band, band);
+        // Bands of columns: the work goes column by column, and within a job rows are loaded alike.
+        let band = usize::from(region.rows).min(most);
+        let parts = split(region, band, most / band);
         let mut programmed = Programmed::pending(order.targets.dim());
         let mut all = || -> Result<(), InstrumentError> {
             for pass in 0..order.passes {
@@ -369,7 +398,8 @@ impl Instrument {
                 }
             }
             let error_rms = None;
-            return Ok(Plan { scale: Array2::ones(targets.dim()), narrowest: 1.0, targets, error_rms });
+            let ones = Array2::ones(targets.dim());
+            return Ok(Plan { scale: ones.clone(), left: ones, narrowest: 1.0, targets, error_rms });
         }
         let rows = Region { column: 0, columns: self.device().columns, ..region };
         let settings = ReadSettings { volts: order.read_volts, range: None, conversions: SURVEY_CONVERSIONS };
@@ -395,6 +425,8 @@ impl Instrument {
             }
         }
         let mut targets = loading.on_the_way(wanted.view(), before, others.view());
+        let part = |read: &f64, wanted: &f64| if *wanted > 0.0 { read / wanted } else { 1.0 };
+        let left = Zip::from(&targets).and(&wanted).map_collect(part);
         let scale = Array2::from_shape_fn(wanted.dim(), |index| {
             if targets[index] > 0.0 && order.targets[index] > 0.0 && work[index] {
                 order.targets[index] / targets[index]
@@ -409,7 +441,7 @@ impl Instrument {
             }
         }
         let error_rms = (!first).then(|| rms(&(&found - &order.targets)));
-        Ok(Plan { targets, scale, narrowest, error_rms })
+        Ok(Plan { targets, scale, left, narrowest, error_rms })
     }
 
     /// Every cell of a plan once, job by job.
@@ -535,6 +567,10 @@ impl Instrument {
         targets: ArrayView2<'_, f64>,
     ) -> Result<(), InstrumentError> {
         let Jobs { order, range, plan, .. } = *jobs;
+        let (row, column) =
+            (usize::from(region.row - order.origin.0), usize::from(region.column - order.origin.1));
+        let (rows, columns) = (usize::from(region.rows), usize::from(region.columns));
+        let left = plan.left.slice(s![row..row + rows, column..column + columns]).mean().unwrap_or(1.0);
         let targets: Vec<u8> = targets.iter().flat_map(|&target| (target as f32).to_le_bytes()).collect();
         self.arm(ARM_MS)?;
         let request = Request::Program(Program {
@@ -542,7 +578,7 @@ impl Instrument {
             region,
             targets: &targets,
             window: Siemens(((order.window - order.guard) * plan.narrowest) as f32),
-            algorithm: order.algorithm,
+            algorithm: at_the_driver(order.algorithm, pulse_left(left, order.scheme)),
             width: Seconds(order.width as f32),
             scheme: order.scheme,
             read_volts: Volts(order.read_volts as f32),
@@ -675,6 +711,19 @@ mod tests {
             let told: u32 = programmed.pulses.iter().sum();
             assert_eq!(u64::from(told), counted, "outage from write {first} on, jobs {jobs:?}");
         }
+    }
+
+    #[test]
+    fn a_model_is_told_in_volts_of_a_driver_whose_row_is_loaded() {
+        let recipe = Recipe::for_profile(&profile(Some("rram-cmo")).unwrap()).unwrap();
+        // 64 cells of 45 µS behind 100 Ω leave 78 % of a read and, their columns being at half, 89 % of a pulse.
+        let left = 1.0 / (1.0 + 100.0 * 64.0 * 45e-6);
+        let part = pulse_left(left, Scheme::Half);
+        assert!((part - 0.888).abs() < 1e-3, "{part}");
+        let Algorithm::Model(model) = at_the_driver(recipe.algorithm(), part) else { panic!("not a model") };
+        assert!((f64::from(model.set.threshold.0) * part - 1.0).abs() < 1e-6);
+        assert!((f64::from(model.set.reference.0) * part - 1.5).abs() < 1e-6);
+        assert_eq!(model.set.stop, recipe.model.set.stop);
     }
 
     #[test]
