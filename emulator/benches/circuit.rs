@@ -1,11 +1,12 @@
 //! How long the circuit solver takes, conductances in, currents out (factorisation included), one thread, to 1e-9 of
-//! every output current. Devices are log-uniform from 1 to 100 µS, inputs uniform to 0.2 V (sinh: 0.5 V).
+//! every output current, in memory that was used before. Devices are log-uniform from 1 to 100 µS, inputs uniform to 0.2 V (sinh: 0.5 V).
 
 #![allow(missing_docs)]
 
 use divan::{Bencher, black_box};
-use ohmrig_emulator::circuit::wired::Segments;
-use ohmrig_emulator::circuit::{CurrentLaw, Line, Wires, solve};
+use ohmrig_emulator::circuit::array::solve_in;
+use ohmrig_emulator::circuit::wired::{Segments, Workspace};
+use ohmrig_emulator::circuit::{CurrentLaw, Line, Wires};
 use ohmrig_emulator::crossbar::{Crossbar, Lines};
 use ohmrig_emulator::profile::Profile;
 use ohmrig_emulator::random::Random;
@@ -28,7 +29,10 @@ fn problem(n: usize, vectors: usize, highest: f64) -> (Vec<f64>, Vec<f64>) {
 fn run(bencher: Bencher<'_, '_>, n: usize, vectors: usize, law: CurrentLaw, ohm: f64) {
     let (g, v) = problem(n, vectors, if law == CurrentLaw::Linear { 0.2 } else { 0.5 });
     let wires = wires(ohm);
-    bencher.bench(|| solve(black_box(&g), n, black_box(&v), law, &wires, 1e-9).unwrap());
+    let mut workspace = Workspace::default();
+    bencher.bench_local(|| {
+        solve_in(&mut workspace, black_box(&g), n, black_box(&v), law, &wires, 1e-9).unwrap()
+    });
 }
 
 #[divan::bench(args = [32, 64, 128, 256, 512])]

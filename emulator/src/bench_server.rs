@@ -3,9 +3,10 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use ohmrig_protocol::bench::recall::{self, Memory};
 use ohmrig_protocol::bench::runs::{self, DecodeError, Foreseen};
 use ohmrig_protocol::bench::wire::{self, Check, Fault, FrameSize, SelectBytes, Status, Varint, opcode};
-use ohmrig_protocol::bench::{Bench, ChipSelect, OutputLine};
+use ohmrig_protocol::bench::{Bench, BenchInfo, ChipSelect, OutputLine};
 
 /// Why a conversation ended. The firmware is told in bytes; this is for the bench's own log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +54,9 @@ pub struct BenchServer {
     check: Check,
     /// The clock in the last reply.
     told: u64,
+    memory: Memory,
+    /// Greetings of before: a firmware that starts again, reset by its watchdog perhaps, is another boot.
+    boots: u64,
 }
 
 impl BenchServer {
@@ -92,7 +96,8 @@ impl BenchServer {
         };
         if self.hello == wire::HELLO.len() {
             // The firmware starts anew, perhaps amid an operation that it will never complete.
-            *self = Self { operation: wire::HELLO.to_vec(), greeted: true, ..Self::default() };
+            let operation = wire::HELLO.to_vec();
+            *self = Self { operation, greeted: true, boots: self.boots, ..Self::default() };
         }
         if !self.greeted {
             self.operation.clear();
@@ -102,7 +107,7 @@ impl BenchServer {
         }
         let mut reader = Reader { bytes: &self.operation, at: 0 };
         let opcode = self.operation.first().copied().unwrap_or_default();
-        let (fault, error) = match Operation::read(&mut reader) {
+        let (fault, error) = match Operation::read(&mut reader, &self.memory) {
             Err(Unread::Incomplete { needed }) => {
                 self.needed = needed;
                 return Ok(());
@@ -137,7 +142,7 @@ impl BenchServer {
     }
 
     fn end(&mut self) {
-        *self = Self { hello: self.hello, ..Self::default() };
+        *self = Self { hello: self.hello, boots: self.boots, ..Self::default() };
     }
 
     fn execute<B: Bench>(
@@ -151,7 +156,10 @@ impl BenchServer {
                 let greeting = [&wire::HELLO_REPLY[..], &wire::VERSION.to_le_bytes()].concat();
                 self.check.update(&greeting);
                 out.extend_from_slice(&greeting);
-                (false, wire::info_bytes(&bench.info()?).to_vec())
+                let info = bench.info()?;
+                let boot_nonce = info.boot_nonce.wrapping_add(self.boots);
+                self.boots = self.boots.wrapping_add(1);
+                (false, wire::info_bytes(&BenchInfo { boot_nonce, ..info }).to_vec())
             }
             Operation::Now => (false, Vec::new()),
             Operation::Wait { ns } => {
@@ -164,6 +172,7 @@ impl BenchServer {
             Operation::StopPulse => return Ok(bench.stop_pulse()?),
             Operation::PulseDone => (bench.pulse_done()?, Vec::new()),
             Operation::StartConversion => return Ok(bench.start_conversion()?),
+            Operation::SupplyGood => (bench.supply_good()?, Vec::new()),
             Operation::ConversionDone => (bench.conversion_done()?, Vec::new()),
             Operation::SpiWrite { select, frame, burst } => {
                 return Ok(bench.spi_write(select, frame.bytes(), &burst)?);
@@ -171,11 +180,26 @@ impl BenchServer {
             Operation::SpiTransfer { select, frame, burst } => {
                 let mut input = vec![0; burst.len()];
                 bench.spi_transfer(select, frame.bytes(), &burst, &mut input)?;
-                let mut data = Vec::new();
-                for segment in runs::encode(&input, frame, Foreseen::Echo(&burst)) {
-                    data.push(segment.header.to_byte());
-                    data.extend_from_slice(segment.body);
+                if recall::is_remembered(frame.bytes(), burst.len()) {
+                    self.memory.remember(select, &burst, &input);
                 }
+                (false, run_coded(&input, frame, &burst))
+            }
+            Operation::SpiRecall { place, burst, select } => {
+                let mut input = vec![0; burst.len()];
+                bench.spi_transfer(select, recall::FRAME, &burst, &mut input)?;
+                let differences: Vec<_> = self.memory.received_differences(place, &input).collect();
+                let mut data = vec![differences.len() as u8];
+                data.extend(differences.iter().flat_map(|&(at, [a, b, c])| [at, a, b, c]));
+                if let Some(frame) = FrameSize::new(recall::FRAME) {
+                    let coded = run_coded(&input, frame, &burst);
+                    if coded.len() + 1 < data.len() {
+                        data.clear();
+                        data.push(wire::RUN_CODED);
+                        data.extend(coded);
+                    }
+                }
+                self.memory.replace(place, &burst, &input);
                 (false, data)
             }
             Operation::I2c { address, bytes, read } => {
@@ -209,6 +233,15 @@ impl BenchServer {
     }
 }
 
+fn run_coded(input: &[u8], frame: FrameSize, sent: &[u8]) -> Vec<u8> {
+    let mut data = Vec::new();
+    for segment in runs::encode(input, frame, Foreseen::Echo(sent)) {
+        data.push(segment.header.to_byte());
+        data.extend_from_slice(segment.body);
+    }
+    data
+}
+
 enum Failure<E> {
     TimeOverflow,
     Bench(E),
@@ -233,6 +266,8 @@ enum Operation {
     PulseDone,
     StartConversion,
     ConversionDone,
+    SupplyGood,
+    SpiRecall { place: u8, select: ChipSelect, burst: Vec<u8> },
     SpiWrite { select: ChipSelect, frame: FrameSize, burst: Vec<u8> },
     SpiTransfer { select: ChipSelect, frame: FrameSize, burst: Vec<u8> },
     I2c { address: u8, bytes: Vec<u8>, read: usize },
@@ -250,7 +285,7 @@ enum Unread {
 }
 
 impl Operation {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Unread> {
+    fn read(reader: &mut Reader<'_>, memory: &Memory) -> Result<Self, Unread> {
         Ok(match reader.byte()? {
             first if wire::HELLO.starts_with(&[first]) => {
                 for &expected in wire::HELLO.iter().skip(1) {
@@ -275,6 +310,19 @@ impl Operation {
             opcode::STOP_PULSE => Self::StopPulse,
             opcode::PULSE_DONE => Self::PulseDone,
             opcode::START_CONVERSION => Self::StartConversion,
+            opcode::SUPPLY_GOOD => Self::SupplyGood,
+            opcode::SPI_RECALL => {
+                let [place, count] = reader.array()?;
+                let (select, length) = memory.at(place).ok_or(Unread::BadArgument("place"))?;
+                let mut burst = vec![0; length];
+                memory.sent(place, &mut burst);
+                for _ in 0..count {
+                    let [at, word @ ..] = reader.array::<{ 1 + recall::FRAME }>()?;
+                    let words = burst.as_chunks_mut::<{ recall::FRAME }>().0;
+                    *words.get_mut(usize::from(at)).ok_or(Unread::BadArgument("position"))? = word;
+                }
+                Self::SpiRecall { place, select, burst }
+            }
             opcode::CONVERSION_DONE => Self::ConversionDone,
             code @ (opcode::SPI_WRITE | opcode::SPI_WRITE_3 | opcode::SPI_WRITE_18) => {
                 let (select, frame, burst) = reader.burst(code - opcode::SPI_WRITE)?;
@@ -372,7 +420,7 @@ impl<'a> Reader<'a> {
 mod tests {
     extern crate std;
     use super::*;
-    use ohmrig_protocol::bench::{BenchInfo, ChipKind};
+    use ohmrig_protocol::bench::ChipKind;
     use proptest::prelude::*;
 
     /// Longest operation: SPI with an escaped chip select, told frame size, and a header before each of 128 words.
@@ -438,6 +486,9 @@ mod tests {
         }
         fn start_conversion(&mut self) -> Result<(), Self::Error> {
             self.count()
+        }
+        fn supply_good(&mut self) -> Result<bool, Self::Error> {
+            self.count().map(|()| true)
         }
         fn conversion_done(&mut self) -> Result<bool, Self::Error> {
             self.count()?;

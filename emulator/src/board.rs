@@ -96,6 +96,9 @@ pub enum BoardError {
     /// A pulse without width.
     #[error("a pulse of 0 ns")]
     NoPulse,
+    /// The processor hangs in this call: it never returns.
+    #[error("the call never returns")]
+    Hung,
     /// The flash can't.
     #[error(transparent)]
     Flash(#[from] FlashError),
@@ -148,6 +151,10 @@ pub struct Board {
     /// Until when the crossbar has been taken.
     held_ns: u64,
     pulse_ends_ns: Option<u64>,
+    /// The supervisor's flag.
+    dipped: bool,
+    dips: Vec<u64>,
+    hung: bool,
     wiring: Wiring,
     /// The last edge of TGP0 while the devices still feel it, and where the lines were before it.
     edge: Option<Edge>,
@@ -226,6 +233,9 @@ impl Board {
             now_ns: state.now_ns,
             held_ns: state.now_ns,
             pulse_ends_ns: None,
+            dipped: false,
+            dips: Vec::new(),
+            hung: false,
             wiring: Wiring::default(),
             edge: None,
             before_edge: Wiring::default(),
@@ -360,7 +370,43 @@ impl Board {
         &mut self.thermometer
     }
 
+    /// The supplies dip at `at_ns` of the instrument clock, or as soon as it has passed: every chip starts anew, a
+    /// pulse under way ends, and the supervisor notes it.
+    pub fn brown_out_at(&mut self, at_ns: u64) {
+        self.dips.push(at_ns);
+    }
+
+    fn brown_out(&mut self) -> Result<(), BoardError> {
+        self.dipped = true;
+        self.pulse_ends_ns = None;
+        let (rows, columns) = (self.crossbar.rows(), self.crossbar.columns());
+        self.chips.restart(rows, columns);
+        self.rewire()
+    }
+
+    /// From now on no call returns, as when a bus transaction waits for something that never happens.
+    pub fn hang(&mut self) {
+        self.hung = true;
+    }
+
+    /// Whether a call has been hanging; only a reset of the processor ends that.
+    pub fn is_hung(&self) -> bool {
+        self.hung
+    }
+
     fn advance(&mut self, to_ns: u64) -> Result<(), BoardError> {
+        if self.hung {
+            return Err(BoardError::Hung);
+        }
+        while let Some(due) = self.dips.iter().position(|&at_ns| at_ns <= to_ns) {
+            let at_ns = self.dips.swap_remove(due).max(self.now_ns);
+            self.pass(at_ns)?;
+            self.brown_out()?;
+        }
+        self.pass(to_ns)
+    }
+
+    fn pass(&mut self, to_ns: u64) -> Result<(), BoardError> {
         if let Some(ends_ns) = self.pulse_ends_ns
             && ends_ns <= to_ns
         {
@@ -558,6 +604,10 @@ impl Bench for Board {
 
     fn start_conversion(&mut self) -> Result<(), BoardError> {
         self.convert()
+    }
+
+    fn supply_good(&mut self) -> Result<bool, BoardError> {
+        Ok(!core::mem::take(&mut self.dipped))
     }
 
     fn conversion_done(&mut self) -> Result<bool, BoardError> {

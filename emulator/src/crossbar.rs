@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::circuit::array::Ends;
 use crate::circuit::wired::Segments;
+mod line_defects;
 mod reading;
 mod recorded;
 
+pub use line_defects::LineDefects;
 use recorded::Recorded;
 
 use crate::aging::Clock;
@@ -155,6 +157,9 @@ impl Crossbar {
             return Err(CrossbarError::Geometry { rows, columns });
         }
         device.validate()?;
+        if let Some(defects) = &device.lines {
+            defects.validate(rows, columns)?;
+        }
         let (mut random, mut others) = (Random::new(seed, DEVICES), Random::new(seed, OTHER_TRAITS));
         let devices: Vec<_> =
             (0..rows * columns).map(|_| Device::draw(device, &mut random, &mut others)).collect();
@@ -215,11 +220,21 @@ impl Crossbar {
     /// # Errors
     /// Lines that don't fit the array, an interval that ends before it begins, or a network without solution.
     pub fn hold(&mut self, lines: &Lines<'_>, from_ns: u64, to_ns: u64) -> Result<(), CircuitError> {
+        self.check(lines)?;
+        let Some((rows, columns)) = self.seen(lines) else { return self.hold_seen(lines, from_ns, to_ns) };
+        self.hold_seen(&Lines { rows: &rows, columns: &columns }, from_ns, to_ns)
+    }
+
+    /// The lines as the cells see them, if that is otherwise than they are connected.
+    fn seen(&self, lines: &Lines<'_>) -> Option<(Vec<Line>, Vec<Line>)> {
+        self.profile.lines.as_ref().map(|defects| defects.seen(lines.rows, lines.columns))
+    }
+
+    fn hold_seen(&mut self, lines: &Lines<'_>, from_ns: u64, to_ns: u64) -> Result<(), CircuitError> {
         let duration_ns = to_ns.checked_sub(from_ns).ok_or(CircuitError::Backwards { from_ns, to_ns })?;
         if duration_ns == 0 {
             return Ok(());
         }
-        self.check(lines)?;
         self.age(from_ns);
         self.latest_ns = to_ns;
         // No voltage inside a network of passive devices lies outside those of its sources.
@@ -393,9 +408,18 @@ impl Crossbar {
             return Ok(());
         }
         let ends = Ends { left: lines.rows, right: &[], top: &[], bottom: lines.columns };
-        let solved = operate(&self.conductance, self.profile.current, &self.wires(), &ends, TOLERANCE)?;
+        let mut crossings = Vec::new();
+        let conductance = match &self.profile.lines {
+            Some(defects) => {
+                crossings.clone_from(&self.conductance);
+                defects.add_crossings(&mut crossings, self.columns);
+                &crossings
+            }
+            None => &self.conductance,
+        };
+        let solved = operate(conductance, self.profile.current, &self.wires(), &ends, TOLERANCE)?;
         let law = self.profile.current;
-        let cells = self.conductance.iter().zip(&solved.cell_volts);
+        let cells = conductance.iter().zip(&solved.cell_volts);
         let cell_currents = cells.map(|(&g, &volts)| law.evaluate(g, volts).0).collect();
         self.solution = Some(Solution {
             cell_currents,

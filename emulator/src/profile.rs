@@ -13,6 +13,7 @@ mod validation;
 
 use crate::aging::{Drift, Relaxation, Retention};
 use crate::circuit::CurrentLaw;
+use crate::crossbar::LineDefects;
 use crate::device::{Defects, Disturb, Endurance, Forming, PhaseChange, TemperatureCoefficient};
 use crate::fluctuation::{Flicker, Telegraph};
 
@@ -96,6 +97,9 @@ pub struct DeviceProfile {
     /// Stuck and open devices.
     #[serde(default)]
     pub defects: Option<Defects>,
+    /// Broken lines and lines that touch.
+    #[serde(default)]
+    pub lines: Option<LineDefects>,
     /// What the conductance does in the seconds to days after a pulse.
     #[serde(default)]
     pub relaxation: Option<Relaxation>,
@@ -131,6 +135,7 @@ impl DeviceProfile {
             disturb: None,
             forming: None,
             defects: None,
+            lines: None,
             relaxation: None,
             drift: None,
             retention: None,

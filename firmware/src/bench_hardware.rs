@@ -131,6 +131,10 @@ impl<B: Bench> Hardware for BenchHardware<B> {
     fn sequencer(&mut self) -> Edges<'_, B> {
         Edges { bench: &mut self.bench }
     }
+
+    fn supply_good(&mut self) -> Result<bool, Self::Error> {
+        self.bench.supply_good().map_err(BenchError::Bench)
+    }
 }
 
 impl<B: Bench> Flash for BenchHardware<B> {
@@ -402,6 +406,9 @@ mod tests {
         }
         fn start_conversion(&mut self) -> Result<(), Self::Error> {
             self.note("convert".into())
+        }
+        fn supply_good(&mut self) -> Result<bool, Self::Error> {
+            Ok(true)
         }
         fn conversion_done(&mut self) -> Result<bool, Self::Error> {
             Ok(true)

@@ -2,12 +2,17 @@
 //! only those that return something wait for the bench.
 
 use embedded_io::{Read, Write};
+use ohmrig_protocol::bench::recall::{self, Memory};
 use ohmrig_protocol::bench::runs::{self, DecodeError, Foreseen};
 use ohmrig_protocol::bench::wire::{self, Check, Fault, FrameSize, SelectBytes, Status, Varint, opcode};
 use ohmrig_protocol::bench::{Bench, BenchInfo, ChipSelect, OutputLine};
 
 /// Bytes that may precede the answer to a greeting: what an earlier conversation left in the stream.
 const MAX_STALE_BYTES: usize = 4096;
+
+/// Bursts no longer than this are recalled only when they are the same: switches that go back and forth then have a
+/// place for each.
+const SHORT_BURST_BYTES: usize = 8 * recall::FRAME;
 
 /// Why a call could not be carried to the bench.
 ///
@@ -134,7 +139,8 @@ pub struct BenchLink<IO> {
 impl<IO: Read + Write> BenchLink<IO> {
     /// Greets the bench.
     pub fn connect(io: IO) -> Result<Self, IO> {
-        let mut conversation = Conversation { io, check: Check::default(), told: 0, clock: None };
+        let memory = Memory::default();
+        let mut conversation = Conversation { io, check: Check::default(), told: 0, clock: None, memory };
         let info = conversation.greet()?;
         Ok(Self { conversation, info, broken: false })
     }
@@ -159,16 +165,12 @@ struct Conversation<IO> {
     told: u64,
     /// The clock now, unless transactions of unknown length were posted since it was last known.
     clock: Option<u64>,
+    memory: Memory,
 }
 
 impl<IO: Read + Write> Conversation<IO> {
-    fn send(&mut self, mut bytes: &[u8]) -> Result<(), IO> {
-        self.check.update(bytes);
-        while !bytes.is_empty() {
-            let written = self.io.write(bytes).map_err(LinkError::Io)?;
-            bytes = bytes.get(written..).filter(|_| written > 0).ok_or(LinkError::Closed)?;
-        }
-        Ok(())
+    fn send(&mut self, bytes: &[u8]) -> Result<(), IO> {
+        send_through(&mut self.io, &mut self.check, bytes)
     }
 
     /// Reads without taking the bytes into the check.
@@ -291,6 +293,40 @@ impl<IO: Read + Write> Conversation<IO> {
         Ok(())
     }
 
+    /// A burst as what differs from a remembered one, if that is shorter; whether it was.
+    fn recall(&mut self, select: ChipSelect, sent: &[u8], input: &mut [u8]) -> Result<bool, IO> {
+        let Some((place, count)) = self.memory.nearest(select, sent) else { return Ok(false) };
+        let frame = FrameSize::new(recall::FRAME).ok_or(LinkError::FrameSize { bytes: recall::FRAME })?;
+        let coded: usize =
+            runs::encode(sent, frame, Foreseen::Zeros).map(|segment| 1 + segment.body.len()).sum();
+        if 1 + count * (1 + recall::FRAME) > coded || count > 0 && sent.len() <= SHORT_BURST_BYTES {
+            return Ok(false);
+        }
+        // Below the frames of a burst.
+        self.send(&[opcode::SPI_RECALL, place, count as u8])?;
+        let Self { io, check, memory, .. } = self;
+        for (at, [a, b, c]) in memory.sent_differences(place, sent) {
+            send_through(io, check, &[at, a, b, c])?;
+        }
+        self.reply(Time::MayPass, |conversation| {
+            let [count] = conversation.receive_array()?;
+            if count == wire::RUN_CODED {
+                return conversation.receive_burst(frame, sent, input);
+            }
+            conversation.memory.received(place, input);
+            let (words, _) = input.as_chunks_mut::<{ recall::FRAME }>();
+            for _ in 0..count {
+                let [at, word @ ..] = conversation.receive_array::<{ 1 + recall::FRAME }>()?;
+                let left = words.len();
+                *words.get_mut(usize::from(at)).ok_or(LinkError::Overrun { segment: at.into(), left })? =
+                    word;
+            }
+            Ok(())
+        })?;
+        self.memory.replace(place, sent, input);
+        Ok(true)
+    }
+
     fn receive_burst(&mut self, frame: FrameSize, sent: &[u8], input: &mut [u8]) -> Result<(), IO> {
         runs::decode(input, frame, Foreseen::Echo(sent), |bytes| self.receive(bytes)).map_err(|error| {
             match error {
@@ -299,6 +335,15 @@ impl<IO: Read + Write> Conversation<IO> {
             }
         })
     }
+}
+
+fn send_through<IO: Write>(io: &mut IO, check: &mut Check, mut bytes: &[u8]) -> Result<(), IO> {
+    check.update(bytes);
+    while !bytes.is_empty() {
+        let written = io.write(bytes).map_err(LinkError::Io)?;
+        bytes = bytes.get(written..).filter(|_| written > 0).ok_or(LinkError::Closed)?;
+    }
+    Ok(())
 }
 
 /// Whether instrument time may pass in an operation.
@@ -394,10 +439,17 @@ impl<IO: Read + Write> Bench for BenchLink<IO> {
         self.say(|conversation| {
             let bytes = frame.max_words() * frame.bytes();
             for (burst, back) in out.chunks(bytes).zip(input.chunks_mut(bytes)) {
+                let remembered = recall::is_remembered(frame.bytes(), burst.len());
+                if remembered && conversation.recall(select, burst, back)? {
+                    continue;
+                }
                 let opcodes = [opcode::SPI_TRANSFER, opcode::SPI_TRANSFER_3, opcode::SPI_TRANSFER_18];
                 conversation.send_burst(opcodes, select, frame, burst)?;
                 conversation
                     .reply(Time::MayPass, |conversation| conversation.receive_burst(frame, burst, back))?;
+                if remembered {
+                    conversation.memory.remember(select, burst, back);
+                }
             }
             Ok(())
         })
@@ -436,6 +488,10 @@ impl<IO: Read + Write> Bench for BenchLink<IO> {
 
     fn start_conversion(&mut self) -> Result<(), IO> {
         self.say(|conversation| conversation.send(&[opcode::START_CONVERSION]))
+    }
+
+    fn supply_good(&mut self) -> Result<bool, IO> {
+        self.say(|conversation| conversation.ask(&[opcode::SUPPLY_GOOD]))
     }
 
     fn conversion_done(&mut self) -> Result<bool, IO> {

@@ -5,8 +5,8 @@
 //! waits before the next one.
 
 use ohmrig_protocol::bench::ChipSelect;
-use ohmrig_protocol::message::{Converters, FaultCode, Limits, Scheme};
-use ohmrig_protocol::units::{Kelvin, Volts};
+use ohmrig_protocol::message::{Converters, FaultCode, Limits, MAX_RANGES, Scheme};
+use ohmrig_protocol::units::{Kelvin, Ohms, Volts};
 
 /// Time the analog path needs before the next call, ns; 0 for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -49,6 +49,8 @@ pub struct Description {
     pub converters: Converters,
     /// What the board allows at most.
     pub limits: Limits,
+    /// Feedback in effect in a pulse that was loaded with its widest, by the feedback setting.
+    pub pulse_feedback: [Ohms; MAX_RANGES],
     /// Whether 1T1R gates can be driven.
     pub gates: bool,
     /// Width below which a pulse has no flat top, ns.
@@ -152,11 +154,18 @@ pub trait FrontEnd {
     fn select(&mut self, selection: Selection) -> Result<Settle, FrontEndError>;
 
     /// Loads the pulse of the selection and reads back every channel that will move: nothing moves yet.
-    /// Refuses (`Err` with [`FaultCode::Chip`]) unless everything reads back as it must.
+    /// Refuses (`Err` with [`FaultCode::Chip`]) unless everything reads back as it must. With `widest` the selected column's
+    /// amplifier can tell the largest current there is, with the feedback of [`Description::pulse_feedback`], until
+    /// rows are driven or grounded again; else it stays on the feedback that is set.
     ///
     /// # Errors
     /// A channel that reads back wrong.
-    fn load_pulse(&mut self, volts: Volts, gate: Option<Volts>) -> Result<Settle, FrontEndError>;
+    fn load_pulse(
+        &mut self,
+        volts: Volts,
+        gate: Option<Volts>,
+        widest: bool,
+    ) -> Result<Settle, FrontEndError>;
 
     /// The rising edge; hardware makes the falling one.
     ///
@@ -187,6 +196,19 @@ pub trait FrontEnd {
     /// # Errors
     /// The first chip that is wrong.
     fn check_chip(&mut self, step: u16) -> Result<Progress, FrontEndError>;
+
+    /// What has to be asked once a second: whether the supplies have been good since, and whether a driver complains. Nothing
+    /// before the board is set up.
+    ///
+    /// # Errors
+    /// [`FaultCode::BrownOut`], or the driver that complains.
+    fn watch(&mut self) -> Result<(), FrontEndError>;
+
+    /// Whether the supplies have been good since this was last asked: what was measured meanwhile is to be believed.
+    ///
+    /// # Errors
+    /// [`FaultCode::BrownOut`].
+    fn confirm_supply(&mut self) -> Result<(), FrontEndError>;
 
     /// Temperature beside the array; `None` while none has been measured yet.
     ///

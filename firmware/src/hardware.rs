@@ -116,4 +116,18 @@ pub trait Hardware {
     fn output(&mut self, line: OutputLine) -> Self::Output<'_>;
     /// Pulse and conversion edges.
     fn sequencer(&mut self) -> Self::Sequencer<'_>;
+
+    /// Whether the analog supplies have been good ever since this was last asked, or since power-on: the supervisor's
+    /// flag, latched by hardware until it is read. The supervisor has pulled the reset lines by itself.
+    ///
+    /// # Errors
+    /// The flag can't be read.
+    fn supply_good(&mut self) -> Result<bool, Self::Error>;
+}
+
+/// A hardware watchdog: resets processor and board unless it is fed in time. Only the loop that runs the core feeds it,
+/// and only while [`Liveness`](crate::core::Liveness) says that the loop gets somewhere.
+pub trait Watchdog {
+    /// Starts it, or its time anew.
+    fn feed(&mut self);
 }

@@ -127,10 +127,18 @@ pub fn require_shape(
 /// # Errors
 /// [`ArrayError::Io`].
 pub fn write(path: &Path, array: ArrayView2<'_, f64>) -> Result<(), ArrayError> {
-    let mut bytes = Vec::new();
     let io = |source| ArrayError::Io { path: path.to_owned(), source };
-    array.write_npy(&mut bytes).map_err(|error| io(io::Error::other(error)))?;
-    replace(path, &bytes).map_err(io)
+    replace(path, &npy_bytes(array).map_err(io)?).map_err(io)
+}
+
+/// An array as the bytes of a float64 `.npy` file.
+///
+/// # Errors
+/// The writer's.
+pub fn npy_bytes(array: ArrayView2<'_, f64>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    array.write_npy(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
 }
 
 /// Replaces a file's contents so that a reader sees the old or the new, never a part.

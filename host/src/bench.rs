@@ -126,6 +126,7 @@ impl Emulation {
         let state = self.state.as_deref().map(StateFile::lock).transpose()?;
         let saved = state.as_ref().map(StateFile::load).transpose()?.flatten();
         let options = options(&self.profile, self.seed)?;
+        let fresh = saved.is_none();
         let board = match saved {
             None => {
                 let (rows, columns) = (usize::from(self.rows), usize::from(self.columns));
@@ -138,7 +139,7 @@ impl Emulation {
             }
         };
         let truth = self.truth.clone().map(TruthFile::new);
-        Ok((board, BenchFiles { truth, state, profile: self.profile.clone(), seed: self.seed }))
+        Ok((board, BenchFiles { truth, state, profile: self.profile.clone(), seed: self.seed, fresh }))
     }
 
     fn require_same(&self, saved: &Saved) -> Result<(), EmulationError> {
@@ -175,9 +176,24 @@ pub struct BenchFiles {
     state: Option<StateFile>,
     profile: Profile,
     seed: u64,
+    fresh: bool,
 }
 
 impl BenchFiles {
+    /// Whether the array began to be with this power-up: no state file had it.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// Writes the state, if it is kept.
+    ///
+    /// # Errors
+    /// [`EmulationError`] if it can't be written.
+    pub fn keep(&self, board: &mut Board) -> Result<(), EmulationError> {
+        self.state.as_ref().map_or(Ok(()), |state| state.save(&self.profile, self.seed, board))
+    }
+
     /// To be called often: writes the truth if it is due.
     pub fn note(&mut self, board: &mut Board) {
         if let Some(truth) = &mut self.truth
@@ -202,9 +218,7 @@ impl BenchFiles {
         if let Some(truth) = &mut self.truth {
             truth.update(board);
         }
-        if let Some(state) = &self.state
-            && let Err(error) = state.save(&self.profile, self.seed, board)
-        {
+        if let Err(error) = self.keep(board) {
             log::error!("{error}");
         }
     }

@@ -229,20 +229,28 @@ impl Client {
         self.pause(self.link.pace().poll)
     }
 
-    /// Waits for a job, but not beyond the moment from which on the device has nothing more to do.
+    /// Shortest sensible time between two looks at a job on this port.
+    #[must_use]
+    pub fn look_every(&self) -> Duration {
+        self.link.pace().poll
+    }
+
+    /// Lets a job go on for `time`, or until it is known that nothing goes on any more.
     ///
     /// # Errors
     /// [`LinkError`] of the transport.
-    pub fn pause_for_job(&mut self, time: Duration) -> Result<(), LinkError> {
+    pub fn pause_for_look(&mut self, time: Duration) -> Result<(), LinkError> {
         let deadline = Instant::now() + time;
-        while self.link.receive(deadline)?.is_some() {}
+        while self.link.receive(deadline)?.is_some() || Instant::now() < deadline && !self.link.is_silent() {}
         Ok(())
     }
 
-    /// How long a look at a job may take at least, as this port's pace says.
-    #[must_use]
-    pub fn poll_time(&self) -> Duration {
-        self.link.pace().poll
+    /// Makes what an emulated device in this process is now outlive the process, if it has a state file.
+    ///
+    /// # Errors
+    /// [`LinkError`] of the transport.
+    pub fn keep_state(&mut self) -> Result<(), LinkError> {
+        self.link.keep_state()
     }
 
     /// Sends a request and waits for nothing: the last word of a host that is about to go.

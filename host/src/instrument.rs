@@ -1,15 +1,19 @@
 //! A crossbar instrument in SI units: what it is, reading, pulsing, programming, products.
 
+mod books;
 mod form;
 mod in_circuit;
+mod job;
 mod loading;
 mod products;
 mod program;
 mod read;
 mod reference;
 pub mod refusal;
+pub mod self_test;
 mod wait;
 
+pub use books::{Books, CellDone, JobNote, NoBooks, PastJob, ResetCells};
 pub use form::{FormOrder, Formed, Stop};
 pub use in_circuit::{InCircuit, ProductErrors, Turn};
 pub use loading::{Loading, ROW_OHMS, Target};
@@ -66,11 +70,7 @@ pub enum InstrumentError {
     /// A job the device doesn't know any more, or never knew.
     #[error(
         "job {job:#018x} is not known to the device{}",
-        if *reset {
-            ": it was reset meanwhile; which of the job's cells were changed is unknown, so read them"
-        } else {
-            "; it was never started and nothing was written"
-        }
+        if *reset { ": it was reset meanwhile" } else { "; it was never started and nothing was done" }
     )]
     JobLost {
         /// The job.
@@ -78,9 +78,19 @@ pub enum InstrumentError {
         /// Whether the device was reset since the job was started.
         reset: bool,
     },
+    /// The device was reset in the middle of a job.
+    #[error(
+        "the device was reset in the middle of job {:#018x}: {} cells are done, {} were never sent, {} are unknown (their \
+         results were not received); run the same command again to go on with them, reading first",
+        .0.job, .0.done.len(), .0.not_done.len(), .0.unknown.len()
+    )]
+    JobReset(Box<ResetCells>),
     /// The run file (or whoever keeps the books) could not take down a job before it was sent.
     #[error("the job was not started: {0}")]
     NotRecorded(String),
+    /// Results could not be written down.
+    #[error("results were not written down: {0}")]
+    NotKept(String),
 }
 
 pub(crate) fn refused(request: &'static str, refusal: Refusal) -> InstrumentError {

@@ -25,6 +25,7 @@ pub mod client;
 pub mod device;
 pub mod digits;
 pub mod error_metrics;
+pub mod export;
 pub mod instrument;
 pub mod interrupt;
 pub mod listen;
@@ -32,5 +33,6 @@ pub mod mapping;
 #[cfg(unix)]
 pub mod qemu;
 pub mod recipe;
+pub mod report;
 pub mod run_file;
 pub mod transport;

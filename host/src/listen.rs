@@ -98,9 +98,14 @@ enum Kind {
     },
 }
 
+/// Longest wait of a second client for the first one to be gone.
+const GRACE: Duration = Duration::from_millis(250);
+
 /// An open address.
 pub struct Listener {
     kind: Kind,
+    /// A client that has come while there is one, and since when it waits.
+    next: Option<(Box<dyn Connection>, Instant)>,
 }
 
 impl Listener {
@@ -137,7 +142,7 @@ impl Listener {
                 return Err("this needs a Unix system; use tcp:HOST:PORT".to_owned());
             }
         };
-        Ok(Self { kind })
+        Ok(Self { kind, next: None })
     }
 
     /// The name under which clients open it.
@@ -245,21 +250,29 @@ impl Listener {
         Ok(())
     }
 
-    /// Takes a waiting client if there is none, and turns others away; true for a new one.
+    /// Takes a waiting client if there is none, and turns others away; true for a new one. A client that was killed is
+    /// noticed a moment after its successor has come, so the successor is given that moment.
     fn attend(&mut self, client: &mut Client) -> Result<bool, String> {
-        if client.looked.is_some_and(|at| at.elapsed() < NAP) {
+        if let Some((connection, since)) = self.next.take() {
+            if client.connection.is_none() {
+                *client = Client { connection: Some(connection), looked: client.looked, ..Client::default() };
+                return Ok(true);
+            }
+            if since.elapsed() < GRACE {
+                self.next = Some((connection, since));
+            } else {
+                log::warn!("a second client was turned away");
+            }
+        }
+        if client.looked.is_some_and(|at| at.elapsed() < NAP) || self.next.is_some() {
             return Ok(false);
         }
         client.looked = Some(Instant::now());
-        let Some(connection) = self.accept().map_err(|error| format!("{}: {error}", self.port()))? else {
-            return Ok(false);
-        };
-        if client.connection.is_some() {
-            log::warn!("a second client was turned away");
-            return Ok(false);
+        if let Some(connection) = self.accept().map_err(|error| format!("{}: {error}", self.port()))? {
+            self.next = Some((connection, Instant::now()));
+            return self.attend(client);
         }
-        *client = Client { connection: Some(connection), looked: client.looked, ..Client::default() };
-        Ok(true)
+        Ok(false)
     }
 }
 

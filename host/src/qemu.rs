@@ -100,6 +100,7 @@ pub fn check(named: Option<&Path>) -> Result<(), QemuError> {
 pub struct Qemu {
     child: Arc<Mutex<Child>>,
     bench: Option<JoinHandle<()>>,
+    fresh: bool,
     _folder: tempfile::TempDir,
 }
 
@@ -111,6 +112,7 @@ impl Qemu {
     pub fn start(emulation: &Emulation, named: Option<&Path>) -> Result<(Self, QemuLink), QemuError> {
         let image = image(named)?;
         let (board, files) = emulation.power_up()?;
+        let fresh = files.is_fresh();
         let bench = ServedBench::new(board, files);
         let folder = tempfile::Builder::new().prefix("ohmrig-qemu-").tempdir()?;
         let (link_path, bench_path) = (folder.path().join("link"), folder.path().join("bench"));
@@ -131,13 +133,19 @@ impl Qemu {
             .stderr(said);
         die_with_parent(&mut command);
         let child = Arc::new(Mutex::new(command.spawn().map_err(QemuError::NoQemu)?));
-        let mut qemu = Self { child: Arc::clone(&child), bench: None, _folder: folder };
+        let mut qemu = Self { child: Arc::clone(&child), bench: None, fresh, _folder: folder };
         let end = Instant::now() + START;
         let link = accept(&link, &child, &log, end)?;
         let tunnel = accept(&tunnel, &child, &log, end)?;
         qemu.bench = Some(std::thread::Builder::new().name("bench".into()).spawn(|| serve(tunnel, bench))?);
         let link = QemuLink { link: Unix::new(link, "qemu", Pace::QEMU), child, log };
         Ok((qemu, link))
+    }
+
+    /// Whether its array began to be with it: no state file had it.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
     }
 }
 

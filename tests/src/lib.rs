@@ -2,9 +2,13 @@
 //! as a process.
 
 pub mod marks;
+pub mod soak;
 
+use ndarray::Array2;
 use ohmrig::bench::{Emulation, profile};
 use ohmrig::device::{EmulatedDevice, Wish};
+use ohmrig::instrument::ProgramOrder;
+use ohmrig::recipe::Recipe;
 use ohmrig_emulator::truth::CellTruth;
 use ohmrig_protocol::frame::{self, Decoder, Header, Kind, SessionId};
 use ohmrig_protocol::message::*;
@@ -77,7 +81,7 @@ impl Wire {
                     Kind::Unexecuted => Answer::Unexecuted(frame::decode_body(body).unwrap()),
                     Kind::Mismatch => Answer::Mismatch,
                     Kind::Reply => match frame::decode_body(body).unwrap() {
-                        Reply::Done => Answer::Done,
+                        Reply::Done | Reply::Started { .. } => Answer::Done,
                         Reply::Pulsed { .. } => Answer::Pulsed,
                         Reply::Refused(refusal) => Answer::Refused(refusal),
                         Reply::Status(status) => Answer::Status(status),
@@ -221,4 +225,17 @@ impl Drop for Emulated {
         self.signal();
         let _ = self.child.wait();
     }
+}
+
+/// A programming order for a built-in profile's devices, with targets all over their range.
+///
+/// # Panics
+/// If the profile's devices can't be written.
+pub fn order(name: &str, (rows, columns): (usize, usize)) -> ProgramOrder {
+    let recipe = Recipe::for_profile(&profile(Some(name)).unwrap()).unwrap();
+    let span = recipe.g_max - recipe.g_min;
+    let targets = Array2::from_shape_fn((rows, columns), |(i, j)| {
+        recipe.g_min + span * ((i * 5 + j * 3) % 10) as f64 / 10.0
+    });
+    ProgramOrder::new(&recipe, (0, 0), targets)
 }

@@ -11,7 +11,7 @@ use ndarray::Array2;
 use ohmrig::bench::{Emulation, profile};
 use ohmrig::client::Client;
 use ohmrig::device::EmulatedDevice;
-use ohmrig::instrument::{Instrument, Loading, ProgramOrder, ROW_OHMS, ReadSettings, Target};
+use ohmrig::instrument::{Instrument, Loading, NoBooks, ProgramOrder, ROW_OHMS, ReadSettings, Target};
 use ohmrig::recipe::Recipe;
 use ohmrig::transport::InProcess;
 use ohmrig_emulator::profile::Profile;
@@ -90,7 +90,7 @@ impl Mark {
         order.guard *= order.window / recipe.window;
         adjust(&mut order);
         let before = instrument.status().unwrap();
-        let done = instrument.program(&order, |_, _| Ok(()), |_| {}).unwrap();
+        let done = instrument.program(&order, &[], &mut NoBooks, |_| {}).unwrap();
         let after = instrument.status().unwrap();
         instrument.wait(1.0, |_| {}).unwrap();
         let settings = ReadSettings { volts: order.read_volts, range: None, conversions: 64 };

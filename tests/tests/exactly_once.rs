@@ -3,8 +3,8 @@
 
 use ohmrig_protocol::frame::{self, Header, Kind, SessionId};
 use ohmrig_protocol::message::*;
-use ohmrig_protocol::session::{Hello, Unexecuted};
-use ohmrig_protocol::units::{Seconds, Volts};
+use ohmrig_protocol::session::{Hello, Unexecuted, session_id};
+use ohmrig_protocol::units::{Seconds, Siemens, Volts};
 use ohmrig_tests::{Answer, Wire, encode, request};
 use proptest::prelude::*;
 
@@ -123,6 +123,55 @@ fn a_new_session_is_not_armed_by_the_old_one() {
     let session = wire.open(2);
     assert_eq!(wire.exchange(&request(session, 0, &pulse())), [Answer::Refused(Refusal::NotArmed)]);
     assert_eq!(wire.pulses(), 0);
+}
+
+#[test]
+fn a_new_session_s_arming_does_not_keep_the_old_session_s_job_alive() {
+    let stairs = Staircase { start: Volts(1.1), step: Volts(0.01), stop: Volts(1.8) };
+    let targets: Vec<u8> = [60e-6_f32; 16].iter().flat_map(|target| target.to_le_bytes()).collect();
+    let job = JobId(5);
+    let program = Request::Program(Program {
+        job,
+        region: Region { row: 0, column: 0, rows: 1, columns: 16 },
+        targets: &targets,
+        window: Siemens(1e-7),
+        algorithm: Algorithm::Incremental { set: stairs, reset: stairs },
+        width: Seconds(1e-3),
+        scheme: Scheme::Half,
+        read_volts: Volts(0.2),
+        range: 1,
+        conversions: 1,
+        max_conversions: 1,
+        confirm: 0,
+        max_pulses: 200,
+        max_reversals: 50,
+    });
+    // Whatever the job is doing when the new session's frames come, all at once.
+    for steps in 0..60 {
+        let session = SessionId::NONE;
+        let mut wire = Wire::new("rram-cmo", 7);
+        let Answer::Welcome(welcome) =
+            wire.exchange(&encode(Kind::Hello, session, 0, &Hello { host_nonce: 1 })).remove(0)
+        else {
+            panic!("no welcome")
+        };
+        wire.exchange(&request(welcome.session(), 0, &ARM));
+        let mut out = Vec::new();
+        let bytes = request(welcome.session(), 1, &program);
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let (taken, _) = wire.device.step(rest, wire.link_ns, &mut out).unwrap();
+            rest = &rest[taken..];
+        }
+        for _ in 0..20 + steps {
+            wire.device.step(&[], wire.link_ns, &mut out).unwrap();
+        }
+        let next = session_id(2, welcome.boot_nonce, welcome.sessions + 1);
+        let hello = encode(Kind::Hello, SessionId::NONE, 0, &Hello { host_nonce: 2 });
+        wire.exchange(&[hello, request(next, 0, &ARM)].concat());
+        let pulses = wire.pulses();
+        assert!(pulses <= 20, "{steps} steps on, the job went on to {pulses} pulses");
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn algorithms() -> Vec<Algorithm> {
     };
     let (floor, ceiling) = (Siemens(1e-6), Siemens(1e-4));
     let forming = Forming { volts: STAIRS, widest: Seconds(1e-3), gap: Seconds(1e-4) };
-    let all = vec![
+    let all = [
         PROGRAM.algorithm,
         Algorithm::Identical { set: Volts(1.5), reset: Volts(1.25) },
         Algorithm::Seeking { stairs: STAIRS },
@@ -174,6 +174,7 @@ fn replies() -> Vec<Reply<'static>> {
     let refusals = vec![
         Refusal::NotArmed,
         Refusal::Faulted(FaultCode::LinkSilent),
+        Refusal::Faulted(FaultCode::Panic),
         Refusal::JobRuns(JobId(5)),
         Refusal::ResultsHeld(JobId(5)),
         Refusal::NoSuchJob { boot_nonce: 7 },
@@ -222,6 +223,7 @@ fn replies() -> Vec<Reply<'static>> {
         R::Mvm { saturated: 1, codes: &[0, 0x80] },
         R::Results { offset: 3, cells: &[1; CELL_RESULT_BYTES] },
         R::Pulsed { current: Some(Amperes(1e-4)), at_ns: 12, slew_limited: true },
+        R::Started { current_limited: true },
     ];
     all.extend(refusals.into_iter().map(R::Refused));
     all.extend(jobs.into_iter().map(R::Job));

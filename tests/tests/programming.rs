@@ -6,7 +6,7 @@ use ohmrig::bench::{Emulation, profile};
 use ohmrig::calibration::EffectiveSettings;
 use ohmrig::client::Client;
 use ohmrig::device::EmulatedDevice;
-use ohmrig::instrument::{FormOrder, Instrument, ProductSettings, ProgramOrder, ROW_OHMS, Stop};
+use ohmrig::instrument::{FormOrder, Instrument, NoBooks, ProductSettings, ProgramOrder, ROW_OHMS, Stop};
 use ohmrig::recipe::{Method, Recipe};
 use ohmrig::transport::InProcess;
 use ohmrig_emulator::profile::Profile;
@@ -119,8 +119,9 @@ fn stuck_and_open_cells_are_named_and_cost_few_pulses() {
     let scratch = Scratch::new("defects");
     let mut instrument = instrument(&profile, 8, &scratch);
     let targets = Array2::from_elem((16, 16), 40e-6);
-    let done =
-        instrument.program(&ProgramOrder::new(&recipe(), (0, 0), targets), |_, _| Ok(()), |_| {}).unwrap();
+    let done = instrument
+        .program(&ProgramOrder::new(&recipe(), (0, 0), targets), &[], &mut NoBooks, |_| {})
+        .unwrap();
     let truth = truth(instrument, &scratch);
     let mut defective = 0;
     for (cell, (outcome, pulses)) in truth.cells.iter().zip(done.outcome.iter().zip(&done.pulses)) {
@@ -144,7 +145,7 @@ fn a_cell_noisier_than_its_window_is_called_so() {
     let mut instrument = instrument(&profile, 9, &scratch);
     let mut order = ProgramOrder::new(&recipe(), (0, 0), Array2::from_elem((2, 2), 60e-6));
     (order.window, order.guard, order.conversions) = (0.2e-6, 0.0, (2, 16));
-    let done = instrument.program(&order, |_, _| Ok(()), |_| {}).unwrap();
+    let done = instrument.program(&order, &[], &mut NoBooks, |_| {}).unwrap();
     // 5 % of 60 µS averaged over 32 conversions are 0.5 µS.
     assert!(done.outcome.iter().all(|outcome| *outcome == Outcome::Noisy), "{:?}", done.outcome);
 }
@@ -155,7 +156,7 @@ fn cells_that_are_not_asked_for_get_no_pulse() {
     let mut instrument = instrument(&profile(Some("rram-cmo")).unwrap(), 10, &scratch);
     let mut order = ProgramOrder::new(&recipe(), (0, 0), Array2::from_elem((16, 16), 40e-6));
     order.work = Some(Array2::from_shape_fn((16, 16), |(row, column)| row == 3 && column % 4 == 1));
-    let done = instrument.program(&order, |_, _| Ok(()), |_| {}).unwrap();
+    let done = instrument.program(&order, &[], &mut NoBooks, |_| {}).unwrap();
     assert_eq!(done.inside(), 4);
     let truth = truth(instrument, &scratch);
     for cell in &truth.cells {
@@ -170,13 +171,13 @@ fn a_pristine_array_is_formed_within_its_limits_and_can_then_be_programmed() {
     let scratch = Scratch::new("forming");
     let mut instrument = instrument(&profile, 12, &scratch);
     let region = Region { row: 2, column: 3, rows: 4, columns: 5 };
-    let order = FormOrder::for_profile(&profile, region, 5.0).unwrap();
-    let formed = instrument.form(&order, |_, _| Ok(()), |_| {}).unwrap();
+    let order = FormOrder::for_profile(&profile, region, &instrument.device().limits).unwrap();
+    let formed = instrument.form(&order, &[], &mut NoBooks, |_| {}).unwrap();
     assert_eq!(formed.formed(), 20, "{:?}", formed.cells.outcome);
     assert!(formed.before.iter().all(|g| *g < 1e-6) && formed.cells.conductance.iter().all(|g| *g > 1e-6));
     let mut order = ProgramOrder::new(&recipe(), (2, 3), Array2::from_elem((4, 5), 40e-6));
     order.window *= 2.0;
-    let done = instrument.program(&order, |_, _| Ok(()), |_| {}).unwrap();
+    let done = instrument.program(&order, &[], &mut NoBooks, |_| {}).unwrap();
     assert_eq!(done.inside(), 20);
     let truth = truth(instrument, &scratch);
     for cell in &truth.cells {
@@ -193,15 +194,15 @@ fn forming_stops_at_a_multiple_of_what_a_cell_conducted_and_gives_up_where_the_v
     let scratch = Scratch::new("unformed");
     let mut instrument = instrument(&profile, 13, &scratch);
     let region = Region { row: 0, column: 0, rows: 2, columns: 2 };
-    let order = FormOrder::for_profile(&profile, region, 5.0).unwrap();
+    let order = FormOrder::for_profile(&profile, region, &instrument.device().limits).unwrap();
     let mut weak = FormOrder { stop: Stop::Relative(20.0), ..order };
     (weak.volts.stop.0, weak.widths.1) = (weak.volts.start.0 + 0.15, weak.widths.0);
-    let formed = instrument.form(&weak, |_, _| Ok(()), |_| {}).unwrap();
+    let formed = instrument.form(&weak, &[], &mut NoBooks, |_| {}).unwrap();
     assert_eq!(formed.formed(), 0);
     assert!(formed.cells.outcome.iter().all(|outcome| *outcome == Outcome::Stuck));
     assert!(formed.cells.pulses.iter().all(|pulses| *pulses == 3));
     let strong = FormOrder { stop: Stop::Relative(20.0), ..order };
-    assert_eq!(instrument.form(&strong, |_, _| Ok(()), |_| {}).unwrap().formed(), 4);
+    assert_eq!(instrument.form(&strong, &[], &mut NoBooks, |_| {}).unwrap().formed(), 4);
 }
 
 /// Devices without noise behind lines of 50 Ω, and a target matrix for all of them.
@@ -224,7 +225,7 @@ fn programmed_in_circuit_what_lines_and_switches_do_to_a_product_is_gone() {
     (order.window, order.guard) = (0.03e-6, 0.0);
     order.conversions = (4, 256);
     let settings = EffectiveSettings { volts: 0.2, repeats: 2, conversions: 32 };
-    let done = instrument.program_in_circuit(&order, &settings, 4, |_, _| Ok(()), |_| {}).unwrap();
+    let done = instrument.program_in_circuit(&order, &settings, 4, &mut NoBooks, |_| {}).unwrap();
     for turn in &done.turns {
         println!("{turn:?}");
     }
@@ -276,10 +277,10 @@ fn errors_of_products_name_the_cell_that_is_wrong_and_a_pass_sets_it_right() {
     (order.window, order.guard) = (0.2e-6, 0.0);
     let mut wrong = order.clone();
     wrong.targets[(5, 9)] += 12e-6;
-    instrument.program(&wrong, |_, _| Ok(()), |_| {}).unwrap();
+    instrument.program(&wrong, &[], &mut NoBooks, |_| {}).unwrap();
     let settings = ProductSettings { range: 1, conversions: 8, interval_ns: 0 };
     order.window = 2e-6;
-    let (errors, done) = instrument.refine_by_products(&order, settings, 7, 3, |_, _| Ok(())).unwrap();
+    let (errors, done) = instrument.refine_by_products(&order, settings, 7, 3, &mut NoBooks).unwrap();
     let worst = errors.excess.indexed_iter().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())).unwrap();
     assert_eq!(worst.0, (5, 9), "{:e}", worst.1);
     assert!((10e-6..13e-6).contains(worst.1), "{:e}", worst.1);

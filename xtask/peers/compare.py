@@ -1,6 +1,6 @@
 """Runs every installed program beside `ohmrig` on the same generated arrays, and prints the tables as Markdown.
 
-compare.py --ohmrig PATH --operate PATH --folder FOLDER [--missing NAME=REASON]...
+compare.py --ohmrig PATH --operate PATH --age PATH --folder FOLDER [--missing NAME=REASON]...
 """
 
 import argparse
@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+import devices
 import problem
 import spice
 
 SIZES = [32, 64, 128, 256, 512]
 # What a program may take for one array before its larger ones are left out, s.
-PATIENCE = 240
+PATIENCE = 400
 # Debian's ngspice has no KLU; its own sparse matrix takes some 70 times longer for twice the size.
 LARGEST = {"ngspice": 64}
 NAMES = {
@@ -177,6 +178,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ohmrig", required=True)
     parser.add_argument("--operate", required=True)
+    parser.add_argument("--age", required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=60)
     parser.add_argument("--missing", action="append", default=[])
@@ -185,15 +187,19 @@ def main():
     names = [name for name in NAMES if name.split("-")[0] not in missing]
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{platform.machine()}, {os.cpu_count()} cores, load average {load} at the start; one thread each, "
-          f"{problem.OHM:g} Ω per segment, devices 1 to 100 µS, inputs to 0.2 V, warm medians.\n")
+          f"{problem.OHM:g} Ω per segment, devices 1 to 100 µS, inputs to 0.2 V, warm medians; wall time for ohmrig, "
+          "processor time for the others.\n")
     speed(options, names, missing)
-    agree = True
+    disagree = []
     if "ngspice" not in missing:
         print(f"\n{options.cases} random arrays of 1 to 24 rows and columns against ngspice; every end driven through "
               "0 to 1 kΩ, grounded or open; every segment 0.1 to 32 Ω:\n")
-        agree = agreement(options)
-    if not agree:
-        sys.exit("ohmrig and ngspice disagree")
+        if not agreement(options):
+            disagree.append("ngspice")
+    if "aihwkit" not in missing and not devices.compare(options):
+        disagree.append("aihwkit")
+    if disagree:
+        sys.exit(f"ohmrig disagrees with {' and '.join(disagree)}")
 
 
 main()

@@ -1,4 +1,4 @@
-"""The arrays that every program is given, and how long a call takes when everything is warm."""
+"""The arrays that every program is given, and how much processor time a call takes when everything is warm."""
 
 import statistics
 import time
@@ -18,12 +18,13 @@ def array(n, volts):
 
 
 def warm(call, seconds=1.0, most=1000):
-    """Median time of `call()` (s) after one that isn't counted (CrossSim finds its relaxation factor in it), and what
+    """Median processor time of `call()` (s; every program runs in one thread, and a busy machine would count against
+    the slow ones) after one that isn't counted (CrossSim finds its relaxation factor in it), and what
     it returned."""
     call()
     times = []
     while not times or (sum(times) < seconds and len(times) < most):
-        start = time.perf_counter()
+        start = time.process_time()
         result = call()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return statistics.median(times), result

@@ -3,13 +3,17 @@
 
 mod command;
 mod debian;
+mod fuzz;
 mod images;
 mod lock_files;
 mod peers;
 mod qemu;
 mod sizes;
+mod soak;
 mod test_run;
 mod toolchain;
+#[cfg(test)]
+mod unsafe_code;
 
 use std::{path::Path, path::PathBuf, process::ExitCode};
 
@@ -26,7 +30,11 @@ cargo xtask COMMAND
   qemu                    makes qemu-system-arm available
   peers [--allow-missing] [--crosssim FOLDER]
                           ngspice, badcrossbar, SciPy, CrossSim and aihwkit beside ours: speed and agreement
-                          (FOLDER: CrossSim's sources where GitHub can't be reached)";
+                          (FOLDER: CrossSim's sources where GitHub can't be reached)
+  fuzz [--seconds N] [TARGET…]
+                          the fuzz targets, a minute each unless told otherwise
+  soak [--minutes N] [--seed S]
+                          random commands, faults and resets against ground truth (one minute, seed 1)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,6 +51,10 @@ fn main() -> ExitCode {
         ["peers", words @ ..] if let Some(options) = peers::Options::parse(words) => {
             peers::compare(&root, options)
         }
+        ["fuzz", words @ ..] if let Some(options) = fuzz::Options::parse(words) => {
+            fuzz::run_targets(&root, &options)
+        }
+        ["soak", words @ ..] => soak::soak(&root, words),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

@@ -76,7 +76,9 @@ pub(crate) fn compare(root: &Path, options: Options<'_>) -> Result<()> {
         .arg("--ohmrig")
         .arg(binaries.join("ohmrig"))
         .arg("--operate")
-        .arg(binaries.join("examples/operate"));
+        .arg(binaries.join("examples/operate"))
+        .arg("--age")
+        .arg(binaries.join("examples/age"));
     for peer in &missing {
         table.arg("--missing").arg(format!("{}={}", peer.name, peer.reason));
     }
@@ -91,7 +93,10 @@ pub(crate) fn compare(root: &Path, options: Options<'_>) -> Result<()> {
 /// Our side, in release; the folder it is in.
 fn build(root: &Path) -> Result<PathBuf> {
     let target = root.join("target");
-    for what in [["-p", "ohmrig", "--bins"].as_slice(), &["-p", "ohmrig-tests", "--example", "operate"]] {
+    for what in [
+        ["-p", "ohmrig", "--bins"].as_slice(),
+        &["-p", "ohmrig-tests", "--example", "operate", "--example", "age"],
+    ] {
         let mut cargo = rust_tool("cargo");
         cargo.current_dir(root).env("CARGO_TARGET_DIR", &target).args(["build", "--release"]).args(what);
         run(&mut cargo)?;

@@ -46,10 +46,12 @@ fn refusal() -> String {
 
 /// Runs the images that end badly on purpose: QEMU must end with their status and their last words.
 pub(crate) fn check_crashes(root: &Path, toolchain: &Toolchain) -> Result<()> {
-    // Statuses: `EXIT_PANIC` and `EXIT_HARD_FAULT` of the board's hal.rs.
-    for (example, status, words) in
-        [("panic", 101, "panic on purpose"), ("hardfault", 102, "HardFault at 0x")]
-    {
+    // Statuses: `EXIT_PANIC` and `EXIT_HARD_FAULT` of the board's hal.rs, `BITTEN` of the example.
+    for (example, status, words) in [
+        ("panic", 101, "panic on purpose"),
+        ("hardfault", 102, "HardFault at 0x"),
+        ("hang", 103, "reset by the watchdog"),
+    ] {
         let image = images::example(root, toolchain, BOARD, example)?;
         let (ended, said) = run_image(&image)?;
         if ended != Some(status) || !said.contains(words) {

@@ -79,6 +79,21 @@ impl Chips {
         Self { dacs, adcs: repeat(Ad7606c::new, columns.div_ceil(ad7606c::CHANNELS)), switches }
     }
 
+    /// All of them as after power-on, behind the wires they have.
+    pub(super) fn restart(&mut self, rows: usize, columns: usize) {
+        let fresh = Self::new(rows, columns);
+        fn renew<C>(ports: &mut [Vec<SpiPort<C>>], fresh: impl IntoIterator<Item = Vec<SpiPort<C>>>) {
+            for (ports, fresh) in ports.iter_mut().zip(fresh) {
+                for (port, fresh) in ports.iter_mut().zip(fresh) {
+                    port.chip = fresh.chip;
+                }
+            }
+        }
+        renew(&mut self.dacs, fresh.dacs);
+        renew(core::slice::from_mut(&mut self.adcs), [fresh.adcs]);
+        renew(&mut self.switches, fresh.switches);
+    }
+
     pub(super) fn port(&mut self, select: ChipSelect) -> Result<Port<'_>, BoardError> {
         let index = usize::from(select.index);
         let number = select.kind as usize;

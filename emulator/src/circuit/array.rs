@@ -4,8 +4,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::wired::{Convergence, Network, Segments, Wiring};
-use super::{CircuitError, CurrentLaw, Line, check_length, lumped, wired};
+use super::wired::{Convergence, Network, Segments, Wiring, Workspace};
+use super::{CircuitError, CurrentLaw, Line, check_length, lumped};
 
 const MOST_NEWTON_STEPS: u32 = 60;
 /// No device conducts better than this (S); a law evaluated far outside its range may say so.
@@ -215,6 +215,22 @@ pub fn solve(
     wires: &Wires,
     tolerance: f64,
 ) -> Result<BatchCurrents, CircuitError> {
+    solve_in(&mut Workspace::default(), conductance, rows, volts, law, wires, tolerance)
+}
+
+/// [`solve()`] in the memory of earlier solutions.
+///
+/// # Errors
+/// Wrong lengths, impossible values, or [`CircuitError::NotConverged`].
+pub fn solve_in(
+    workspace: &mut Workspace,
+    conductance: &[f64],
+    rows: usize,
+    volts: &[f64],
+    law: CurrentLaw,
+    wires: &Wires,
+    tolerance: f64,
+) -> Result<BatchCurrents, CircuitError> {
     if rows == 0 || conductance.is_empty() || !conductance.len().is_multiple_of(rows) {
         return Err(CircuitError::Shape { what: "conductances", expected: rows, got: conductance.len() });
     }
@@ -225,34 +241,51 @@ pub fn solve(
     let ground = Line::Driven { volts: 0.0, ohms: 0.0 };
     let bottom = vec![ground; columns];
     let mut currents = vec![0.0; volts.len() / rows * columns];
-    if let (Wires::Resistive { row, column }, CurrentLaw::Linear) = (wires, law) {
-        let check = |(index, &value): (usize, &f64)| {
-            let (what, allowed) = ("input voltage", "-1000 to 1000 V");
-            let possible = (-1e3..=1e3).contains(&value);
-            if possible { Ok(()) } else { Err(CircuitError::Value { what, index, value, allowed }) }
-        };
-        volts.iter().enumerate().try_for_each(check)?;
-        let (left, open_rows) = (vec![ground; rows], vec![Line::Floating; rows]);
-        let open_columns = vec![Line::Floating; columns];
-        let wiring = Wiring {
+    let check = |(index, &value): (usize, &f64)| {
+        let (what, allowed) = ("input voltage", "-1000 to 1000 V");
+        let possible = (-1e3..=1e3).contains(&value);
+        if possible { Ok(()) } else { Err(CircuitError::Value { what, index, value, allowed }) }
+    };
+    volts.iter().enumerate().try_for_each(check)?;
+    let (left, open_rows) = (vec![ground; rows], vec![Line::Floating; rows]);
+    let open_columns = vec![Line::Floating; columns];
+    let wiring = match wires {
+        Wires::Ideal => None,
+        Wires::Resistive { row, column } => Some(Wiring {
             row_segments: row,
             column_segments: column,
             left: &left,
             right: &open_rows,
             top: &open_columns,
             bottom: &bottom,
-        };
-        let convergence = wired::currents(conductance, &wiring, volts, tolerance, &mut currents)?;
+        }),
+    };
+    if let Some(wiring) = &wiring
+        && law == CurrentLaw::Linear
+    {
+        let convergence = workspace.currents(conductance, wiring, volts, tolerance, &mut currents)?;
         return Ok(BatchCurrents { currents, convergence });
     }
     let mut convergence = Convergence::default();
     for (volts, currents) in volts.chunks_exact(rows).zip(currents.chunks_exact_mut(columns)) {
-        let left: Vec<Line> = volts.iter().map(|&volts| Line::Driven { volts, ohms: 0.0 }).collect();
-        let ends = Ends { left: &left, right: &[], top: &[], bottom: &bottom };
-        let solved = operate(conductance, law, wires, &ends, tolerance)?;
-        currents.copy_from_slice(&solved.bottom);
-        convergence.residual = convergence.residual.max(solved.convergence.residual);
-        convergence.iterations = convergence.iterations.max(solved.convergence.iterations);
+        let swept = match &wiring {
+            Some(wiring) => {
+                workspace.nonlinear_currents(conductance, law, wiring, volts, tolerance, currents)?
+            }
+            None => None,
+        };
+        let reached = match swept {
+            Some(convergence) => convergence,
+            None => {
+                let left: Vec<Line> = volts.iter().map(|&volts| Line::Driven { volts, ohms: 0.0 }).collect();
+                let ends = Ends { left: &left, right: &[], top: &[], bottom: &bottom };
+                let solved = operate(conductance, law, wires, &ends, tolerance)?;
+                currents.copy_from_slice(&solved.bottom);
+                solved.convergence
+            }
+        };
+        convergence.residual = convergence.residual.max(reached.residual);
+        convergence.iterations = convergence.iterations.max(reached.iterations);
     }
     Ok(BatchCurrents { currents, convergence })
 }

@@ -43,6 +43,40 @@ impl CurrentLaw {
         }
     }
 
+    /// Currents (A) of `L` devices, side by side.
+    #[inline(always)]
+    pub(crate) fn currents<const L: usize>(&self, conductance: [f64; L], volts: [f64; L]) -> [f64; L] {
+        let mut currents = [0.0; L];
+        match *self {
+            Self::Sinh { v0_v } => {
+                let mut x = [0.0; L];
+                let mut inside = true;
+                for l in 0..L {
+                    x[l] = volts[l] / v0_v;
+                    inside &= libm::fabs(x[l]) <= SERIES_LIMIT;
+                }
+                if inside {
+                    for l in 0..L {
+                        currents[l] = conductance[l] * v0_v * sinh_cosh_series(x[l]).0;
+                    }
+                    return currents;
+                }
+            }
+            Self::Cubic { coefficient_per_v2: c } => {
+                for l in 0..L {
+                    let u = volts[l];
+                    currents[l] = conductance[l] * (u + c * u * u * u);
+                }
+                return currents;
+            }
+            Self::Linear | Self::Milo => {}
+        }
+        for l in 0..L {
+            currents[l] = self.evaluate(conductance[l], volts[l]).0;
+        }
+        currents
+    }
+
     /// Linearises every device around its voltage: differential conductance (S), and the current (A) that has to
     /// flow in parallel to it so that the sum is the device's. All slices are as long as `conductance`.
     pub(crate) fn linearise(

@@ -21,16 +21,19 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+mod coarse;
 mod extrapolation;
 mod iteration;
+mod nonlinear;
+mod pass;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
 use iteration::Iteration;
-use sweep::Sweeper;
+use sweep::{Memory, Sweeper};
 
-use super::{CircuitError, Line, check_length, check_lines};
+use super::{CircuitError, CurrentLaw, Line, check_length, check_lines};
 
 /// Rows that are eliminated side by side.
 pub const PANEL: usize = 8;
@@ -73,8 +76,10 @@ impl Wiring<'_> {
         self.row_segments.check("row segment", rows, columns)?;
         self.column_segments.check("column segment", columns, rows)?;
         check_length("conductances", conductance.len(), rows * columns)?;
-        if let Some((index, &value)) =
-            conductance.iter().enumerate().find(|(_, g)| !(0.0..=1e12).contains(*g))
+        let possible = |g: &f64| (0.0..=1e12).contains(g);
+        // Without a way out of the loop it runs on vectors.
+        if !conductance.iter().fold(true, |all, g| all & possible(g))
+            && let Some((index, &value)) = conductance.iter().enumerate().find(|(_, g)| !possible(g))
         {
             return Err(CircuitError::Value { what: "conductance", index, value, allowed: "0 to 1e12 S" });
         }
@@ -213,16 +218,67 @@ pub fn currents(
     tolerance: f64,
     currents: &mut [f64],
 ) -> Result<Convergence, CircuitError> {
-    let (Segments::Uniform(row_ohm), Segments::Uniform(column_ohm)) =
-        (wiring.row_segments, wiring.column_segments)
-    else {
-        return Network::new(conductance, wiring)?.currents_each(left_volts, tolerance, currents);
-    };
-    let (rows, columns) = wiring.check(conductance)?;
-    let vectors = left_volts.len() / rows.max(1);
-    check_length("left voltages", left_volts.len(), vectors * rows)?;
-    check_length("currents", currents.len(), vectors * columns)?;
-    Sweeper::new(conductance, wiring, 1.0 / row_ohm, 1.0 / column_ohm).solve(left_volts, tolerance, currents)
+    Workspace::default().currents(conductance, wiring, left_volts, tolerance, currents)
+}
+
+/// Memory that one solution leaves to the next: fresh memory costs a large array a quarter of its time.
+#[derive(Default)]
+pub struct Workspace {
+    sweeper: Sweeper,
+    memory: Memory,
+}
+
+impl Workspace {
+    /// What [`currents()`] says.
+    ///
+    /// # Errors
+    /// Wrong lengths, impossible values or [`CircuitError::NotConverged`].
+    pub fn currents(
+        &mut self,
+        conductance: &[f64],
+        wiring: &Wiring<'_>,
+        left_volts: &[f64],
+        tolerance: f64,
+        currents: &mut [f64],
+    ) -> Result<Convergence, CircuitError> {
+        let (Segments::Uniform(row_ohm), Segments::Uniform(column_ohm)) =
+            (wiring.row_segments, wiring.column_segments)
+        else {
+            return Network::new(conductance, wiring)?.currents_each(left_volts, tolerance, currents);
+        };
+        let (rows, columns) = wiring.check(conductance)?;
+        let vectors = left_volts.len() / rows.max(1);
+        check_length("left voltages", left_volts.len(), vectors * rows)?;
+        check_length("currents", currents.len(), vectors * columns)?;
+        self.sweeper.prepare(conductance, wiring, 1.0 / row_ohm, 1.0 / column_ohm);
+        self.sweeper.solve(&mut self.memory, left_volts, tolerance, currents)
+    }
+
+    /// The same for one vector and devices of `law`, if it can be had by sweeps: equal segments, and a law that a
+    /// linearisation at nearly the right voltages describes. `None` leaves it to Newton's method.
+    ///
+    /// # Errors
+    /// Wrong lengths or impossible values.
+    pub fn nonlinear_currents(
+        &mut self,
+        conductance: &[f64],
+        law: CurrentLaw,
+        wiring: &Wiring<'_>,
+        left_volts: &[f64],
+        tolerance: f64,
+        currents: &mut [f64],
+    ) -> Result<Option<Convergence>, CircuitError> {
+        let (Segments::Uniform(row_ohm), Segments::Uniform(column_ohm)) =
+            (wiring.row_segments, wiring.column_segments)
+        else {
+            return Ok(None);
+        };
+        let (rows, columns) = wiring.check(conductance)?;
+        check_length("left voltages", left_volts.len(), rows)?;
+        check_length("currents", currents.len(), columns)?;
+        let siemens = [1.0 / row_ohm, 1.0 / column_ohm];
+        Ok(nonlinear::solve(self, conductance, law, wiring, siemens, left_volts, tolerance, currents))
+    }
 }
 
 impl Network {

@@ -37,8 +37,28 @@ impl Crossbar {
         at_ns: u64,
         currents: &mut [f64],
     ) -> Result<(), CircuitError> {
+        self.check(lines)?;
+        let Some((rows, columns)) = self.seen(lines) else { return self.sample_seen(lines, at_ns, currents) };
+        self.sample_seen(&Lines { rows: &rows, columns: &columns }, at_ns, currents)?;
+        self.divide(lines, currents);
+        Ok(())
+    }
+
+    /// What the neighbours of shorted columns share.
+    fn divide(&self, lines: &Lines<'_>, currents: &mut [f64]) {
+        if let Some(defects) = &self.profile.lines {
+            defects.divide(lines.columns, currents);
+        }
+    }
+
+    fn sample_seen(
+        &mut self,
+        lines: &Lines<'_>,
+        at_ns: u64,
+        currents: &mut [f64],
+    ) -> Result<(), CircuitError> {
         self.age(at_ns);
-        self.currents(lines, currents)?;
+        self.currents_seen(lines, currents)?;
         let noise = self.profile.read_noise;
         if noise.relative == 0.0 && self.fluctuations.is_none() {
             return Ok(());
@@ -106,8 +126,15 @@ impl Crossbar {
     /// # Errors
     /// Lines or `currents` that don't fit the array, or a network without solution.
     pub fn currents(&mut self, lines: &Lines<'_>, currents: &mut [f64]) -> Result<(), CircuitError> {
-        check_length("column currents", currents.len(), self.columns)?;
         self.check(lines)?;
+        let Some((rows, columns)) = self.seen(lines) else { return self.currents_seen(lines, currents) };
+        self.currents_seen(&Lines { rows: &rows, columns: &columns }, currents)?;
+        self.divide(lines, currents);
+        Ok(())
+    }
+
+    fn currents_seen(&mut self, lines: &Lines<'_>, currents: &mut [f64]) -> Result<(), CircuitError> {
+        check_length("column currents", currents.len(), self.columns)?;
         if self.is_reused(lines) {
             if self.effective.is_none()
                 && let Wires::Resistive { row, column } = &self.wires()
@@ -151,6 +178,7 @@ impl Crossbar {
             }
         };
         changes >= self.rows
+            && self.profile.lines.is_none()
             && self.profile.current == CurrentLaw::Linear
             && self.profile.wires.row_segment_ohm > 0.0
             && lines.rows.iter().chain(lines.columns).all(|line| *line != Line::Floating)

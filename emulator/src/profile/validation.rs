@@ -20,6 +20,9 @@ impl Profile {
         let lines = |key, value| require(key, f64::from(value), (1..=256).contains(&value), "1 to 256");
         lines("rows", self.rows)?;
         lines("columns", self.columns)?;
+        if let Some(defects) = &self.device.lines {
+            defects.validate(self.rows.into(), self.columns.into())?;
+        }
         self.device.validate()
     }
 }

@@ -236,6 +236,17 @@ impl<S: FramedSpi> Ad7606c<S> {
         if computed != received {
             return Err(Error::DataCrc { computed, received });
         }
+        // The CRC of zeros is zero: a part that was reset, which sends no CRC, or a line at 0 would pass.
+        if received == 0 && samples.as_flattened().iter().all(|&byte| byte == 0) {
+            let [read] = self.read_and_leave([Register::DiagnosticEnable])?;
+            if read != DIAGNOSTICS {
+                return Err(Error::ReadBack {
+                    register: Register::DiagnosticEnable,
+                    wrote: DIAGNOSTICS,
+                    read,
+                });
+            }
+        }
         Ok(samples.map(|sample| AdcCode(i16::from_be_bytes(sample))))
     }
 

@@ -4,8 +4,9 @@ use super::job::{Job, JobMachine, Wait};
 use super::link::CachedReply;
 use super::measure::{Measurement, Products};
 use super::program::ProgramMachine;
-use super::pulse::{PulseMachine, PulseOrder};
+use super::pulse::{self, PulseMachine, PulseOrder, Sense};
 use super::request::Checks;
+use super::safety::Stalled;
 use super::{Activity, Answer, Core, Now, Pending, limits};
 use crate::front_end::{FrontEnd, Selection};
 use ohmrig_protocol::frame::{self, Kind};
@@ -135,6 +136,14 @@ impl Core<'_> {
                 self.no_fault()?;
                 #[allow(clippy::cast_precision_loss)] // At most 3.6 million: exact.
                 limits::within(Field::Arm, milliseconds as f32, 1.0, MAX_ARM_MS as f32)?;
+                if let Activity::Job(machine) = &self.activity
+                    && machine.writes()
+                    && self.safety.armed_ms(now.link_ns) == 0
+                {
+                    // Its arming has ended, perhaps with its session, and it ends after its present pulse: whoever arms
+                    // next doesn't mean this job.
+                    return Ok(Started::Later);
+                }
                 self.safety.arm(now.link_ns, milliseconds);
                 Reply::Done.into()
             }
@@ -184,19 +193,26 @@ impl Core<'_> {
                     volts: pulse.volts,
                     width_ns,
                     gate: pulse.gate,
-                    measure: widest_range(description.converters.feedback.map(|feedback| feedback.0)),
+                    sense: Sense {
+                        range: widest_range(description.converters.feedback.map(|feedback| feedback.0)),
+                        widest: false,
+                        report: true,
+                    },
                 })))
             }
             Request::Program(asked) => {
                 self.may_write(now)?;
                 self.no_job()?;
-                let program = ProgramMachine::new(checks.program(&asked, self.job_cells)?);
-                self.begin_job(JobMachine::Program(program))
+                let order = checks.program(&asked, self.job_cells)?;
+                let current_limited = pulse::is_current_limited(order.scheme, order.width_ns, description);
+                self.begin_job(JobMachine::Program(ProgramMachine::new(order)));
+                Reply::Started { current_limited }.into()
             }
             Request::Wait { job, until_ns } => {
                 self.may_measure()?;
                 self.no_job()?;
-                self.begin_job(JobMachine::Wait(Wait { id: job, until_ns }))
+                self.begin_job(JobMachine::Wait(Wait { id: job, until_ns }));
+                Reply::Done.into()
             }
             Request::AbortJob(id) => {
                 self.job(id)?;
@@ -218,10 +234,10 @@ impl Core<'_> {
         })
     }
 
-    fn begin_job(&mut self, machine: JobMachine) -> Started {
+    fn begin_job(&mut self, machine: JobMachine) {
         self.job = Some(Job::running(&machine));
         self.activity = Activity::Job(machine);
-        Reply::Done.into()
+        self.stalled = Stalled::default();
     }
 
     fn no_job(&self) -> Result<(), Refusal> {
@@ -378,14 +394,15 @@ impl Core<'_> {
 }
 
 /// The feedback setting with the smallest resistance: the one that measures the largest current.
-fn widest_range(feedback: [f32; MAX_RANGES]) -> Option<u8> {
+fn widest_range(feedback: [f32; MAX_RANGES]) -> u8 {
     let mut widest: Option<(u8, f32)> = None;
     for (range, ohms) in (0..).zip(feedback) {
         if ohms > 0.0 && widest.is_none_or(|(_, least)| ohms < least) {
             widest = Some((range, ohms));
         }
     }
-    widest.map(|(range, _)| range)
+    // A board without any has no setting to choose; the front end refuses what isn't there.
+    widest.map_or(0, |(range, _)| range)
 }
 
 #[cfg(test)]
@@ -408,6 +425,7 @@ mod tests {
         ];
         let mut replies = refusals.map(Reply::Refused).to_vec();
         replies.push(Reply::Done);
+        replies.push(Reply::Started { current_limited: true });
         replies.push(Reply::Pulsed { current: Some(Amperes(1.0)), at_ns: u64::MAX, slew_limited: true });
         for reply in replies {
             let mut bytes = [0; MAX_CACHED_REPLY_BYTES];
@@ -417,7 +435,7 @@ mod tests {
 
     #[test]
     fn the_widest_range_is_that_of_the_smallest_feedback() {
-        assert_eq!(widest_range([100e3, 9e3, 990.0, 0.0]), Some(2));
-        assert_eq!(widest_range([0.0; 4]), None);
+        assert_eq!(widest_range([100e3, 9e3, 990.0, 0.0]), 2);
+        assert_eq!(widest_range([100e3, 0.0, 0.0, 0.0]), 0);
     }
 }

@@ -25,12 +25,14 @@ pub(super) fn within(field: Field, asked: f32, min: f32, max: f32) -> Result<(),
     if asked >= min && asked <= max { Ok(()) } else { Err(Refusal::Invalid { field, asked, min, max }) }
 }
 
-/// The largest |V| across any cell but the selected one, for a selected cell at `volts`: as commanded if all lines
-/// are driven, else the whole spread of the driven ones, since a floating line can go anywhere between.
+/// The largest |V| across any cell but the selected one, for a selected cell at `volts`. A row hangs on its driver behind a
+/// resistance, so it can be anywhere between its driver and the columns. That is no more than as commanded where unselected
+/// rows and columns are at the same voltage; with V/3 and 2V/3 they pull each other, to 2V/3 at worst. A floating line
+/// can be anywhere between the driven ones.
 fn other_cells(volts: f32, scheme: Scheme) -> f32 {
     match scheme {
         Scheme::Half | Scheme::SymmetricHalf => volts / 2.0,
-        Scheme::Third => volts / 3.0,
+        Scheme::Third => volts * (2.0 / 3.0),
         // The other cells of the selected row see all of it.
         Scheme::Grounded | Scheme::Floating => volts,
     }
@@ -191,6 +193,7 @@ mod tests {
             reference: Ohms(10e3),
         },
         limits: LIMITS,
+        pulse_feedback: [Ohms(1e3), Ohms(0.0), Ohms(0.0), Ohms(0.0)],
         gates: false,
         slew_limited_ns: 20_000,
         conversion_ns: 1000,
@@ -211,8 +214,8 @@ mod tests {
         assert_eq!(refused_by(1.94, Scheme::Half), None);
         assert_eq!(refused_by(1.96, Scheme::Half), Some(LimitName::HalfSelect));
         assert_eq!(refused_by(-1.96, Scheme::SymmetricHalf), Some(LimitName::HalfSelect));
-        assert_eq!(refused_by(2.92, Scheme::Third), None);
-        assert_eq!(refused_by(2.94, Scheme::Third), Some(LimitName::HalfSelect));
+        assert_eq!(refused_by(1.46, Scheme::Third), None);
+        assert_eq!(refused_by(1.47, Scheme::Third), Some(LimitName::HalfSelect));
         assert_eq!(refused_by(0.97, Scheme::Grounded), None);
         assert_eq!(refused_by(1.2, Scheme::Grounded), Some(LimitName::HalfSelect));
         assert_eq!(refused_by(1.2, Scheme::Floating), Some(LimitName::HalfSelect));

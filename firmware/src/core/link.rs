@@ -81,6 +81,11 @@ impl Link {
         self.boot_nonce
     }
 
+    /// The last number of this session that was dealt with.
+    pub(super) fn last(&self) -> Option<u32> {
+        self.next.checked_sub(1)
+    }
+
     pub(super) fn session(&self) -> SessionId {
         self.session
     }

@@ -12,13 +12,15 @@
 //! | `request`, `execute` | the checks of each request; what it may do when; its reply |
 //! | `measure`, `pulse`, `program` | the machines that work the front end |
 //! | `job` | what outlives the request that started it |
-//! | `safety` | arming, watchdog, faults |
+//! | `safety` | arming, watchdogs of link and jobs, faults |
+//! | `liveness` | what feeds the hardware watchdog |
 
 mod acquire;
 mod execute;
 mod job;
 mod limits;
 mod link;
+mod liveness;
 mod measure;
 mod outbox;
 mod program;
@@ -26,6 +28,7 @@ mod pulse;
 mod request;
 mod safety;
 
+pub use liveness::Liveness;
 pub use program::JobCell;
 
 use crate::front_end::{FrontEnd, FrontEndError, Progress, Settle};
@@ -43,7 +46,7 @@ use ohmrig_protocol::units::Kelvin;
 use ohmrig_protocol::version;
 use outbox::Outbox;
 use pulse::PulseMachine;
-use safety::Safety;
+use safety::{Safety, Stalled};
 
 /// The two clocks, ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,11 +175,17 @@ pub struct Core<'b> {
     counters: Counters,
     temperature: Option<Kelvin>,
     temperature_due_ns: u64,
+    watch_due_ns: u64,
+    stalled: Stalled,
     mode: Mode,
 }
 
 /// The temperature is measured at the start of an activity, at most this often by the instrument clock.
 const TEMPERATURE_EVERY_NS: u64 = 1_000_000_000;
+
+/// Supplies and drivers are asked how they are whenever the instrument clock has passed a multiple of this, idle or not, but
+/// not within a pulse. Multiples, so that it doesn't depend on how often the link was looked at meanwhile.
+const WATCH_EVERY_NS: u64 = 1_000_000_000;
 
 impl<'b> Core<'b> {
     /// An instrument in DEAD that goes to SAFE as soon as it is polled.
@@ -200,11 +209,13 @@ impl<'b> Core<'b> {
             wait_ns: None,
             wait_until: 0,
             job: None,
-            safety: Safety::default(),
+            safety: Safety::after(boot.reset),
             limits: None,
             counters: Counters::default(),
             temperature: None,
             temperature_due_ns: 0,
+            watch_due_ns: 0,
+            stalled: Stalled::default(),
             mode: Mode::Starting,
         }
     }
@@ -259,7 +270,15 @@ impl<'b> Core<'b> {
             self.wait_until = now.instrument_ns.saturating_add(u64::from(ns));
         }
         if now.instrument_ns < self.wait_until {
-            return Next::WaitUntil(self.wait_until);
+            // A wait of hours is watched over as idling is.
+            let is_job = matches!(self.activity, Activity::Job(JobMachine::Wait(_)));
+            if !(is_job && now.instrument_ns >= self.watch_due_ns) {
+                return Next::WaitUntil(self.wait_until);
+            }
+            if let Err(error) = self.watch(now, front_end) {
+                self.trip(error, now, front_end);
+            }
+            return Next::Ready;
         }
         match self.step(now, front_end) {
             Ok(Some(Settle { ns: 0 })) => Next::Ready,
@@ -275,8 +294,26 @@ impl<'b> Core<'b> {
         }
     }
 
+    /// Whether no edge of a pulse is under way.
+    fn is_between_pulses(&self) -> bool {
+        match &self.activity {
+            Activity::Pulse(pulse) => pulse.edge_at_ns.is_none(),
+            Activity::Job(machine) => machine.may_end(),
+            _ => true,
+        }
+    }
+
+    fn watch(&mut self, now: Now, front_end: &mut impl FrontEnd) -> Result<(), FrontEndError> {
+        self.watch_due_ns = (now.instrument_ns / WATCH_EVERY_NS + 1).saturating_mul(WATCH_EVERY_NS);
+        front_end.watch()
+    }
+
     /// One step of the present activity; `None` when there is nothing to do.
     fn step(&mut self, now: Now, front_end: &mut impl FrontEnd) -> Result<Option<Settle>, FrontEndError> {
+        if now.instrument_ns >= self.watch_due_ns && self.is_between_pulses() {
+            self.watch(now, front_end)?;
+            return Ok(Some(Settle::default()));
+        }
         let Self { activity, decoder, data, codes, pulses, job_cells, pending, counters, .. } = self;
         let body = pending.map_or(0..0, |pending| frame::HEADER_BYTES..frame::HEADER_BYTES + pending.body);
         let limits = self.limits.unwrap_or(front_end.description().limits);
@@ -330,12 +367,16 @@ impl<'b> Core<'b> {
                     program.step(front_end, &limits, job_cells, pulses, now.instrument_ns)?;
                 counters.pulses += program.pulses - before;
                 counters.conversions += u64::from(converted);
+                if self.stalled.watch(converted || program.pulses != before, now.instrument_ns) {
+                    return Err(FrontEndError { code: FaultCode::JobStalled, chip: None });
+                }
                 step
             }
         };
         match step {
             Step::Again(settle) => Ok(Some(settle)),
             Step::Done => {
+                front_end.confirm_supply()?;
                 self.conclude(now, front_end);
                 Ok(Some(Settle::default()))
             }
@@ -372,23 +413,34 @@ impl<'b> Core<'b> {
             code,
             chip: chip.map(|chip| (chip.kind, chip.index)),
             at_ns: now.instrument_ns,
-            sequence: started.map(|pending| pending.sequence),
+            sequence: started.map(|pending| pending.sequence).or(self.link.last()),
         });
         if started.is_some() {
             self.answer = Some(Answer::Plain(Reply::Refused(Refusal::Fault(code))));
         }
         self.wait_ns = None;
         self.wait_until = 0;
-        match self.activity {
-            Activity::MakeSafe => {
-                front_end.dead();
-                self.mode = Mode::Dead;
-                self.activity = Activity::None;
-            }
-            Activity::Job(_) => self.end_job(JobEnd::Fault(code)),
-            _ if self.mode == Mode::Dead => {}
-            _ => self.activity = Activity::MakeSafe,
+        if code == FaultCode::Timeout {
+            // Something waits for ever: only its reset line ends that, on the way to SAFE.
+            front_end.dead();
         }
+        if matches!(self.activity, Activity::Job(_)) {
+            self.end_job(JobEnd::Fault(code));
+        } else if matches!(self.activity, Activity::MakeSafe) {
+            self.die(front_end);
+        } else if self.mode != Mode::Dead {
+            self.activity = Activity::MakeSafe;
+        }
+        if code == FaultCode::BrownOut {
+            // The supervisor has opened everything already; it stays so until somebody has looked at the supplies.
+            self.die(front_end);
+        }
+    }
+
+    fn die(&mut self, front_end: &mut impl FrontEnd) {
+        front_end.dead();
+        self.mode = Mode::Dead;
+        self.activity = Activity::None;
     }
 
     /// Ends the running job, keeps its results and goes to SAFE.
@@ -501,5 +553,9 @@ fn fault_name(code: FaultCode) -> &'static str {
         FaultCode::Chip => "chip",
         FaultCode::Timeout => "time-out",
         FaultCode::Bus => "bus",
+        FaultCode::BrownOut => "brown-out",
+        FaultCode::JobStalled => "job stalled",
+        FaultCode::Watchdog => "watchdog",
+        FaultCode::Panic => "panic",
     }
 }

@@ -2,8 +2,8 @@
 
 use super::acquire::{Conversion, Step, is_saturated};
 use super::limits;
-use crate::front_end::{FrontEnd, FrontEndError, Selection, Settle};
-use ohmrig_protocol::message::{FaultCode, Limits, Scheme};
+use crate::front_end::{Description, FrontEnd, FrontEndError, Selection, Settle};
+use ohmrig_protocol::message::{Converters, FaultCode, Limits, Scheme};
 use ohmrig_protocol::units::{Amperes, Volts};
 
 /// The current is first sampled this long after the edge, to cut a pulse that is beyond its limit …
@@ -23,8 +23,73 @@ pub(super) struct PulseOrder {
     pub(super) volts: Volts,
     pub(super) width_ns: u32,
     pub(super) gate: Option<Volts>,
-    /// Samples the selected column's current with this feedback setting, where scheme and width allow.
-    pub(super) measure: Option<u8>,
+    /// How the selected column's current is sampled, where scheme and width allow.
+    pub(super) sense: Sense,
+}
+
+/// Which amplifier setting tells the current, and when it is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sense {
+    /// Feedback setting.
+    pub(super) range: u8,
+    /// With the widest feedback in parallel to it.
+    pub(super) widest: bool,
+    /// Once more when everything has settled.
+    pub(super) report: bool,
+}
+
+/// Remembers how much current the pulses of a column drew, to choose whether the feedback of its reads can tell the
+/// next one's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ColumnCurrent {
+    /// Column, and A per V of its last pulse.
+    last: Option<(u16, f32)>,
+}
+
+/// A pulse may draw so many times the current that the last one's share of its voltage makes likely, and still be told
+/// with the feedback of reads. It covers a device that switches on by more than the whole column conducted.
+const GROWTH: f32 = 2.0;
+
+impl ColumnCurrent {
+    /// Whether a pulse on `column` needs the widest feedback: always for the first one of a column.
+    pub(super) fn needs_widest(
+        &self,
+        column: u16,
+        volts: Volts,
+        range: u8,
+        front_end: &impl FrontEnd,
+    ) -> bool {
+        let linear = linear_amperes(&front_end.description().converters, range);
+        match self.last {
+            Some((known, per_volt)) if known == column => {
+                let likely = per_volt * magnitude(volts.0) * GROWTH;
+                likely.is_nan() || likely > linear
+            }
+            _ => true,
+        }
+    }
+
+    /// Takes note of what a pulse drew.
+    pub(super) fn note(&mut self, pulse: &PulseMachine) {
+        let per_volt = |amperes: Amperes| magnitude(amperes.0) / magnitude(pulse.order.volts.0);
+        self.last = pulse.sampled.map(|amperes| (pulse.order.selection.column, per_volt(amperes)));
+    }
+}
+
+fn magnitude(value: f32) -> f32 {
+    if value < 0.0 { -value } else { value }
+}
+
+/// The largest current that a feedback setting tells.
+fn linear_amperes(converters: &Converters, range: u8) -> f32 {
+    let feedback = converters.feedback.get(usize::from(range)).map_or(f32::NAN, |feedback| feedback.0);
+    f32::from(converters.adc_linear) * converters.adc_step.0 / feedback
+}
+
+/// Whether a scheme and a width let the selected column's current be sampled in time to cut the pulse.
+pub(super) fn is_current_limited(scheme: Scheme, width_ns: u32, description: &Description) -> bool {
+    let on_amplifier = !matches!(scheme, Scheme::SymmetricHalf);
+    on_amplifier && width_ns >= GUARD_AFTER_NS.saturating_add(description.conversion_ns)
 }
 
 /// A pulse under way.
@@ -38,6 +103,8 @@ pub(super) struct PulseMachine {
     pub(super) edge_at_ns: Option<u64>,
     /// Current of the selected column; `None` while or if not measured.
     pub(super) current: Option<Amperes>,
+    /// Current of the sample that guards; `None` while or if not taken, and if it was beyond the range.
+    sampled: Option<Amperes>,
     /// The current passed its limit and the pulse was cut.
     pub(super) tripped: bool,
 }
@@ -65,6 +132,7 @@ impl PulseMachine {
             conversion: Conversion::default(),
             edge_at_ns: None,
             current: None,
+            sampled: None,
             tripped: false,
         }
     }
@@ -75,9 +143,10 @@ impl PulseMachine {
 
     /// Whether the selected column's current can be sampled `after_ns` behind the edge, within the pulse.
     fn measures(&self, after_ns: u32, front_end: &impl FrontEnd) -> bool {
-        let on_amplifier = !matches!(self.order.selection.scheme, Scheme::SymmetricHalf);
-        let enough = after_ns.saturating_add(front_end.description().conversion_ns);
-        self.order.measure.is_some() && on_amplifier && self.order.width_ns >= enough
+        let description = front_end.description();
+        let enough = after_ns.saturating_add(description.conversion_ns);
+        is_current_limited(self.order.selection.scheme, self.order.width_ns, description)
+            && self.order.width_ns >= enough
     }
 
     /// What is left until `after_ns` behind the edge.
@@ -95,10 +164,7 @@ impl PulseMachine {
         let settle = match self.stage {
             Stage::Range => {
                 self.stage = Stage::Select;
-                match self.order.measure {
-                    Some(range) => front_end.set_range(range)?,
-                    None => return Ok(Step::NOW),
-                }
+                front_end.set_range(self.order.sense.range)?
             }
             Stage::Select => {
                 self.stage = Stage::Load;
@@ -106,7 +172,7 @@ impl PulseMachine {
             }
             Stage::Load => {
                 self.stage = Stage::Edge;
-                front_end.load_pulse(self.order.volts, self.order.gate)?
+                front_end.load_pulse(self.order.volts, self.order.gate, self.order.sense.widest)?
             }
             Stage::Edge => {
                 self.edge_at_ns = Some(now_ns);
@@ -127,12 +193,18 @@ impl PulseMachine {
                 }
                 let [code] = code;
                 let current = self.judge(code, front_end, limits);
-                if self.tripped {
+                // Beyond a range that can't tell the limit, the current has jumped: cut as well, and looked at with the
+                // widest feedback next time.
+                if self.tripped || current.is_none() {
                     front_end.stop_pulse()?;
                     self.stage = Stage::Unload;
                     return Ok(Step::NOW);
                 }
-                if self.stage == Stage::Guard && self.measures(REPORT_AFTER_NS, front_end) {
+                if self.stage == Stage::Guard {
+                    self.sampled = current;
+                }
+                let again = self.order.sense.report && self.measures(REPORT_AFTER_NS, front_end);
+                if self.stage == Stage::Guard && again {
                     self.stage = Stage::Report;
                     self.until(REPORT_AFTER_NS, now_ns)
                 } else {
@@ -168,17 +240,22 @@ impl PulseMachine {
         Ok(Step::Again(settle))
     }
 
-    /// The current of a sample, and whether it trips. A saturated sample is a current beyond the range and so beyond any
-    /// limit within it.
+    /// The current of a sample, and whether it trips; `None` where it is beyond the range, which trips unless the limit is
+    /// beyond the range too.
     fn judge(&mut self, code: i16, front_end: &impl FrontEnd, limits: &Limits) -> Option<Amperes> {
-        let converters = &front_end.description().converters;
+        let Description { converters, pulse_feedback, .. } = front_end.description();
+        let Sense { range, widest, .. } = self.order.sense;
+        let feedback = if widest { pulse_feedback } else { &converters.feedback };
+        let feedback = feedback.get(usize::from(range)).map_or(f32::NAN, |feedback| feedback.0);
+        let per_code = converters.adc_step.0 / feedback;
         if is_saturated(code, converters.adc_linear) {
-            self.tripped = true;
+            let least = per_code * f32::from(converters.adc_linear);
+            let is_widest =
+                pulse_feedback.get(usize::from(range)).is_none_or(|parallel| parallel.0 >= feedback);
+            self.tripped = widest || is_widest || limits::passes_current(Amperes(least), limits);
             return None;
         }
-        let range = self.order.measure.map_or(0, usize::from);
-        let feedback = converters.feedback.get(range).filter(|feedback| feedback.0 > 0.0)?;
-        let current = Amperes(-f32::from(code) * converters.adc_step.0 / feedback.0);
+        let current = Amperes(-f32::from(code) * per_code);
         self.tripped = limits::passes_current(current, limits);
         Some(current)
     }

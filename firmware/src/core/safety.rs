@@ -1,6 +1,6 @@
-//! Arming, the link watchdog, and the latched fault.
+//! Arming, the watchdogs of link and jobs, and the latched fault.
 
-use ohmrig_protocol::message::{Fault, FaultCode};
+use ohmrig_protocol::message::{Fault, FaultCode, ResetReason};
 
 /// While armed, silence on the link for longer than this is a fault.
 const LINK_SILENT_NS: u64 = 2_000_000_000;
@@ -13,7 +13,43 @@ pub(super) struct Safety {
     fault: Option<Fault>,
 }
 
+/// A job that neither converts nor pulses for so long, by the instrument clock, gets nowhere: the longest pulse is 1 s.
+const JOB_STALLED_NS: u64 = 30_000_000_000;
+/// Nor one that takes so many steps without: a verify read or a pulse takes some twenty.
+const JOB_STALLED_STEPS: u32 = 10_000;
+
+/// How long a job has been without progress.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stalled {
+    since_ns: Option<u64>,
+    steps: u32,
+}
+
+impl Stalled {
+    /// To be told of every step of a job; whether it has stalled.
+    pub(super) fn watch(&mut self, progress: bool, now_ns: u64) -> bool {
+        if progress {
+            *self = Self::default();
+        }
+        let since_ns = *self.since_ns.get_or_insert(now_ns);
+        self.steps = self.steps.saturating_add(1);
+        self.steps > JOB_STALLED_STEPS || now_ns.saturating_sub(since_ns) > JOB_STALLED_NS
+    }
+}
+
 impl Safety {
+    /// After a start: one that nobody asked for is a fault, so that nothing is written before somebody has looked.
+    pub(super) fn after(reset: ResetReason) -> Self {
+        let code = match reset {
+            ResetReason::PowerOn | ResetReason::External | ResetReason::Unknown => None,
+            ResetReason::Watchdog => Some(FaultCode::Watchdog),
+            ResetReason::BrownOut => Some(FaultCode::BrownOut),
+            ResetReason::Panic => Some(FaultCode::Panic),
+        };
+        let fault = code.map(|code| Fault { code, chip: None, at_ns: 0, sequence: None });
+        Self { fault, ..Self::default() }
+    }
+
     /// A frame of the present session has arrived.
     pub(super) fn heard(&mut self, link_ns: u64) {
         self.heard_at_ns = link_ns;
@@ -86,6 +122,33 @@ mod tests {
         safety.arm(10 * SECOND, 60_000);
         assert_eq!(safety.watch(12 * SECOND), None);
         assert_eq!(safety.watch(12 * SECOND + 1), Some(FaultCode::LinkSilent));
+    }
+
+    #[test]
+    fn a_start_that_nobody_asked_for_is_a_fault() {
+        assert_eq!(Safety::after(ResetReason::PowerOn).fault(), None);
+        for (reset, code) in [
+            (ResetReason::Watchdog, FaultCode::Watchdog),
+            (ResetReason::BrownOut, FaultCode::BrownOut),
+            (ResetReason::Panic, FaultCode::Panic),
+        ] {
+            let mut safety = Safety::after(reset);
+            assert_eq!(safety.fault().map(|fault| fault.code), Some(code));
+            assert!(safety.clear(code));
+        }
+    }
+
+    #[test]
+    fn a_job_stalls_when_it_neither_converts_nor_pulses_for_long_or_for_many_steps() {
+        let mut stalled = Stalled::default();
+        assert!(!stalled.watch(false, 0));
+        assert!(!stalled.watch(false, JOB_STALLED_NS));
+        assert!(!stalled.watch(true, JOB_STALLED_NS + 1));
+        assert!(!stalled.watch(false, 2 * JOB_STALLED_NS + 1));
+        assert!(stalled.watch(false, 2 * JOB_STALLED_NS + 2));
+        let mut stalled = Stalled::default();
+        assert!((0..JOB_STALLED_STEPS).all(|_| !stalled.watch(false, 0)));
+        assert!(stalled.watch(false, 0));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! One part of the board at a time: set up after a reset, and asked later whether it still is as it was left.
 
-use super::drive::{self, burst, setting, zero};
+use super::drive::{self, burst, setting};
 use super::faults;
 use super::population::Part;
 use crate::chips::ad7606c::Ad7606c;
 use crate::chips::adgs1414d::Adgs1414d;
-use crate::chips::ltc2688::{Channel, DacCode, Register};
+use crate::chips::ltc2688::{CHANNELS, Register};
 use crate::chips::tmp117::{self, Tmp117};
 use crate::front_end::FrontEndError;
 use crate::hardware::Hardware;
@@ -32,13 +32,21 @@ pub(super) fn set_up<H: Hardware>(hardware: &mut H, part: Part) -> Result<(), Fr
     }
 }
 
+/// The fault registers of a DAC: over-temperature and whatever else it says is wrong.
+pub(super) fn check_faults<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
+    burst(hardware, select, |burst| {
+        burst.expect(Register::Fault, 0)?.expect(Register::ThermalStatus, 0)?;
+        Ok(())
+    })
+}
+
 /// Reads a part back: settings, identity where it has one, and error flags. `closed` are the switches of a switch
-/// chip that must be closed; `driven` the channels of a DAC that may be off 0 V, one bit each.
+/// chip that must be closed; `driven` the codes that the channels of a DAC hold.
 pub(super) fn check<H: Hardware>(
     hardware: &mut H,
     part: Part,
     closed: impl Fn(ChipSelect) -> u8,
-    driven: impl Fn(ChipSelect) -> u16,
+    driven: impl Fn(ChipSelect) -> [u16; CHANNELS],
 ) -> Result<(), FrontEndError> {
     match part {
         Part::Switch(select) => {
@@ -51,15 +59,12 @@ pub(super) fn check<H: Hardware>(
             if flags.is_clear() { Ok(()) } else { Err(faults::chip(select, "error flags")) }
         }
         Part::Dac(select) => {
-            let DacCode(zero) = zero(select.kind);
             let setting = setting(select.kind).bits();
             let driven = driven(select);
             burst(hardware, select, |burst| {
-                for channel in Channel::all() {
-                    if driven & channel.mask() == 0 {
-                        burst.expect(Register::Code(channel), zero)?;
-                    }
-                }
+                burst.expect_all(Register::Code, |channel| {
+                    driven.get(channel.index()).copied().unwrap_or_default()
+                })?;
                 burst.expect_all(Register::Setting, |_| setting)?;
                 for register in [
                     Register::PowerDown,

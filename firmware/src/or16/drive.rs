@@ -3,7 +3,8 @@
 use super::faults;
 use super::population::{MAX_DACS, dac_channel};
 use crate::chips::ltc2688::{
-    Channel, DacCode, InputRegister, Ltc2688, Register, Script, ScriptError, Setting, Span, ToggleSource,
+    CHANNELS, Channel, DacCode, InputRegister, Ltc2688, Register, Script, ScriptError, Setting, Span,
+    ToggleSource,
 };
 use crate::front_end::FrontEndError;
 use crate::hardware::Hardware;
@@ -107,14 +108,15 @@ pub(super) fn set_up<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Resul
     )
 }
 
-/// From whatever state since then: toggling off, 0 V in A and B of every channel and put out, all read back. Spans are
-/// read back but not written: with lines connected, a frame gone wrong there could put volts on them.
+/// From whatever state since then: toggling off, 0 V into A and B of every channel, read back, and only then put out. Spans
+/// are read back but not written: with lines connected, a frame gone wrong there could put volts on them.
 pub(super) fn to_zero<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
     let DacCode(zero) = zero(select.kind);
-    zero_all(hardware, select, &[(Register::CodeAllUpdateAll, zero)])
+    zero_all(hardware, select, &[(Register::CodeAll, zero)])?;
+    put_out(hardware, select, [zero; CHANNELS])
 }
 
-/// `into_a` writes 0 V into A of every channel and puts it out.
+/// `into_a` writes 0 V into A of every channel.
 fn zero_all<H: Hardware>(
     hardware: &mut H,
     select: ChipSelect,
@@ -140,95 +142,112 @@ fn zero_all<H: Hardware>(
     })
 }
 
-/// Row channels that are not at 0 V, one bit each.
+/// Puts out what has been read back to be in A, `code` of each channel, and reads everything back once more.
+///
+/// Frames carry no CRC, so one of them may do something else than it should. The update comes twice, that one of the two
+/// does it; what a bit turned over in the other can make of it (an update of one channel, a code of 0 V, a toggle mask, all
+/// with 0 V for data) is no voltage above what is asked, and shows in what is read.
+fn put_out<H: Hardware>(
+    hardware: &mut H,
+    select: ChipSelect,
+    codes: [u16; CHANNELS],
+) -> Result<(), FrontEndError> {
+    let DacCode(zero) = zero(select.kind);
+    let setting = setting(select.kind).bits();
+    burst(hardware, select, |burst| {
+        burst
+            .write(Register::UpdateAll, zero)?
+            .write(Register::UpdateAll, zero)?
+            .expect_all(Register::Code, |channel| codes.get(channel.index()).copied().unwrap_or_default())?
+            .expect_all(Register::Setting, |_| setting)?
+            .expect(Register::ToggleEnable, 0)?;
+        // Also makes grounding another burst than driving, which a link that remembers bursts tells apart by length.
+        if codes == [zero; CHANNELS] {
+            burst.expect(Register::AbSelect, 0)?;
+        }
+        Ok(())
+    })
+}
+
+/// Codes in A of every channel that drives a row.
 #[derive(Debug)]
 pub(super) struct Driven {
-    channels: [u16; MAX_DACS],
+    codes: [[u16; CHANNELS]; MAX_DACS],
 }
 
 impl Driven {
     /// All at 0 V.
-    pub(super) const NONE: Self = Self { channels: [0; MAX_DACS] };
+    pub(super) const NONE: Self = Self { codes: [[DacCode::MID_SCALE.0; CHANNELS]; MAX_DACS] };
 
-    /// Those of one DAC; none of a DAC that doesn't drive rows.
-    pub(super) fn of(&self, select: ChipSelect) -> u16 {
-        if select.kind != ChipKind::RowDac {
-            return 0;
-        }
-        self.channels.get(usize::from(select.index)).copied().unwrap_or(0)
+    /// What the channels of a DAC hold; 0 V of a DAC that doesn't drive rows.
+    pub(super) fn of(&self, select: ChipSelect) -> [u16; CHANNELS] {
+        let rows = self.codes.get(usize::from(select.index)).filter(|_| select.kind == ChipKind::RowDac);
+        rows.copied().unwrap_or([zero(select.kind).0; CHANNELS])
     }
 
     /// A DAC has been put to 0 V.
     pub(super) fn clear(&mut self, select: ChipSelect) {
+        self.note(select, [DacCode::MID_SCALE.0; CHANNELS]);
+    }
+
+    fn note(&mut self, select: ChipSelect, codes: [u16; CHANNELS]) {
         if select.kind == ChipKind::RowDac
-            && let Some(channels) = self.channels.get_mut(usize::from(select.index))
+            && let Some(held) = self.codes.get_mut(usize::from(select.index))
         {
-            *channels = 0;
+            *held = codes;
         }
     }
 
-    fn note(&mut self, select: ChipSelect, channel: Channel, code: u16) {
-        if let Some(channels) = self.channels.get_mut(usize::from(select.index)) {
-            *channels &= !channel.mask();
-            if DacCode(code) != DacCode::MID_SCALE {
-                *channels |= channel.mask();
-            }
-        }
-    }
-
-    /// Puts one row at a code: one frame, as A is selected unless a pulse is loaded.
-    pub(super) fn drive_row<H: Hardware>(
-        &mut self,
-        hardware: &mut H,
-        row: u16,
-        code: u16,
-    ) -> Result<(), FrontEndError> {
-        let (index, channel) = dac_channel(row);
-        let select = ChipSelect { kind: ChipKind::RowDac, index };
-        let channel = Channel::try_from(channel).map_err(|_| faults::misuse("no such row"))?;
-        burst(hardware, select, |burst| burst.write(Register::CodeUpdate(channel), code).map(drop))?;
-        self.note(select, channel, code);
-        Ok(())
-    }
-
-    /// Puts the rows of one DAC at `codes`, little-endian, together: the last frame updates all.
-    pub(super) fn drive_dac<H: Hardware>(
+    /// Writes `codes` into A of a row DAC and reads them back: nothing moves yet. Free if they are there; whether they
+    /// were not.
+    ///
+    /// Only what changes is written, so that a write that went anywhere else shows as one that is missing.
+    pub(super) fn stage<H: Hardware>(
         &mut self,
         hardware: &mut H,
         select: ChipSelect,
-        codes: &[[u8; 2]],
-    ) -> Result<(), FrontEndError> {
-        let codes = codes.iter().map(|&code| u16::from_le_bytes(code));
-        let last = codes.len().saturating_sub(1);
-        burst(hardware, select, |burst| {
-            for (channel, code) in Channel::all().zip(codes.clone()) {
-                let register = if channel.index() == last {
-                    Register::CodeUpdateAll(channel)
-                } else {
-                    Register::Code(channel)
-                };
-                burst.write(register, code)?;
-            }
-            Ok(())
-        })?;
-        for (channel, code) in Channel::all().zip(codes) {
-            self.note(select, channel, code);
-        }
-        Ok(())
-    }
-
-    /// Puts a row DAC at 0 V in one frame. Free if it is; whether it was not.
-    pub(super) fn ground<H: Hardware>(
-        &mut self,
-        hardware: &mut H,
-        select: ChipSelect,
+        codes: [u16; CHANNELS],
     ) -> Result<bool, FrontEndError> {
-        if self.of(select) == 0 {
+        let held = self.of(select);
+        if held == codes {
             return Ok(false);
         }
-        let DacCode(zero) = zero(select.kind);
-        burst(hardware, select, |burst| burst.write(Register::CodeAllUpdateAll, zero).map(drop))?;
-        self.clear(select);
+        let [first, ..] = codes;
+        let code = |channel: Channel| codes.get(channel.index()).copied().unwrap_or_default();
+        burst(hardware, select, |burst| {
+            if codes == [first; CHANNELS] {
+                burst.write(Register::CodeAll, first)?.expect(Register::AbSelect, 0)?;
+            } else {
+                for (channel, (held, code)) in Channel::all().zip(held.into_iter().zip(codes)) {
+                    if held != code {
+                        burst.write(Register::Code(channel), code)?;
+                    }
+                }
+            }
+            burst.expect_all(Register::Code, code)?.expect(Register::ToggleEnable, 0)?;
+            Ok(())
+        })?;
+        self.note(select, codes);
         Ok(true)
+    }
+
+    /// Puts out what was staged.
+    pub(super) fn put_out<H: Hardware>(
+        &self,
+        hardware: &mut H,
+        select: ChipSelect,
+    ) -> Result<(), FrontEndError> {
+        put_out(hardware, select, self.of(select))
+    }
+
+    /// The codes of a row DAC with that of one row changed, and which DAC it is.
+    pub(super) fn with(&self, row: u16, code: u16) -> (ChipSelect, [u16; CHANNELS]) {
+        let (index, channel) = dac_channel(row);
+        let select = ChipSelect { kind: ChipKind::RowDac, index };
+        let mut codes = self.of(select);
+        if let Some(place) = codes.get_mut(usize::from(channel)) {
+            *place = code;
+        }
+        (select, codes)
     }
 }

@@ -18,6 +18,12 @@ pub(super) fn chip(chip: ChipSelect, what: &'static str) -> FrontEndError {
     FrontEndError { code: FaultCode::Chip, chip: Some(chip) }
 }
 
+/// The supervisor has seen the supplies dip.
+pub(super) fn brown_out() -> FrontEndError {
+    log!(warn, "the supplies have dipped");
+    FrontEndError { code: FaultCode::BrownOut, chip: None }
+}
+
 /// A bus, a pin or a timer that doesn't work.
 pub(super) fn bus(chip: Option<ChipSelect>) -> FrontEndError {
     log!(warn, "bus or pin failed");

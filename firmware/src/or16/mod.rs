@@ -17,6 +17,7 @@ mod switches;
 mod tests;
 
 use crate::chips::ad7606c::{Ad7606c, CHANNELS, SATURATION_VOLTS};
+use crate::chips::ltc2688;
 use crate::chips::tmp117::{self, Tmp117};
 use crate::front_end::{Description, FrontEnd, FrontEndError, Progress, Selection, Settle};
 use crate::hardware::{Hardware, Sequencer};
@@ -24,7 +25,7 @@ use crate::log::log;
 use drive::Driven;
 use embedded_hal::digital::{OutputPin, PinState};
 use ohmrig_protocol::bench::{ChipKind, OutputLine};
-use ohmrig_protocol::message::{Converters, Limits};
+use ohmrig_protocol::message::{Converters, Limits, MAX_RANGES};
 use ohmrig_protocol::units::{Amperes, Kelvin, Ohms, Seconds, Volts};
 use population::{MAX_LINES, Population};
 use pulse::Plan;
@@ -58,6 +59,16 @@ const CONVERTERS: Converters = Converters {
     ],
     reference: Ohms(10e3),
 };
+
+/// The feedback setting of the largest current.
+const WIDEST: u8 = 2;
+/// Feedback in effect in a pulse at its widest, by the setting of reads: 1 kΩ in parallel to what is in already.
+const PULSE_FEEDBACK: [Ohms; MAX_RANGES] = [
+    Ohms(1.0 / (1.0 / 100e3 + 1.0 / 1e3)),
+    Ohms(1.0 / (1.0 / 100e3 + 1.0 / 10e3 + 1.0 / 1e3)),
+    Ohms(1.0 / (1.0 / 100e3 + 1.0 / 1e3)),
+    Ohms(0.0),
+];
 
 /// Narrower pulses have no flat top: an output slews a few V/µs and settles within about 10 µs.
 const SLEW_LIMITED_NS: u32 = 20_000;
@@ -125,6 +136,8 @@ pub struct Or16<H> {
     switches: Switches,
     driven: Driven,
     range: u8,
+    /// The column whose amplifier has its 1 kΩ in for the current of a pulse.
+    widened: Option<u16>,
     phase: Phase,
     kelvin: Option<Kelvin>,
 }
@@ -147,6 +160,7 @@ impl<H: Hardware> Or16<H> {
                 columns,
                 converters: CONVERTERS,
                 limits: LIMITS,
+                pulse_feedback: PULSE_FEEDBACK,
                 gates,
                 slew_limited_ns: SLEW_LIMITED_NS,
                 conversion_ns: CONVERSION_NS,
@@ -156,6 +170,7 @@ impl<H: Hardware> Or16<H> {
             switches: Switches::OPEN,
             driven: Driven::NONE,
             range: 0,
+            widened: None,
             phase: Phase::Unknown,
             kelvin: None,
         })
@@ -174,8 +189,18 @@ impl<H: Hardware> Or16<H> {
         let outcome = work(self);
         if outcome.is_err() {
             self.phase = Phase::Unknown;
+            // Chips that have lost their supply complain in many ways; the supervisor says what it was.
+            self.require_supply()?;
         }
         outcome
+    }
+
+    fn require_supply(&mut self) -> Result<(), FrontEndError> {
+        match self.hardware.supply_good() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(faults::brown_out()),
+            Err(_) => Err(faults::bus(None)),
+        }
     }
 
     /// Whether rows may be driven.
@@ -196,13 +221,31 @@ impl<H: Hardware> Or16<H> {
         if self.is_up() { Ok(()) } else { Err(faults::misuse("not set up")) }
     }
 
+    /// Into an arrangement, every amplifier on the feedback that is set.
     fn arrange(&mut self, to: &Arrangement) -> Result<bool, FrontEndError> {
-        self.switches.arrange(&mut self.hardware, &self.population, to)
+        let narrowed = self.widen(None)?;
+        Ok(self.switches.arrange(&mut self.hardware, &self.population, to)? | narrowed)
+    }
+
+    /// Puts 1 kΩ in parallel to whatever feedback is set, of this column only or of none; whether that moved a switch.
+    fn widen(&mut self, column: Option<u16>) -> Result<bool, FrontEndError> {
+        if self.range == WIDEST || self.widened == column {
+            return Ok(false);
+        }
+        let lines = column.map_or(Lines::None, Lines::Only);
+        let Self { switches, hardware, population, .. } = self;
+        switches.set_group(hardware, population, ChipKind::Feedback1k, lines)?;
+        self.widened = column;
+        Ok(true)
     }
 
     /// Puts switches back that were moved for a pulse; whether there were any.
     fn rejoin(&mut self) -> Result<bool, FrontEndError> {
-        let Phase::Unloaded(selection) = self.phase else { return Ok(false) };
+        let selection = match self.phase {
+            Phase::Unloaded(selection) => selection,
+            Phase::Loaded(_) | Phase::Pulsed(_) => return Ok(false),
+            _ => return self.widen(None),
+        };
         let moved = self.arrange(&Arrangement::selected(selection.column))?;
         self.phase = Phase::Selected(selection);
         Ok(moved)
@@ -211,8 +254,12 @@ impl<H: Hardware> Or16<H> {
     /// Whether any row was not at 0 V.
     fn ground(&mut self) -> Result<bool, FrontEndError> {
         let mut moved = false;
+        let Self { driven, hardware, .. } = self;
         for select in self.population.chips(ChipKind::RowDac) {
-            moved |= self.driven.ground(&mut self.hardware, select)?;
+            if driven.stage(hardware, select, [drive::zero(select.kind).0; ltc2688::CHANNELS])? {
+                driven.put_out(hardware, select)?;
+                moved = true;
+            }
         }
         Ok(moved)
     }
@@ -237,6 +284,7 @@ impl<H: Hardware> Or16<H> {
         self.switches = Switches::OPEN;
         self.driven = Driven::NONE;
         self.range = 0;
+        self.widened = None;
         let stopped = self.hardware.sequencer().stop_pulse().map_err(|_| faults::bus(None));
         self.set_lines(PinState::Low).and(stopped)
     }
@@ -316,6 +364,7 @@ impl<H: Hardware> FrontEnd for Or16<H> {
             return Ok(settling::NONE);
         }
         self.trusting(|this| {
+            this.widen(None)?;
             // The new branch first: in between, the gain is low and no amplifier leaves its range for it.
             for (branch, lines) in [(to, Lines::All), (from, Lines::None)] {
                 if let Some(kind) = branch {
@@ -335,9 +384,19 @@ impl<H: Hardware> FrontEnd for Or16<H> {
         }
         self.trusting(|this| {
             this.rejoin()?;
-            let dacs = this.population.chips(ChipKind::RowDac);
-            for (select, codes) in dacs.zip(codes.chunks(crate::chips::ltc2688::CHANNELS)) {
-                this.driven.drive_dac(&mut this.hardware, select, codes)?;
+            let Self { hardware, driven, population, .. } = this;
+            let mut moving = 0u16;
+            for (select, codes) in population.chips(ChipKind::RowDac).zip(codes.chunks(ltc2688::CHANNELS)) {
+                let mut whole = driven.of(select);
+                for (place, &code) in whole.iter_mut().zip(codes) {
+                    *place = u16::from_le_bytes(code);
+                }
+                moving |= u16::from(driven.stage(hardware, select, whole)?) << select.index;
+            }
+            for select in population.chips(ChipKind::RowDac) {
+                if moving >> select.index & 1 != 0 {
+                    driven.put_out(hardware, select)?;
+                }
             }
             Ok(settling::read(this.range))
         })
@@ -350,7 +409,10 @@ impl<H: Hardware> FrontEnd for Or16<H> {
         }
         self.trusting(|this| {
             this.rejoin()?;
-            this.driven.drive_row(&mut this.hardware, row, code)?;
+            let (select, codes) = this.driven.with(row, code);
+            if this.driven.stage(&mut this.hardware, select, codes)? {
+                this.driven.put_out(&mut this.hardware, select)?;
+            }
             Ok(settling::read(this.range))
         })
     }
@@ -425,13 +487,21 @@ impl<H: Hardware> FrontEnd for Or16<H> {
         })
     }
 
-    fn load_pulse(&mut self, volts: Volts, gate: Option<Volts>) -> Result<Settle, FrontEndError> {
+    fn load_pulse(
+        &mut self,
+        volts: Volts,
+        gate: Option<Volts>,
+        widest: bool,
+    ) -> Result<Settle, FrontEndError> {
         let (Phase::Selected(selection) | Phase::Unloaded(selection)) = self.phase else {
             return Err(faults::misuse("nothing is selected"));
         };
         let plan = Plan::new(&self.population, selection, volts, gate)?;
         self.trusting(|this| {
             let moved = this.ground()? | this.arrange(&Arrangement::loaded(selection))?;
+            if widest && this.range != WIDEST {
+                this.widen(Some(selection.column))?;
+            }
             plan.load(&mut this.hardware, &this.population)?;
             this.phase = Phase::Loaded(plan);
             Ok(this.settle_if(moved))
@@ -477,6 +547,20 @@ impl<H: Hardware> FrontEnd for Or16<H> {
             let more = parts.next().is_some();
             Ok(if more { Progress::Again(settling::NONE) } else { Progress::Done(settling::NONE) })
         })
+    }
+
+    fn watch(&mut self) -> Result<(), FrontEndError> {
+        if !self.is_up() {
+            return Ok(());
+        }
+        self.trusting(|this| {
+            this.require_supply()?;
+            this.population.dacs().try_for_each(|select| bring_up::check_faults(&mut this.hardware, select))
+        })
+    }
+
+    fn confirm_supply(&mut self) -> Result<(), FrontEndError> {
+        self.trusting(Self::require_supply)
     }
 
     fn temperature(&mut self) -> Result<Option<Kelvin>, FrontEndError> {

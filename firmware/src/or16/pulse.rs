@@ -130,8 +130,10 @@ impl Plan {
         Ok(())
     }
 
-    /// Toggling off, 0 V into B, which is still selected, and put out: the sources leave open what a channel that leaves
-    /// toggle mode puts out. A has 0 V already and is selected again.
+    /// A selected again, then toggling off, and everything read back: A has had 0 V all along, and whichever register a
+    /// channel that leaves toggle mode puts out (the sources leave it open), it is that one. No voltage is written, so that
+    /// hardly a frame gone wrong can put one out: while a channel toggles it ignores updates. A second write that ends toggling
+    /// would come when it no longer does.
     pub(super) fn unload<H: Hardware>(
         &self,
         hardware: &mut H,
@@ -140,11 +142,17 @@ impl Plan {
         for select in population.dacs() {
             if self.share(population, select).toggled != 0 {
                 let DacCode(zero) = zero(select.kind);
+                let setting = setting(select.kind).bits();
+                let a = InputRegister::A.select_mask();
                 burst(hardware, select, |burst| {
                     burst
+                        .write(Register::AbSelect, a)?
                         .write(Register::ToggleEnable, 0)?
-                        .write(Register::CodeAllUpdateAll, zero)?
-                        .write(Register::AbSelect, InputRegister::A.select_mask())
+                        .expect_all(Register::Code, |_| zero)?
+                        .expect_all(Register::Setting, |_| setting)?
+                        .expect(Register::ToggleEnable, 0)?
+                        .expect(Register::AbSelect, a)?
+                        .expect(Register::Fault, 0)
                         .map(drop)
                 })?;
             }

@@ -3,20 +3,22 @@
 use super::mvm::set_errors;
 use super::open::{Opened, open};
 use super::output::{percent, si};
-use super::program::CHECK_CONVERSIONS;
-use super::settings::RecipeArgs;
+use super::program::{CHECK_CONVERSIONS, rms};
+use super::settings::{RecipeArgs, recipe_settings};
+use super::work::Work;
 use super::{Failure, Global, Output};
 use crate::digits::Digits;
 use crate::error_metrics::{MvmErrors, errors, noise_rms};
 use crate::instrument::{ProductSettings, ProgramOrder, ReadSettings};
 use crate::mapping::{Pairs, Tile};
 use crate::recipe::Recipe;
+use crate::run_file::MeasurementOrder;
 use clap::Args;
 use indicatif::ProgressBar;
 use ndarray::{Array1, Array2, Axis, s};
 use ohmrig_protocol::message::Region;
-use serde_json::json;
-use std::time::{Duration, Instant};
+use serde_json::{Value, json};
+use std::time::Instant;
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {
@@ -47,7 +49,7 @@ struct Tally {
     pulses: u64,
     squared_error: f64,
     vectors: u64,
-    time: Duration,
+    wall_s: f64,
     bytes: u64,
     saturated: u64,
     /// Per output and image: measured and exact signed products, A.
@@ -87,17 +89,35 @@ impl Demo {
             si(recipe.g_max, "S"),
             tiles.len(),
         ));
+        let asked = json!({
+            "images": count, "tiles": tiles.len(), "conversions": self.conversions, "recipe": recipe_settings(&recipe),
+        });
+        // A tile is programmed and multiplied with, whatever the array was before.
+        let order = MeasurementOrder { kind: "demo", settings: &asked, inputs: &[], changes_array: false };
+        let Some(mut work) = opened.begin(global, &order, output)? else { return Ok(()) };
         let mut scores = Array2::<f64>::zeros((count, digits.weights.nrows()));
         let mut tally = Tally::default();
         for (number, tile) in tiles.iter().enumerate() {
-            let label = format!("tile {} of {}", number + 1, tiles.len());
-            let bar = output
-                .bar(tile.rows * tile.columns * usize::from(recipe.passes), &format!("programming {label}"));
-            self.program_tile(&mut opened, tile, &targets, &recipe, &mut tally, &bar)?;
-            bar.finish_and_clear();
-            let bar = output.bar(count, &format!("multiplying {label}"));
-            let signed = self.multiply(&mut opened, tile, &targets, &digits, &recipe, &mut tally, &bar)?;
-            bar.finish_and_clear();
+            let name = format!("tile {}", number + 1);
+            let whole = s![tile.row..tile.row + tile.rows, tile.column..tile.column + tile.columns];
+            let targets = targets.slice(whole).to_owned();
+            let (value, signed) = match work.done_piece(&name)? {
+                Some(value) => (value, work.array(&name, "product_a")?),
+                None => {
+                    let label = format!("tile {} of {}", number + 1, tiles.len());
+                    self.tile(
+                        &mut opened,
+                        &mut work,
+                        (&name, &label),
+                        tile,
+                        &targets,
+                        &digits,
+                        &recipe,
+                        output,
+                    )?
+                }
+            };
+            tally.add(tile, &targets, &digits, &recipe, &value, signed.clone());
             let outputs = s![.., tile.column / 2..(tile.column + tile.columns) / 2];
             let mut part = scores.slice_mut(outputs);
             part += &(&signed / (pairs.scale * recipe.read_volts));
@@ -125,57 +145,58 @@ impl Demo {
         output.set("classes", digits.classify(&scores));
         output.set("scores", scores.rows().into_iter().map(|row| row.to_vec()).collect::<Vec<_>>());
         output.set("recipe", &recipe.name);
-        opened.record(
-            "demo",
-            &json!({"images": count, "tiles": tiles.len(), "recipe": recipe.name, "conversions": self.conversions}),
-            &json!({"accuracy": accuracy, "accuracy_float": accuracy_float, "wall_s": wall_s}),
-            &[("scores", scores.view())],
-        )?;
         output.say("next     try other devices with `ohmrig --port emulated:pcm demo`, or see what there is: `ohmrig list`");
-        Ok(())
+        let value = json!({"accuracy": accuracy, "accuracy_float": accuracy_float, "wall_s": wall_s});
+        work.done(&mut opened, output, &value, &[("scores", scores.view())])
     }
 
-    /// Programs a tile and reads it again.
-    fn program_tile(
+    /// Programs a tile, reads it again and multiplies with it: one piece of the run file.
+    #[allow(clippy::too_many_arguments)]
+    fn tile(
         &self,
         opened: &mut Opened,
+        work: &mut Work,
+        (name, label): (&str, &str),
         tile: &Tile,
         targets: &Array2<f64>,
+        digits: &Digits,
         recipe: &Recipe,
-        tally: &mut Tally,
-        bar: &ProgressBar,
-    ) -> Result<(), Failure> {
-        let targets = tile.of(targets).to_owned();
-        let run = &mut opened.run;
-        let programmed = opened.instrument.program(
-            &ProgramOrder::new(recipe, (0, 0), targets.clone()),
-            |job, region| match run {
-                Some(run) => run.job(job, region).map_err(|error| error.to_string()),
-                None => Ok(()),
-            },
-            |progress| bar.set_position(u64::from(progress.cells)),
-        )?;
+        output: &mut Output,
+    ) -> Result<(Value, Array2<f64>), Failure> {
+        let bar = output
+            .bar(tile.rows * tile.columns * usize::from(recipe.passes), &format!("programming {label}"));
+        let order = ProgramOrder::new(recipe, (0, 0), targets.clone());
+        let programmed = opened
+            .program(work, name, &order, output, |progress| bar.set_position(u64::from(progress.cells)))?;
+        bar.finish_and_clear();
         let region = Region { row: 0, column: 0, rows: tile.rows as u16, columns: tile.columns as u16 };
         let settings = ReadSettings { volts: recipe.read_volts, range: None, conversions: CHECK_CONVERSIONS };
         let map = opened.instrument.read_cells(region, &settings)?;
-        tally.cells += targets.len();
-        tally.inside += programmed.inside();
-        tally.pulses += programmed.pulses.iter().map(|&pulses| u64::from(pulses)).sum::<u64>();
-        tally.squared_error += (&map.conductance - &targets).iter().map(|e| e * e).sum::<f64>();
-        opened.record(
-            "demo-tile",
-            &json!({"row": tile.row, "column": tile.column, "window_s": recipe.window}),
-            &json!({"inside_window": programmed.inside()}),
-            &[
-                ("target_s", targets.view()),
-                ("conductance_s", map.conductance.view()),
-                ("uncertainty_s", map.uncertainty.view()),
-            ],
-        )
+        let bar = output.bar(digits.images.nrows(), &format!("multiplying {label}"));
+        let Multiplied { signed, noise, wall_s, bytes, saturated } =
+            self.multiply(opened, tile, targets, digits, recipe, &bar)?;
+        bar.finish_and_clear();
+        let value = json!({
+            "row": tile.row, "column": tile.column, "inside_window": programmed.inside(), "window_s": recipe.window,
+            "pulses": programmed.pulses.iter().map(|&pulses| u64::from(pulses)).sum::<u64>(),
+            "error_rms_s": rms(&(&map.conductance - targets)), "noise_rms_a": noise, "wall_s": wall_s,
+            "bytes": bytes, "saturated": saturated,
+        });
+        let pulses = programmed.pulses.mapv(f64::from);
+        let exact = exact(digits, tile, targets, recipe);
+        let arrays = [
+            ("target_s", targets.view()),
+            ("conductance_s", map.conductance.view()),
+            ("uncertainty_s", map.uncertainty.view()),
+            ("pulses", pulses.view()),
+            ("product_a", signed.view()),
+            ("exact_a", exact.view()),
+        ];
+        work.keep(opened, name, &value, &arrays)?;
+        Ok((value, signed))
     }
 
     /// All images through a tile: signed products, A, (images, outputs of the tile).
-    #[allow(clippy::too_many_arguments)]
     fn multiply(
         &self,
         opened: &mut Opened,
@@ -183,15 +204,10 @@ impl Demo {
         targets: &Array2<f64>,
         digits: &Digits,
         recipe: &Recipe,
-        tally: &mut Tally,
         bar: &ProgressBar,
-    ) -> Result<Array2<f64>, Failure> {
+    ) -> Result<Multiplied, Failure> {
         let instrument = &mut opened.instrument;
-        let rows = usize::from(instrument.device().rows);
-        let targets = tile.of(targets);
-        let part = digits.images.slice(s![.., tile.row..tile.row + tile.rows]);
-        let mut volts = Array2::zeros((part.nrows(), rows));
-        volts.slice_mut(s![.., ..tile.rows]).assign(&(&part * recipe.read_volts));
+        let volts = inputs(digits, tile, usize::from(instrument.device().rows), recipe);
         // Cells of a tile narrower than the array, or not used, draw current too: the range is for the largest of all.
         let largest = targets.sum_axis(Axis(0)).iter().copied().fold(0.0, f64::max);
         let other = recipe.g_max * 1.1 * tile.rows as f64;
@@ -200,31 +216,76 @@ impl Demo {
         let range = instrument.range_for(1.1 * bound * recipe.read_volts)?;
         // Offsets of drivers, amplifiers and converters, to be taken off.
         let zero = ProductSettings { range, conversions: ZERO_CONVERSIONS, interval_ns: 0 };
-        let zero = instrument.mvm(Array2::zeros((1, rows)).view(), zero, |_| {})?.currents;
+        let zero = instrument.mvm(Array2::zeros((1, volts.ncols())).view(), zero, |_| {})?.currents;
         let settings = ProductSettings { range, conversions: self.conversions, interval_ns: 0 };
         let before = instrument.client().traffic();
         let start = Instant::now();
         let products = instrument.mvm(volts.view(), settings, |done| bar.set_position(done as u64))?;
-        tally.time += start.elapsed();
+        let wall_s = start.elapsed().as_secs_f64();
         let after = instrument.client().traffic();
-        tally.bytes += after.sent + after.received - before.sent - before.received;
-        tally.vectors += part.nrows() as u64;
-        tally.saturated += products.saturated;
         let repeated = volts.slice(s![..REPEATED.min(volts.nrows()), ..]);
         let again = instrument.mvm(repeated, settings, |_| {})?;
         let signed = |currents: &Array2<f64>| {
             let zeroed = currents - &zero.row(0);
             Pairs::differences(zeroed.slice(s![.., ..tile.columns]))
         };
-        let (measured, again) = (signed(&products.currents), signed(&again.currents));
-        let noise = noise_rms(measured.slice(s![..again.nrows(), ..]), again.view());
-        let inputs = volts.slice(s![.., ..tile.rows]);
-        let exact = Pairs::differences(inputs.dot(&targets).view());
+        let (signed, again) = (signed(&products.currents), signed(&again.currents));
+        let noise = noise_rms(signed.slice(s![..again.nrows(), ..]), again.view());
+        let bytes = after.sent + after.received - before.sent - before.received;
+        Ok(Multiplied { signed, noise, wall_s, bytes, saturated: products.saturated })
+    }
+}
+
+/// Products of a tile and what they took.
+struct Multiplied {
+    signed: Array2<f64>,
+    noise: f64,
+    wall_s: f64,
+    bytes: u64,
+    saturated: u64,
+}
+
+/// Row voltages of all images for a tile, on an array of so many rows.
+fn inputs(digits: &Digits, tile: &Tile, rows: usize, recipe: &Recipe) -> Array2<f64> {
+    let part = digits.images.slice(s![.., tile.row..tile.row + tile.rows]);
+    let mut volts = Array2::zeros((part.nrows(), rows));
+    volts.slice_mut(s![.., ..tile.rows]).assign(&(&part * recipe.read_volts));
+    volts
+}
+
+/// What a tile's signed products should be, A.
+fn exact(digits: &Digits, tile: &Tile, targets: &Array2<f64>, recipe: &Recipe) -> Array2<f64> {
+    Pairs::differences(inputs(digits, tile, tile.rows, recipe).dot(targets).view())
+}
+
+impl Tally {
+    /// Adds a tile, measured now or by an earlier process.
+    fn add(
+        &mut self,
+        tile: &Tile,
+        targets: &Array2<f64>,
+        digits: &Digits,
+        recipe: &Recipe,
+        value: &Value,
+        measured: Array2<f64>,
+    ) {
+        let whole = |name: &str| value[name].as_u64().unwrap_or(0);
+        let float = |name: &str| value[name].as_f64().unwrap_or(f64::NAN);
+        self.cells += targets.len();
+        self.inside += whole("inside_window") as usize;
+        self.pulses += whole("pulses");
+        self.squared_error += float("error_rms_s").powi(2) * targets.len() as f64;
+        self.vectors += digits.images.nrows() as u64;
+        self.wall_s += float("wall_s");
+        self.bytes += whole("bytes");
+        self.saturated += whole("saturated");
+        let inputs = inputs(digits, tile, tile.rows, recipe);
+        let exact = exact(digits, tile, targets, recipe);
         let full_scale = tile.rows as f64 * recipe.g_max * recipe.read_volts;
-        tally.errors.push(errors(inputs, measured.view(), exact.view(), full_scale, Some(noise)));
-        tally.measured.push(measured.clone());
-        tally.exact.push(exact);
-        Ok(measured)
+        let noise = Some(float("noise_rms_a"));
+        self.errors.push(errors(inputs.view(), measured.view(), exact.view(), full_scale, noise));
+        self.measured.push(measured);
+        self.exact.push(exact);
     }
 }
 
@@ -286,7 +347,7 @@ impl Report {
             pulses_mean: tally.pulses as f64 / tally.cells.max(1) as f64,
             error_rms: (tally.squared_error / tally.cells.max(1) as f64).sqrt(),
             errors,
-            per_second: tally.vectors as f64 / tally.time.as_secs_f64(),
+            per_second: tally.vectors as f64 / tally.wall_s,
             bytes: tally.bytes as f64 / tally.vectors.max(1) as f64,
             bytes_minimum: opened.instrument.mvm_payload_bytes(conversions),
             saturated: tally.saturated,

@@ -6,6 +6,7 @@ use crate::client::LinkError;
 use crate::instrument::{InstrumentError, refusal};
 use crate::mapping::MappingError;
 use crate::recipe::NotWritable;
+use crate::run_file::RunFileError;
 use crate::transport::TransportError;
 use std::fmt;
 
@@ -121,6 +122,12 @@ impl From<crate::qemu::QemuError> for Failure {
     }
 }
 
+impl From<RunFileError> for Failure {
+    fn from(error: RunFileError) -> Self {
+        Self::new(if error.is_wrong_file() { Kind::Usage } else { Kind::Failed }, error)
+    }
+}
+
 impl From<TransportError> for Failure {
     fn from(error: TransportError) -> Self {
         Self::new(Kind::Link, error)
@@ -150,10 +157,13 @@ impl From<InstrumentError> for Failure {
                 ..
             } => Kind::Usage,
             InstrumentError::JobEnded { end: JobEnd::Fault(_) | JobEnd::Disarmed, .. } => Kind::Refused,
-            InstrumentError::JobLost { .. } | InstrumentError::Size { .. } => Kind::Link,
+            InstrumentError::JobLost { .. } | InstrumentError::JobReset(_) | InstrumentError::Size { .. } => {
+                Kind::Link
+            }
             InstrumentError::Refused { .. }
             | InstrumentError::JobEnded { .. }
-            | InstrumentError::NotRecorded(_) => Kind::Failed,
+            | InstrumentError::NotRecorded(_)
+            | InstrumentError::NotKept(_) => Kind::Failed,
         };
         Self::new(kind, error)
     }

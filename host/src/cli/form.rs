@@ -6,6 +6,7 @@ use super::program::left_list;
 use super::settings::{RegionArgs, SchemeArg, StaircaseArg};
 use super::{Failure, Global, Output};
 use crate::instrument::{FormOrder, Stop};
+use crate::run_file::MeasurementOrder;
 use clap::Args;
 use ohmrig_protocol::message::Outcome;
 use serde_json::json;
@@ -59,9 +60,9 @@ impl FormCommand {
         }
         let mut opened = open(global, output)?;
         let region = self.region.region(&opened.instrument)?;
-        let limit = f64::from(opened.instrument.device().limits.cell.0);
+        let limits = opened.instrument.device().limits;
         let profile = opened.recipe_profile(self.recipe.as_deref())?;
-        let mut order = FormOrder::for_profile(&profile, region, limit).ok_or_else(|| {
+        let mut order = FormOrder::for_profile(&profile, region, &limits).ok_or_else(|| {
             Failure::usage(format!(
                 "the devices of profile {} need no forming; choose --recipe with a profile that has a forming section",
                 profile.name
@@ -90,16 +91,17 @@ impl FormCommand {
             si(order.widths.0, "s"),
             si(order.widths.1, "s"),
         ));
+        let asked = json!({
+            "row": region.row, "column": region.column, "rows": region.rows, "columns": region.columns,
+            "volts": [volts.start.0, volts.step.0, volts.stop.0], "width_s": order.widths.0,
+            "widest_s": order.widths.1, "gap_s": order.gap, "stop": format!("{:?}", order.stop),
+        });
+        let measurement =
+            MeasurementOrder { kind: "form", settings: &asked, inputs: &[], changes_array: true };
+        let Some(mut work) = opened.begin(global, &measurement, output)? else { return Ok(()) };
         let bar = output.bar(region.cells() as usize, "forming");
-        let run = &mut opened.run;
-        let formed = opened.instrument.form(
-            &order,
-            |job, region| match run {
-                Some(run) => run.job(job, region).map_err(|error| error.to_string()),
-                None => Ok(()),
-            },
-            |progress| bar.set_position(u64::from(progress.cells)),
-        )?;
+        let formed =
+            opened.form(&mut work, &order, |progress| bar.set_position(u64::from(progress.cells)))?;
         bar.finish_and_clear();
         let count = formed.formed();
         output.say(format_args!(
@@ -115,25 +117,12 @@ impl FormCommand {
         output.set("formed", count);
         output.set("not_formed", left.json());
         output.set("pulses_per_cell_mean", formed.cells.pulses_mean());
-        output.set(
-            "outcomes",
-            formed
-                .cells
-                .outcome
-                .mapv(|outcome| outcome as u8)
-                .rows()
-                .into_iter()
-                .map(|row| row.to_vec())
-                .collect::<Vec<_>>(),
-        );
-        opened.record(
-            "form",
+        work.done(
+            &mut opened,
+            output,
             &json!({
-                "row": region.row, "column": region.column,
-                "volts": [volts.start.0, volts.step.0, volts.stop.0],
-                "width_s": order.widths.0, "widest_s": order.widths.1, "gap_s": order.gap,
+                "formed": count, "not_formed": left.json(), "pulses_per_cell_mean": formed.cells.pulses_mean(),
             }),
-            &json!({"formed": count, "pulses_per_cell_mean": formed.cells.pulses_mean()}),
             &[
                 ("before_s", formed.before.view()),
                 ("threshold_s", formed.threshold.view()),

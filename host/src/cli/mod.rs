@@ -4,6 +4,7 @@ mod bench;
 mod calibrate;
 mod demo;
 mod emulate;
+mod export;
 mod failure;
 mod form;
 mod info;
@@ -14,11 +15,13 @@ mod output;
 mod program;
 mod pulse;
 mod read;
+mod report;
 mod safe;
 mod selftest;
 mod served;
 mod settings;
 mod solve;
+mod work;
 
 pub use failure::{Failure, Kind};
 pub use output::Output;
@@ -117,6 +120,10 @@ enum Command {
     Mvm(mvm::MvmCommand),
     /// Exact column currents of an array with line resistance: the circuit solver alone, no board
     Solve(solve::SolveCommand),
+    /// Make a report of a run file: one HTML file with pictures and tables that opens anywhere
+    Report(report::ReportCommand),
+    /// Write the arrays of a run file for other programs
+    Export(export::ExportCommand),
     /// End everything, disarm, go to SAFE; optionally clear a latched fault
     Safe(safe::Safe),
     /// Be a virtual board that any client can open
@@ -135,7 +142,16 @@ enum Command {
 impl Command {
     /// Whether it is one end of a link between host and device.
     fn has_link(&self) -> bool {
-        !matches!(self, Self::List | Self::Solve(_) | Self::Bench(_) | Self::Completions { .. } | Self::Man)
+        !matches!(
+            self,
+            Self::List
+                | Self::Solve(_)
+                | Self::Report(_)
+                | Self::Export(_)
+                | Self::Bench(_)
+                | Self::Completions { .. }
+                | Self::Man
+        )
     }
 }
 
@@ -175,6 +191,8 @@ fn execute(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Program(command) => command.run(global, output),
         Command::Mvm(command) => command.run(global, output),
         Command::Solve(command) => command.run(global, output),
+        Command::Report(command) => command.run(global, output),
+        Command::Export(command) => command.run(global, output),
         Command::Safe(command) => command.run(global, output),
         Command::Emulate(command) => command.run(global, output),
         Command::Bench(command) => command.run(global, output),

@@ -1,13 +1,16 @@
 //! `ohmrig mvm`: vectors of volts in, vectors of amperes out.
 
-use super::open::open;
+use super::open::{Opened, open};
 use super::output::{percent, si};
+use super::work::Work;
 use super::{Failure, Global, Output};
 use crate::arrays;
 use crate::error_metrics::{MvmErrors, errors, noise_rms};
-use crate::instrument::{ProductSettings, ReadSettings};
+use crate::instrument::{ProductSettings, Products, ReadSettings};
+use crate::run_file::MeasurementOrder;
 use clap::Args;
-use ndarray::Array2;
+use indicatif::ProgressBar;
+use ndarray::{Array2, ArrayView2, s};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -48,11 +51,14 @@ impl MvmCommand {
             arrays::require_shape(path, reference, Some(input.nrows()), Some(usize::from(columns)))?;
         }
         let largest_input = input.iter().fold(0.0_f64, |largest, v| largest.max(v.abs()));
+        let asked = json!({"range": self.range, "conversions": self.conversions, "repeat": self.repeat});
+        let mut inputs = vec![("input_v", input.view())];
+        inputs.extend(reference.iter().map(|reference| ("reference_a", reference.view())));
+        let order = MeasurementOrder { kind: "mvm", settings: &asked, inputs: &inputs, changes_array: false };
+        let Some(mut work) = opened.begin(global, &order, output)? else { return Ok(()) };
         // What range and full scale need to know about the array.
         let cells = if self.range.is_none() || (reference.is_some() && self.g_max_s.is_none()) {
-            let settings = ReadSettings { volts: 0.2, range: None, conversions: 4 };
-            let whole = opened.instrument.whole();
-            Some(opened.instrument.read_cells(whole, &settings)?.conductance)
+            Some(cells(&mut opened, &mut work)?)
         } else {
             None
         };
@@ -67,19 +73,16 @@ impl MvmCommand {
         };
         let settings = ProductSettings { range, conversions: self.conversions, interval_ns: 0 };
         let bar = output.bar(input.nrows(), "multiplying");
-        let before = opened.instrument.client().traffic();
-        let start = Instant::now();
-        let products = opened.instrument.mvm(input.view(), settings, |done| bar.set_position(done as u64))?;
-        let wall_s = start.elapsed().as_secs_f64();
-        let after = opened.instrument.client().traffic();
-        let bytes = after.sent + after.received - before.sent - before.received;
-        bar.finish_and_clear();
+        let Multiplied { products, wall_s, bytes } =
+            multiply(&mut opened, &mut work, "vectors", input.view(), settings, &bar)?;
         let noise = if self.repeat {
-            let again = opened.instrument.mvm(input.view(), settings, |_| {})?;
+            bar.set_message("repeating");
+            let again = multiply(&mut opened, &mut work, "again", input.view(), settings, &bar)?.products;
             Some(noise_rms(products.currents.view(), again.currents.view()))
         } else {
             None
         };
+        bar.finish_and_clear();
         let found: Option<MvmErrors> = reference.as_ref().map(|exact| {
             let g_max = self.g_max_s.unwrap_or_else(|| largest(cells.as_ref()));
             let full_scale = f64::from(rows) * g_max * largest_input;
@@ -106,23 +109,84 @@ impl MvmCommand {
         }
         output.set("vectors", input.nrows());
         output.set("wall_s", wall_s);
-        output.set("link.bytes_per_mvm", bytes as f64 / input.nrows() as f64);
+        output.set("link.bytes_per_mvm", bytes / input.nrows() as f64);
         output.set("link.bytes_per_mvm_minimum", opened.instrument.mvm_payload_bytes(self.conversions));
         output.set("range", range);
         output.set("conversions", self.conversions);
         output.set("saturated", products.saturated);
-        let values = json!({"wall_s": wall_s, "saturated": products.saturated, "errors": found});
-        opened.record(
-            "mvm",
-            &json!({"range": range, "conversions": self.conversions}),
-            &values,
-            &[("input_v", input.view()), ("current_a", products.currents.view())],
-        )?;
         if let Some(path) = &self.output {
             arrays::write(path, products.currents.view()).map_err(Failure::failed)?;
         }
-        Ok(())
+        let values = json!({
+            "wall_s": wall_s, "range": range, "saturated": products.saturated, "noise_rms_a": noise, "errors": found,
+        });
+        work.done(&mut opened, output, &values, &[("current_a", products.currents.view())])
     }
+}
+
+/// The array as it is, read once per measurement.
+fn cells(opened: &mut Opened, work: &mut Work) -> Result<Array2<f64>, Failure> {
+    if work.done_piece("cells")?.is_some() {
+        return work.array("cells", "conductance_s");
+    }
+    let settings = ReadSettings { volts: 0.2, range: None, conversions: 4 };
+    let whole = opened.instrument.whole();
+    let cells = opened.instrument.read_cells(whole, &settings)?.conductance;
+    work.keep(opened, "cells", &json!({"volts": 0.2, "conversions": 4}), &[("conductance_s", cells.view())])?;
+    Ok(cells)
+}
+
+/// Products with what they took.
+struct Multiplied {
+    products: Products,
+    wall_s: f64,
+    bytes: f64,
+}
+
+/// Conversions of one piece of a batch, about: a second on a board.
+const PIECE_CONVERSIONS: usize = 1 << 12;
+
+/// Multiplies piece by piece, each kept in the run file when it is done.
+fn multiply(
+    opened: &mut Opened,
+    work: &mut Work,
+    what: &str,
+    input: ArrayView2<'_, f64>,
+    settings: ProductSettings,
+    bar: &ProgressBar,
+) -> Result<Multiplied, Failure> {
+    let per_piece = (PIECE_CONVERSIONS / usize::from(settings.conversions.max(1))).max(1);
+    let columns = usize::from(opened.instrument.device().columns);
+    let mut currents = Array2::zeros((input.nrows(), columns));
+    let (mut saturated, mut wall_s, mut bytes) = (0, 0.0, 0.0);
+    for first in (0..input.nrows()).step_by(per_piece) {
+        let last = (first + per_piece).min(input.nrows());
+        let name = format!("{what} {first}-{}", last - 1);
+        let value = match work.done_piece(&name)? {
+            Some(value) => {
+                currents.slice_mut(s![first..last, ..]).assign(&work.array(&name, "current_a")?);
+                value
+            }
+            None => {
+                let before = opened.instrument.client().traffic();
+                let start = Instant::now();
+                let here = input.slice(s![first..last, ..]);
+                let found =
+                    opened.instrument.mvm(here, settings, |done| bar.set_position((first + done) as u64))?;
+                let wall_s = start.elapsed().as_secs_f64();
+                let after = opened.instrument.client().traffic();
+                let bytes = after.sent + after.received - before.sent - before.received;
+                let value = json!({"wall_s": wall_s, "bytes": bytes, "saturated": found.saturated});
+                work.keep(opened, &name, &value, &[("current_a", found.currents.view())])?;
+                currents.slice_mut(s![first..last, ..]).assign(&found.currents);
+                value
+            }
+        };
+        saturated += value["saturated"].as_u64().unwrap_or(0);
+        wall_s += value["wall_s"].as_f64().unwrap_or(0.0);
+        bytes += value["bytes"].as_f64().unwrap_or(0.0);
+    }
+    Ok(Multiplied { products: Products { currents, saturated }, wall_s, bytes })
 }
 
 fn largest(cells: Option<&Array2<f64>>) -> f64 {

@@ -9,7 +9,7 @@ use crate::instrument::Instrument;
 #[cfg(unix)]
 use crate::qemu::Qemu;
 use crate::recipe::Recipe;
-use crate::run_file::{RunFile, RunIdentity};
+use crate::run_file::{ClaimedFile, RunFile, RunIdentity};
 use crate::transport::inject::{Fault, Faulty};
 use crate::transport::{InProcess, Port, Serial, Tcp, Transport};
 use ohmrig_emulator::profile::Profile;
@@ -21,6 +21,8 @@ pub(super) struct Opened {
     pub(super) run: Option<RunFile>,
     /// The emulated board's profile; `None` for a device that isn't emulated here.
     pub(super) profile: Option<Profile>,
+    /// The array began to be with this process and ends with it, or with its state file.
+    pub(super) fresh: bool,
     #[cfg(unix)]
     _qemu: Option<Qemu>,
 }
@@ -65,13 +67,17 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
             global.port
         )));
     }
+    // A file that can't be used is told before any device is touched.
+    let claimed = global.run.as_deref().map(ClaimedFile::claim).transpose()?;
     #[cfg(unix)]
     let mut qemu = None;
     let mut found = None;
+    let mut fresh = false;
     let mut transport: Box<dyn Transport> = match &global.port {
         Port::Emulated(name) => {
             let emulation = emulation(name.as_deref(), global)?;
             let device = EmulatedDevice::power_up(&emulation)?;
+            fresh = device.is_fresh();
             found = Some(emulation.profile);
             Box::new(InProcess::new(device))
         }
@@ -81,6 +87,7 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
         Port::Qemu(name) => {
             let emulation = emulation(name.as_deref(), global)?;
             let (started, transport) = Qemu::start(&emulation, global.firmware.as_deref())?;
+            fresh = started.is_fresh();
             qemu = Some(started);
             found = Some(emulation.profile);
             Box::new(transport)
@@ -121,26 +128,26 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
         )),
         None => output.say(format_args!("board    {}, {size}, on {}", device.board, global.port)),
     }
-    let run = match &global.run {
+    let run = match claimed {
         None => None,
-        Some(path) => {
-            let identity = RunIdentity {
-                board: device.board.clone(),
-                emulated,
-                profile: found.as_ref().map(|profile| profile.name.clone()),
-                seed,
-                firmware: device.firmware.clone(),
-                git: device.git.clone(),
-                rows: device.rows,
-                columns: device.columns,
-            };
-            Some(RunFile::open(path, &identity).map_err(Failure::usage)?)
-        }
+        Some(claimed) => Some(claimed.enter(&RunIdentity {
+            board: device.board.clone(),
+            emulated,
+            profile: found.as_ref().map(|profile| profile.name.clone()),
+            seed,
+            firmware: device.firmware.clone(),
+            git: device.git.clone(),
+            rows: device.rows,
+            columns: device.columns,
+            boot_nonce: instrument.client().welcome().boot_nonce,
+            session: instrument.client().welcome().sessions,
+        })?),
     };
     Ok(Opened {
         instrument,
         run,
         profile: found,
+        fresh,
         #[cfg(unix)]
         _qemu: qemu,
     })
@@ -169,7 +176,7 @@ impl Opened {
         arrays: &[(&str, ndarray::ArrayView2<'_, f64>)],
     ) -> Result<(), Failure> {
         match &mut self.run {
-            Some(run) => run.measurement(kind, settings, values, arrays).map_err(Failure::failed),
+            Some(run) => Ok(run.measurement(kind, settings, values, arrays)?),
             None => Ok(()),
         }
     }

@@ -1,13 +1,22 @@
 //! What a command says: lines for people, or one JSON object for scripts, and progress on stderr.
 
 use super::failure::Failure;
+use crate::run_file::Measurement;
 use crate::transport::inject::{Fault, Inject, Tally};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::cell::RefCell;
 use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
+
+/// How much was said at some time.
+#[derive(Debug)]
+pub(super) struct Mark {
+    lines: usize,
+    fields: Map<String, Value>,
+}
 
 /// Collects what a command has to say.
 #[derive(Debug)]
@@ -18,6 +27,10 @@ pub struct Output {
     fields: Map<String, Value>,
     /// Faults of the link, counted until the end.
     faults: Option<Arc<Tally>>,
+    /// Lines for people so far.
+    lines: RefCell<Vec<String>>,
+    /// The measurement whose result this is.
+    measurement: Option<Measurement>,
 }
 
 impl Output {
@@ -29,15 +42,49 @@ impl Output {
         for key in ["board", "profile", "seed"] {
             fields.insert(key.to_owned(), Value::Null);
         }
-        Self { json, announced: false, fields, faults: None }
+        Self { json, announced: false, fields, faults: None, lines: RefCell::default(), measurement: None }
     }
 
     /// A line for people.
     pub fn say(&self, line: impl fmt::Display) {
+        let line = line.to_string();
         if !self.json {
             // A closed pipe (`| head`) is no reason to stop what is being measured.
             let _ = writeln!(std::io::stdout(), "{line}");
         }
+        self.lines.borrow_mut().push(line);
+    }
+
+    /// How much was said so far.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { lines: self.lines.borrow().len(), fields: self.fields.clone() }
+    }
+
+    /// What was said since a mark, to be said again by another process if this one doesn't live to the end.
+    pub(super) fn said_since(&self, mark: &Mark) -> Value {
+        let fields: Map<String, Value> = self
+            .fields
+            .iter()
+            .filter(|(name, value)| mark.fields.get(*name) != Some(*value))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let lines = self.lines.borrow();
+        json!({"lines": lines.get(mark.lines..).unwrap_or_default(), "fields": fields})
+    }
+
+    /// Says what [`said_since`](Self::said_since) kept.
+    pub(super) fn say_again(&mut self, said: &Value) {
+        for line in said["lines"].as_array().into_iter().flatten() {
+            self.say(line.as_str().unwrap_or_default());
+        }
+        for (name, value) in said["fields"].as_object().into_iter().flatten() {
+            self.fields.insert(name.clone(), value.clone());
+        }
+    }
+
+    /// The result of this measurement is what the command says; noted in the run file once it is said.
+    pub(super) fn is_result_of(&mut self, measurement: Measurement) {
+        self.measurement = Some(measurement);
     }
 
     /// A field for scripts; dots in `name` make nested objects.
@@ -121,8 +168,20 @@ impl Output {
                 eprintln!("ohmrig: {failure}");
             }
         }
+        if let (Err(failure), Some(measurement)) = (&result, &mut self.measurement) {
+            // Why it stopped is good to know later; the failure itself is told in any case.
+            if let Err(error) = measurement.failed(&failure.message) {
+                log::debug!("{error}");
+            }
+        }
         if self.json && !self.announced {
             let _ = writeln!(std::io::stdout(), "{}", Value::Object(self.fields));
+        }
+        let _ = std::io::stdout().flush();
+        if let (Ok(()), Some(measurement)) = (&result, &self.measurement)
+            && let Err(error) = measurement.said()
+        {
+            log::warn!("the next command of this kind will say this result again: {error}");
         }
         status
     }

@@ -2,12 +2,14 @@
 
 use super::open::{Opened, open};
 use super::output::{percent, si};
-use super::settings::RecipeArgs;
+use super::settings::{RecipeArgs, recipe_settings};
+use super::work::Work;
 use super::{Failure, Global, Output};
 use crate::arrays;
 use crate::calibration::EffectiveSettings;
 use crate::instrument::{InCircuit, ProgramOrder, Progress, ReadSettings};
 use crate::recipe::Recipe;
+use crate::run_file::MeasurementOrder;
 use clap::Args;
 use ndarray::{Array1, Array2, Axis};
 use ohmrig_protocol::message::{Outcome, Region};
@@ -63,27 +65,28 @@ impl ProgramCommand {
             si(recipe.window, "S"),
             recipe.name
         ));
+        let kind = if self.in_circuit { "program-in-circuit" } else { "program" };
+        let asked = json!({"row": self.row, "column": self.column, "recipe": recipe_settings(&recipe)});
+        let measurement = MeasurementOrder {
+            kind,
+            settings: &asked,
+            inputs: &[("target_s", targets.view())],
+            changes_array: true,
+        };
+        let Some(mut work) = opened.begin(global, &measurement, output)? else { return Ok(()) };
         let order = ProgramOrder::new(&recipe, (self.row, self.column), targets.clone());
         let bar = output.bar(targets.len() * usize::from(recipe.passes), "programming");
-        let run = &mut opened.run;
-        let record = |job, region| match run {
-            Some(run) => run.job(job, region).map_err(|error| error.to_string()),
-            None => Ok(()),
-        };
         let progress = |progress: Progress| bar.set_position(u64::from(progress.cells));
-        let (programmed, in_circuit) = if self.in_circuit {
+        if self.in_circuit {
             let settings = EffectiveSettings { volts: recipe.read_volts, repeats: 4, conversions: 16 };
-            let done = opened.instrument.program_in_circuit(&order, &settings, TURNS, record, progress)?;
-            (done.cells.clone(), Some(done))
-        } else {
-            (opened.instrument.program(&order, record, progress)?, None)
-        };
+            let done = opened.program_in_circuit(&mut work, &order, &settings, TURNS, progress)?;
+            bar.finish_and_clear();
+            return self.tell_in_circuit(&done, &recipe, &mut opened, work, output);
+        }
+        let programmed = opened.program(&mut work, "", &order, output, progress)?;
         bar.finish_and_clear();
         let settings = ReadSettings { volts: recipe.read_volts, range: None, conversions: CHECK_CONVERSIONS };
         let map = opened.instrument.read_cells(region, &settings)?;
-        if let Some(done) = in_circuit {
-            return self.tell_in_circuit(&done, &targets, &recipe, &mut opened, output);
-        }
         let error = rms(&(&map.conductance - &targets));
         let left = left_list(&programmed.outcome, (self.row, self.column), Outcome::Inside);
         let span = recipe.g_max - recipe.g_min;
@@ -132,19 +135,17 @@ impl ProgramCommand {
         output.set("recipe", &recipe.name);
         output.set("algorithm", recipe.method.name());
         output.set("passes", &passes);
-        opened.record(
-            "program",
+        if let Some(path) = &self.output {
+            arrays::write(path, map.conductance.view()).map_err(Failure::failed)?;
+        }
+        work.done(
+            &mut opened,
+            output,
             &json!({
-                "row": self.row, "column": self.column, "recipe": recipe.name, "algorithm": recipe.method.name(),
-                "window_s": recipe.window, "guard_s": recipe.guard, "width_s": recipe.width, "read_volts": recipe.read_volts,
-                "wait_s": recipe.wait, "range_s": span,
-            }),
-            &json!({
-                "inside_window": inside, "error_rms_s": error, "excluded_cells": left.json(), "passes": passes,
-                "pulses_per_cell_mean": programmed.pulses_mean(),
+                "cells": cells, "inside_window": inside, "error_rms_s": error, "excluded_cells": left.json(),
+                "passes": passes, "pulses_per_cell_mean": programmed.pulses_mean(), "range_s": span,
             }),
             &[
-                ("target_s", targets.view()),
                 ("conductance_s", map.conductance.view()),
                 ("uncertainty_s", map.uncertainty.view()),
                 ("verified_s", programmed.conductance.view()),
@@ -153,11 +154,7 @@ impl ProgramCommand {
                 ("reversals", programmed.reversals.mapv(f64::from).view()),
                 ("outcome", programmed.outcome.mapv(|outcome| f64::from(outcome as u8)).view()),
             ],
-        )?;
-        if let Some(path) = &self.output {
-            arrays::write(path, map.conductance.view()).map_err(Failure::failed)?;
-        }
-        Ok(())
+        )
     }
 }
 
@@ -166,13 +163,13 @@ impl ProgramCommand {
     fn tell_in_circuit(
         &self,
         done: &InCircuit,
-        targets: &Array2<f64>,
         recipe: &Recipe,
         opened: &mut Opened,
+        work: Work,
         output: &mut Output,
     ) -> Result<(), Failure> {
         let span = recipe.g_max - recipe.g_min;
-        let (cells, inside) = (targets.len(), done.cells.inside());
+        let (cells, inside) = (done.cells.outcome.len(), done.cells.inside());
         for (number, turn) in (1..).zip(&done.turns) {
             output.say(format_args!(
                 "turn {number}   {} cells, {} pulses; matrix in circuit {} rms from the targets ({} of the range) after gains",
@@ -214,12 +211,17 @@ impl ProgramCommand {
         output.set("row_gains", done.gains.rows.to_vec());
         output.set("column_gains", done.gains.columns.to_vec());
         let line = |gains: &Array1<f64>| gains.view().insert_axis(Axis(0)).to_owned();
-        opened.record(
-            "program-in-circuit",
-            &json!({"recipe": recipe.name, "algorithm": recipe.method.name(), "window_s": recipe.window, "range_s": span}),
-            &json!({"inside_window": inside, "error_rms_s": error, "excluded_cells": left.json(), "turns": turns}),
+        if let Some(path) = &self.output {
+            arrays::write(path, done.matrix.siemens.view()).map_err(Failure::failed)?;
+        }
+        work.done(
+            opened,
+            output,
+            &json!({
+                "cells": cells, "inside_window": inside, "error_rms_s": error, "excluded_cells": left.json(),
+                "turns": turns, "pulses_per_cell_mean": done.cells.pulses_mean(), "range_s": span,
+            }),
             &[
-                ("target_s", targets.view()),
                 ("matrix_s", done.matrix.siemens.view()),
                 ("matrix_uncertainty_s", done.matrix.uncertainty.view()),
                 ("row_gain", line(&done.gains.rows).view()),
@@ -227,11 +229,7 @@ impl ProgramCommand {
                 ("pulses", done.cells.pulses.mapv(f64::from).view()),
                 ("outcome", done.cells.outcome.mapv(|outcome| f64::from(outcome as u8)).view()),
             ],
-        )?;
-        if let Some(path) = &self.output {
-            arrays::write(path, done.matrix.siemens.view()).map_err(Failure::failed)?;
-        }
-        Ok(())
+        )
     }
 }
 
@@ -318,6 +316,7 @@ fn reason(outcome: Outcome) -> &'static str {
         Outcome::Stuck => "doesn't move",
         Outcome::Saturated => "saturates the amplifier",
         Outcome::Limit => "limit of pulses or current reached",
+        Outcome::OverCurrent => "column current passed its limit in a pulse",
         Outcome::Skipped => "left alone",
         Outcome::Noisy => "noisier than the window",
     }

@@ -1,11 +1,16 @@
 //! `ohmrig read`: conductances cell by cell.
 
-use super::open::open;
+use super::open::{Opened, open};
 use super::output::si;
 use super::settings::{ReadArgs, RegionArgs};
+use super::work::Work;
 use super::{Failure, Global, Output};
 use crate::arrays;
+use crate::instrument::{CellMap, ReadSettings};
+use crate::run_file::MeasurementOrder;
 use clap::Args;
+use ndarray::{Array2, s};
+use ohmrig_protocol::message::Region;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -31,7 +36,13 @@ impl Read {
         let settings = self.read.settings()?;
         let mut opened = open(global, output)?;
         let region = self.region.region(&opened.instrument)?;
-        let map = opened.instrument.read_cells(region, &settings)?;
+        let asked = json!({
+            "row": region.row, "column": region.column, "rows": region.rows, "columns": region.columns,
+            "volts": settings.volts, "range": settings.range, "conversions": settings.conversions,
+        });
+        let order = MeasurementOrder { kind: "read", settings: &asked, inputs: &[], changes_array: false };
+        let Some(mut work) = opened.begin(global, &order, output)? else { return Ok(()) };
+        let map = read_by_bands(&mut opened, &mut work, region, &settings)?;
         let cells = map.conductance.len();
         let saturated = map.saturated.iter().filter(|&&saturated| saturated).count();
         let mean = map.conductance.iter().sum::<f64>() / cells as f64;
@@ -70,20 +81,60 @@ impl Read {
             output.set("conductance_s", rows(&map.conductance));
             output.set("uncertainty_s", rows(&map.uncertainty));
         }
-        opened.record(
-            "read",
-            &json!({
-                "row": region.row, "column": region.column, "volts": settings.volts,
-                "range": settings.range, "conversions": settings.conversions,
-            }),
-            &json!({"saturated": saturated}),
-            &[("conductance_s", map.conductance.view()), ("uncertainty_s", map.uncertainty.view())],
-        )?;
         for (path, array) in [(&self.output, &map.conductance), (&self.uncertainty, &map.uncertainty)] {
             if let Some(path) = path {
                 arrays::write(path, array.view()).map_err(Failure::failed)?;
             }
         }
-        Ok(())
+        work.done(
+            &mut opened,
+            output,
+            &json!({"saturated": saturated}),
+            &[("conductance_s", map.conductance.view()), ("uncertainty_s", map.uncertainty.view())],
+        )
     }
+}
+
+/// Conversions of one piece of a read, about: a fraction of a second on a board.
+const PIECE_CONVERSIONS: usize = 1 << 14;
+
+/// Reads bands of rows, each kept in the run file when it is done.
+fn read_by_bands(
+    opened: &mut Opened,
+    work: &mut Work,
+    region: Region,
+    settings: &ReadSettings,
+) -> Result<CellMap, Failure> {
+    let per_row = 2 * usize::from(settings.conversions.max(1)) * usize::from(region.columns);
+    let band = u16::try_from((PIECE_CONVERSIONS / per_row).max(1)).unwrap_or(u16::MAX);
+    let shape = (usize::from(region.rows), usize::from(region.columns));
+    let mut map = CellMap {
+        conductance: Array2::zeros(shape),
+        uncertainty: Array2::zeros(shape),
+        saturated: Array2::from_elem(shape, false),
+    };
+    for first in (0..region.rows).step_by(usize::from(band)) {
+        let part = Region { row: region.row + first, rows: band.min(region.rows - first), ..region };
+        let name = format!("rows {}-{}", part.row, part.row + part.rows - 1);
+        let lines = s![usize::from(first)..usize::from(first + part.rows), ..];
+        let (conductance, uncertainty, saturated) = if work.done_piece(&name)?.is_some() {
+            let saturated = work.array(&name, "saturated")?.mapv(|s| s != 0.0);
+            (work.array(&name, "conductance_s")?, work.array(&name, "uncertainty_s")?, saturated)
+        } else {
+            let CellMap { conductance, uncertainty, saturated } =
+                opened.instrument.read_cells(part, settings)?;
+            let flags = saturated.mapv(|saturated| f64::from(u8::from(saturated)));
+            let arrays = [
+                ("conductance_s", conductance.view()),
+                ("uncertainty_s", uncertainty.view()),
+                ("saturated", flags.view()),
+            ];
+            work.keep(opened, &name, &json!({}), &arrays)?;
+            (conductance, uncertainty, saturated)
+        };
+        map.conductance.slice_mut(lines).assign(&conductance);
+        map.uncertainty.slice_mut(lines).assign(&uncertainty);
+        map.saturated.slice_mut(lines).assign(&saturated);
+    }
+    Ok(map)
 }

@@ -7,14 +7,14 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(super) struct Safe {
-    /// Clear this latched fault afterwards: link-silent, over-current, chip, timeout or bus
+    /// Clear this latched fault afterwards: link-silent, over-current, chip, timeout, bus, brown-out, job-stalled, watchdog or panic
     #[arg(long, value_name = "FAULT", value_parser = parse_fault)]
     clear_fault: Option<ohmrig_protocol::message::FaultCode>,
 }
 
 fn parse_fault(name: &str) -> Result<ohmrig_protocol::message::FaultCode, String> {
     refusal::fault_of(name).ok_or_else(|| {
-        format!("no fault is called `{name}`; link-silent, over-current, chip, timeout or bus")
+        format!("no fault is called `{name}`; link-silent, over-current, chip, timeout, bus, brown-out, job-stalled, watchdog or panic")
     })
 }
 

@@ -1,12 +1,14 @@
-//! `ohmrig selftest`: reads back every chip, then checks every row driver and every column amplifier against the
-//! reference resistors.
+//! `ohmrig selftest`: reads back every chip, checks every row driver and every column amplifier against the reference
+//! resistors, and looks for broken and shorted lines with at most 50 mV on the array.
 
-use super::open::open;
+use super::open::{Opened, open};
 use super::{Failure, Global, Kind, Output};
+use crate::instrument::self_test::{Line, SelfTest};
 use crate::instrument::{InstrumentError, ReadSettings, refusal};
+use crate::instrument::{NoBooks, ProgramOrder};
 use clap::Args;
 use ndarray::{Array2, Axis};
-use ohmrig_protocol::message::Refusal;
+use ohmrig_protocol::message::{Outcome, Refusal};
 use serde_json::json;
 
 #[derive(Debug, Args)]
@@ -20,11 +22,10 @@ pub(super) struct Selftest {
     /// Largest deviation of a line from nominal, relative
     #[arg(long, default_value_t = TOLERANCE, value_name = "FRACTION")]
     tolerance: f64,
+    /// Also write every cell up and down, to find those that are stuck
+    #[arg(long)]
+    write_test: bool,
 }
-
-/// On-resistance of a switch, Ω (ADGS1414D data sheet, first page): one is shared by all columns on the calibration
-/// bus, one is each column's own.
-const SWITCH_OHMS: f64 = 1.5;
 
 /// Largest deviation that isn't a defect: 1 % feedback resistors, 0.5 % drivers and converters at 0.2 V.
 const TOLERANCE: f64 = 0.02;
@@ -55,99 +56,127 @@ impl Selftest {
             Err(error) => return Err(error.into()),
         }
         output.set("chips", "ok");
-        let device = opened.instrument.device();
-        let (rows, columns) = (device.rows, device.columns);
-        let shared = SWITCH_OHMS * f64::from(columns);
-        let nominal = 1.0 / (f64::from(device.converters.reference.0) + shared + SWITCH_OHMS);
         let settings = ReadSettings { volts: self.volts, range: None, conversions: self.conversions };
-        let bar = output.bar(usize::from(rows), "reference loop");
-        let mut deviation = Array2::zeros((usize::from(rows), usize::from(columns)));
-        for row in 0..rows {
-            let map = opened.instrument.read_reference(row, &settings)?;
-            for column in 0..usize::from(columns) {
-                let value = map.conductance[(0, column)] / nominal - 1.0;
-                deviation[(usize::from(row), column)] =
-                    if map.saturated[(0, column)] { f64::INFINITY } else { value };
-            }
-            bar.inc(1);
-        }
+        let lines =
+            usize::from(opened.instrument.device().rows) + usize::from(opened.instrument.device().columns);
+        let bar = output.bar(lines, "lines");
+        let test = opened.instrument.self_test(&settings, self.tolerance, || bar.inc(1))?;
         bar.finish_and_clear();
-        let bad_rows = lines(&deviation, Axis(0), self.tolerance);
-        let bad_columns = lines(&deviation, Axis(1), self.tolerance);
-        for (what, bad, axis) in [("row", &bad_rows, Axis(0)), ("column", &bad_columns, Axis(1))] {
-            for (index, line) in deviation.axis_iter(axis).enumerate() {
-                let mean = line.iter().sum::<f64>() / line.len() as f64;
-                let verdict = if bad.contains(&index) { "WRONG" } else { "ok" };
-                output
-                    .say(format_args!("{what:<6} {index:>3}  {:+.3} % of nominal  {verdict}", 100.0 * mean));
-            }
-        }
-        let worst = deviation.iter().fold(0.0_f64, |worst, d| worst.max(d.abs()));
-        output.set("reference.worst_relative", worst);
-        output.set("reference.bad_rows", &bad_rows);
-        output.set("reference.bad_columns", &bad_columns);
+        let stuck = if self.write_test { Some(self.stuck_cells(&mut opened)?) } else { None };
+        self.report(&test, stuck.as_deref(), output);
+        let worst = worst(&test);
         let settings =
             json!({"volts": self.volts, "conversions": self.conversions, "tolerance": self.tolerance});
-        let values = json!({"worst_relative": worst});
-        opened.record("selftest", &settings, &values, &[("deviation_relative", deviation.view())])?;
-        if bad_rows.is_empty() && bad_columns.is_empty() {
+        let values = json!({"worst_relative": worst, "safe_to_write": !test.is_unsafe()});
+        let arrays =
+            [("deviation_relative", test.reference.view()), ("conductance_s", test.conductance.view())];
+        opened.record("selftest", &settings, &values, &arrays)?;
+        if !test.is_unsafe() {
             output.say(format_args!(
-                "all lines within ±{} % (worst {:.3} %)",
+                "nothing makes writing unsafe; references within ±{} % (worst {:.3} %)",
                 100.0 * self.tolerance,
                 100.0 * worst
             ));
             return Ok(());
         }
-        Err(Failure::new(
-            Kind::Refused,
-            format_args!(
-                "UNSAFE: {} and {} are off by more than {} %; don't program with this board",
-                count(&bad_rows, "row drivers"),
-                count(&bad_columns, "column amplifiers"),
-                100.0 * self.tolerance
-            ),
-        ))
+        let named = |lines: &[Line], what: &str| {
+            let bad = lines.iter().enumerate().filter(|(_, line)| line.is_unsafe());
+            bad.map(|(index, line)| format!("{what} {index} {}", line.name())).collect::<Vec<_>>()
+        };
+        let bad = [named(&test.rows, "row"), named(&test.columns, "column")].concat().join(", ");
+        Err(Failure::new(Kind::Refused, format_args!("UNSAFE: {bad}; don't write with this board and array")))
+    }
+
+    fn report(&self, test: &SelfTest, stuck: Option<&[(usize, usize)]>, output: &mut Output) {
+        for (group, proof) in test.switches(self.tolerance) {
+            output.say(format_args!(
+                "switches {group:<15} read back as set; by current: {}",
+                match proof {
+                    "current" => "proven",
+                    other => other,
+                }
+            ));
+        }
+        let mut tell = |what: &str, lines: &[Line], axis: Axis| {
+            let told: Vec<_> = test
+                .reference
+                .axis_iter(axis)
+                .zip(lines)
+                .enumerate()
+                .map(|(index, (reference, line))| {
+                    let mean = reference.iter().sum::<f64>() / reference.len() as f64;
+                    let verdict =
+                        if line.is_unsafe() { line.name().to_uppercase() } else { line.name().to_owned() };
+                    output.say(format_args!(
+                        "{what:<6} {index:>3}  reference {:+.3} % of nominal  {verdict}",
+                        100.0 * mean
+                    ));
+                    json!({what: index, "reference_relative": mean, "verdict": line.name()})
+                })
+                .collect();
+            output.set(&format!("{what}s_tested"), told);
+        };
+        tell("row", &test.rows, Axis(0));
+        tell("column", &test.columns, Axis(1));
+        for (row, column) in &test.shorts {
+            output.say(format_args!("SHORT across the cell of row {row}, column {column}"));
+        }
+        for (cells, what) in [(Some(test.open_cells.as_slice()), "doesn't conduct"), (stuck, "is stuck")] {
+            for (row, column) in cells.unwrap_or_default() {
+                output.say(format_args!("cell at row {row}, column {column} {what}"));
+            }
+        }
+        if stuck.is_none() {
+            output.say("stuck cells: unproven (--write-test writes every cell to find them)");
+        }
+        let bad = |lines: &[Line]| -> Vec<usize> {
+            lines.iter().enumerate().filter(|(_, line)| line.is_unsafe()).map(|(index, _)| index).collect()
+        };
+        let proofs: serde_json::Map<String, serde_json::Value> = test
+            .switches(self.tolerance)
+            .into_iter()
+            .map(|(group, proof)| (group.to_owned(), proof.into()))
+            .collect();
+        output.set("switches", proofs);
+        output.set("shorts", &test.shorts);
+        output.set("open_cells", &test.open_cells);
+        output.set("stuck_cells", stuck);
+        output.set("bad_rows", bad(&test.rows));
+        output.set("bad_columns", bad(&test.columns));
+        output.set("safe_to_write", !test.is_unsafe());
+        output.set("reference.worst_relative", worst(test));
+    }
+
+    /// Cells that are where they are whatever is written: written up, then down, with the profile's recipe.
+    fn stuck_cells(&self, opened: &mut Opened) -> Result<Vec<(usize, usize)>, Failure> {
+        let recipe = opened.recipe(None)?;
+        let whole = opened.instrument.whole();
+        let shape = (usize::from(whole.rows), usize::from(whole.columns));
+        let span = recipe.g_max - recipe.g_min;
+        let mut stuck: Option<Vec<(usize, usize)>> = None;
+        for share in [0.8, 0.2] {
+            let targets = Array2::from_elem(shape, recipe.g_min + share * span);
+            let mut order = ProgramOrder::new(&recipe, (0, 0), targets);
+            order.window = 0.2 * span;
+            order.passes = 1;
+            let programmed = opened.instrument.program(&order, &[], &mut NoBooks, |_| {})?;
+            let left = |at: &(usize, usize)| programmed.outcome[*at] != Outcome::Inside;
+            stuck = Some(match stuck {
+                // Stuck up or stuck down: one of the two is out of reach.
+                None => ndarray::indices(shape).into_iter().filter(left).collect(),
+                Some(mut before) => {
+                    before.extend(ndarray::indices(shape).into_iter().filter(left));
+                    before.sort_unstable();
+                    before.dedup();
+                    before
+                }
+            });
+        }
+        opened.instrument.safe()?;
+        Ok(stuck.unwrap_or_default())
     }
 }
 
-/// How many lines, and the first of them.
-fn count(lines: &[usize], what: &str) -> String {
-    match lines {
-        [] => format!("no {what}"),
-        [first, ..] => format!("{} {what} (the first is {first})", lines.len()),
-    }
-}
-
-/// Lines of which more than half of the crossings are out of tolerance: a line is to blame for all of its crossings,
-/// a crossing by itself can't be wrong.
-fn lines(deviation: &Array2<f64>, axis: Axis, tolerance: f64) -> Vec<usize> {
-    deviation
-        .axis_iter(axis)
-        .enumerate()
-        .filter(|(_, line)| {
-            let bad = line.iter().filter(|d| d.is_nan() || d.abs() > tolerance).count();
-            2 * bad > line.len()
-        })
-        .map(|(index, _)| index)
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bad_driver_is_blamed_on_its_row_alone() {
-        let mut deviation = Array2::zeros((4, 4));
-        deviation.row_mut(2).fill(0.5);
-        assert_eq!(lines(&deviation, Axis(0), 0.02), [2]);
-        assert!(lines(&deviation, Axis(1), 0.02).is_empty());
-    }
-
-    #[test]
-    fn a_value_that_is_not_a_number_is_out_of_tolerance() {
-        let mut deviation = Array2::zeros((3, 3));
-        deviation.column_mut(1).fill(f64::NAN);
-        assert_eq!(lines(&deviation, Axis(1), 0.02), [1]);
-    }
+fn worst(test: &SelfTest) -> f64 {
+    test.reference.iter().fold(0.0_f64, |worst, d| worst.max(d.abs()))
 }

@@ -263,6 +263,17 @@ impl RecipeArgs {
     }
 }
 
+/// Every number of a recipe, for the run file.
+pub(super) fn recipe_settings(recipe: &Recipe) -> serde_json::Value {
+    serde_json::json!({
+        "name": recipe.name, "g_min_s": recipe.g_min, "g_max_s": recipe.g_max, "window_s": recipe.window,
+        "guard_s": recipe.guard, "method": recipe.method.name(), "algorithm": recipe.algorithm(), "width_s": recipe.width,
+        "scheme": recipe.scheme, "read_volts": recipe.read_volts, "conversions": recipe.conversions,
+        "confirm": recipe.confirm, "max_pulses": recipe.max_pulses, "max_reversals": recipe.max_reversals,
+        "passes": recipe.passes, "wait_s": recipe.wait,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

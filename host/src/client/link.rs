@@ -215,6 +215,14 @@ impl Link {
         self.transport.pace()
     }
 
+    pub(super) fn is_silent(&self) -> bool {
+        self.fresh.is_empty() && self.transport.is_silent()
+    }
+
+    pub(super) fn keep_state(&mut self) -> Result<(), LinkError> {
+        Ok(self.transport.keep_state()?)
+    }
+
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
         self.traffic.sent += bytes.len() as u64;
         Ok(self.transport.write_all(bytes)?)

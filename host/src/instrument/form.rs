@@ -1,10 +1,12 @@
 //! Electroforming, cell by cell: pulses through the row's 10 kΩ, higher and then wider, until a cell conducts. A job like
 //! write-verify, so that it is armed, limited, counted and followed in the same way.
 
-use super::{Instrument, InstrumentError, ProgramOrder, Programmed, Progress, ReadSettings, Target};
+use super::{
+    Books, Instrument, InstrumentError, PastJob, ProgramOrder, Programmed, Progress, ReadSettings, Target,
+};
 use ndarray::Array2;
 use ohmrig_emulator::profile::Profile;
-use ohmrig_protocol::message::{Algorithm, Forming, JobId, Outcome, Region, Scheme, Staircase};
+use ohmrig_protocol::message::{Algorithm, Forming, Limits, Outcome, Region, Scheme, Staircase};
 use ohmrig_protocol::units::{Seconds, Volts};
 
 /// When a cell counts as formed.
@@ -44,13 +46,14 @@ const STEP: f64 = 0.1;
 
 impl FormOrder {
     /// For a profile's devices, if they need forming at all: from three quarters of the mean forming voltage to four of its
-    /// standard deviations above, as far as the board goes. Other cells see a third.
+    /// standard deviations above, as far as the limits go. Other cells see a third.
     #[must_use]
-    pub fn for_profile(profile: &Profile, region: Region, cell_limit: f64) -> Option<Self> {
+    pub fn for_profile(profile: &Profile, region: Region, limits: &Limits) -> Option<Self> {
         let forming = profile.device.forming?;
         let range = &profile.device.conductance;
-        // As commanded + 20 mV + 0.5 %: the bound the device will apply.
-        let most = (cell_limit - 0.02) / 1.005 - 1e-3;
+        // As commanded + 20 mV + 0.5 %, and two thirds of that on others at worst: the bounds the device will apply.
+        let commanded = |limit: f32| (f64::from(limit) - 0.02) / 1.005 - 1e-3;
+        let most = commanded(limits.cell.0).min(1.5 * commanded(limits.half_select.0));
         let stop = (forming.voltage_v * (1.0 + 4.0 * forming.voltage_spread)).min(most);
         Some(Self {
             region,
@@ -93,14 +96,15 @@ impl Formed {
 const SURVEY_CONVERSIONS: u16 = 16;
 
 impl Instrument {
-    /// Forms a region. `record` and `progress` as in [`program`](Self::program).
+    /// Forms a region. `past`, `books` and `progress` as in [`program`](Self::program).
     ///
     /// # Errors
     /// [`InstrumentError`].
     pub fn form(
         &mut self,
         order: &FormOrder,
-        record: impl FnMut(JobId, Region) -> Result<(), String>,
+        past: &[PastJob],
+        books: &mut dyn Books,
         progress: impl FnMut(Progress),
     ) -> Result<Formed, InstrumentError> {
         self.check_region(order.region)?;
@@ -141,7 +145,7 @@ impl Instrument {
             passes: 1,
             wait: 0.0,
         };
-        let cells = self.program(&program, record, progress)?;
+        let cells = self.program(&program, past, books, progress)?;
         Ok(Formed { before, threshold, cells })
     }
 }

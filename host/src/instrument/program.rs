@@ -1,32 +1,24 @@
 //! Programming conductances: write-verify runs on the device as a job; the host starts it, keeps it armed, follows
 //! it, and fetches what came of each cell. A broken link in between costs nothing that the device still knows.
 
+use super::books::{Books, CellDone, JobNote, PastJob, ResetCells, is_final};
+use super::job::{ARM_MS, Followed, RECONNECTS, Received};
 use super::loading::{Loading, ROW_OHMS, Target};
 use super::read::{ReadSettings, split};
 use super::{Instrument, InstrumentError, unexpected};
 use crate::client::LinkError;
 use crate::recipe::Recipe;
-use ndarray::{Array2, ArrayView2, Axis, Zip, s};
+use ndarray::{Array2, Axis, Zip, s};
 use ohmrig_protocol::frame::body_bytes;
 use ohmrig_protocol::message::{
-    Algorithm, CELL_RESULT_BYTES, CellResult, JobEnd, JobId, JobState, Outcome, Program, Refusal, Region,
-    Reply, Request, Scheme,
+    Algorithm, CellResult, JobEnd, JobId, Outcome, Program, Region, Reply, Request, Scheme,
 };
 use ohmrig_protocol::units::{Seconds, Siemens, Volts};
-use std::time::{Duration, Instant};
 
 /// Bytes of a programming request besides its targets.
 const REQUEST_OVERHEAD: usize = 96;
 
-/// Each arming lasts this long; it is renewed long before it ends.
-const ARM_MS: u32 = 10_000;
-const RENEW: Duration = Duration::from_secs(2);
-
-/// The longest pause between two looks at a job: a device that is armed takes two seconds of silence for a lost link.
-const LONGEST_PAUSE: Duration = Duration::from_millis(400);
-
-/// Times a lost link is picked up again within one job, and jobs that are started for one region.
-const RECONNECTS: u32 = 3;
+/// Jobs in a row that may be lost with the link before a region is given up.
 const JOBS: u32 = 3;
 
 /// What to program, and how.
@@ -133,6 +125,8 @@ pub struct Programmed {
     pub outcome: Array2<Outcome>,
     /// Pass by pass.
     pub passes: Vec<PassRecord>,
+    /// Resets of the device that ended a job of an earlier process; pulses that only the lost job knew of are missing.
+    pub resets: Vec<ResetCells>,
 }
 
 /// One time through the region.
@@ -151,20 +145,11 @@ pub struct PassRecord {
     pub error_before_rms: Option<f64>,
 }
 
-/// How a job ended.
-struct Ended {
-    end: JobEnd,
-    cells: u32,
-    pulses: u64,
-    /// Whether the device has results of it.
-    known: bool,
-    /// Whether the link was lost on the way.
-    reconnected: bool,
-}
-
 /// What a pass is to do, (rows, columns) of the region each.
 struct Plan {
-    /// What each cell has to read as when its turn comes, S; NaN to leave it alone.
+    /// Which cells to work on.
+    work: Array2<bool>,
+    /// What each cell has to read as when its turn comes, S.
     targets: Array2<f64>,
     /// What a read of it is to be multiplied by to be one in the sense of the order's targets.
     scale: Array2<f64>,
@@ -176,14 +161,41 @@ struct Plan {
     error_rms: Option<f64>,
 }
 
-/// A pass, ready to be sent.
-#[derive(Clone, Copy)]
-struct Jobs<'a> {
-    region: Region,
-    parts: &'a [Region],
+/// One time through the cells of an order.
+struct Pass<'a> {
+    pass: u8,
     order: &'a ProgramOrder,
+    region: Region,
     range: u8,
     plan: &'a Plan,
+}
+
+/// A job of an earlier process whose end is known now.
+struct Settled {
+    note: JobNote,
+    cells: Vec<CellDone>,
+    /// The device was reset before its results were received.
+    reset: bool,
+}
+
+impl Pass<'_> {
+    /// Whether any cell of a part is left.
+    fn has_any_of(&self, part: Region, left: &Array2<bool>) -> bool {
+        let (row, column) =
+            (usize::from(part.row - self.region.row), usize::from(part.column - self.region.column));
+        let (rows, columns) = (usize::from(part.rows), usize::from(part.columns));
+        left.slice(s![row..row + rows, column..column + columns]).iter().any(|&left| left)
+    }
+
+    /// Adds results to what is known, and takes cells that are done off what is left.
+    fn take_in(&self, cells: &[CellDone], left: &mut Array2<bool>, programmed: &mut Programmed) {
+        for cell in cells {
+            let index =
+                (usize::from(cell.row - self.region.row), usize::from(cell.column - self.region.column));
+            programmed.add(index, &cell.result, self.plan.scale[index]);
+            left[index] &= !is_final(&cell.result);
+        }
+    }
 }
 
 /// What part of a pulse's voltage gets to the selected cell, where a read leaves `left` of its own: the row's other cells
@@ -228,6 +240,7 @@ impl Programmed {
             reversals: Array2::zeros(shape),
             outcome: Array2::from_elem(shape, Outcome::Pending),
             passes: Vec::new(),
+            resets: Vec::new(),
         }
     }
 
@@ -267,6 +280,7 @@ impl Programmed {
             }
         }
         self.passes.extend_from_slice(&later.passes);
+        self.resets.extend_from_slice(&later.resets);
     }
 
     /// Mean pulses per cell.
@@ -277,15 +291,16 @@ impl Programmed {
 }
 
 impl Instrument {
-    /// Programs a region. `record` is called with each job's number and region before the job is sent; if it fails,
-    /// nothing is.
+    /// Programs a region. `books` is told of each job before it is sent (if it fails, nothing is sent) and of results as
+    /// they come in; `past` is what books of an earlier process say of the same order: what is done is not done again.
     ///
     /// # Errors
-    /// [`InstrumentError`]; `JobEnded` and `JobLost` say what is known about a job that didn't finish.
+    /// [`InstrumentError`]; `JobEnded` and `JobReset` say what is known about a job that didn't finish.
     pub fn program(
         &mut self,
         order: &ProgramOrder,
-        mut record: impl FnMut(JobId, Region) -> Result<(), String>,
+        past: &[PastJob],
+        books: &mut dyn Books,
         mut progress: impl FnMut(Progress),
     ) -> Result<Programmed, InstrumentError> {
         let region = self.check_order(order)?;
@@ -296,29 +311,22 @@ impl Instrument {
             None => self.range_for(1.5 * largest * order.read_volts)?,
         };
         self.feedback(range)?;
-        let most = (body_bytes(self.client.frame_bytes()).saturating_sub(REQUEST_OVERHEAD) / 4)
-            .min(self.client.welcome().job_cells as usize)
-            .max(1);
-        // Bands of columns: the work goes column by column, and within a job rows are loaded alike.
-        let band = usize::from(region.rows).min(most);
-        let parts = split(region, band, most / band);
         let mut programmed = Programmed::pending(order.targets.dim());
         let mut all = || -> Result<(), InstrumentError> {
             for pass in 0..order.passes {
-                if pass > 0 && order.wait > 0.0 {
+                let past: Vec<&PastJob> = past.iter().filter(|job| job.note.pass == pass).collect();
+                let settled = self.settle(&past, books)?;
+                if pass > 0 && order.wait > 0.0 && past.is_empty() {
                     self.wait(order.wait, |_| {})?;
                 }
-                let plan = self.plan(region, order, &programmed)?;
-                let cells = plan.targets.iter().filter(|target| !target.is_nan()).count();
-                if cells == 0 {
+                let plan = self.plan(pass, region, order, &programmed)?;
+                let cells = plan.work.iter().filter(|work| **work).count();
+                if cells == 0 && past.is_empty() {
                     break;
                 }
                 let before = programmed.pulses_sum();
-                let job = Jobs { region, parts: &parts, order, range, plan: &plan };
-                self.run_pass(&job, &mut programmed, &mut record, &mut |here| {
-                    let done = u32::from(pass) * region.cells();
-                    progress(Progress { cells: done + here.cells, ..here });
-                })?;
+                let work = Pass { pass, order, region, range, plan: &plan };
+                self.run_pass(&work, &settled, &mut programmed, books, &mut progress)?;
                 let error = &programmed.conductance - &order.targets;
                 let inside = |&(index, &value): &((usize, usize), &f64)| order.is_inside(index, value);
                 programmed.passes.push(PassRecord {
@@ -384,26 +392,23 @@ impl Instrument {
     /// cells; before each later one it is surveyed to find what has left its window.
     fn plan(
         &mut self,
+        pass: u8,
         region: Region,
         order: &ProgramOrder,
         programmed: &Programmed,
     ) -> Result<Plan, InstrumentError> {
-        let first = programmed.passes.is_empty();
+        let first = pass == 0;
         let asked = |index| order.work.as_ref().is_none_or(|work| work[index]);
         if first && order.row_ohms == 0.0 {
-            let mut targets = order.targets.clone();
-            for (index, target) in targets.indexed_iter_mut() {
-                if !asked(index) {
-                    *target = f64::NAN;
-                }
-            }
-            let error_rms = None;
+            let targets = order.targets.clone();
+            let work = Array2::from_shape_fn(targets.dim(), asked);
             let ones = Array2::ones(targets.dim());
-            return Ok(Plan { scale: ones.clone(), left: ones, narrowest: 1.0, targets, error_rms });
+            let (scale, left, narrowest, error_rms) = (ones.clone(), ones, 1.0, None);
+            return Ok(Plan { work, targets, scale, left, narrowest, error_rms });
         }
         let rows = Region { column: 0, columns: self.device().columns, ..region };
         let settings = ReadSettings { volts: order.read_volts, range: None, conversions: SURVEY_CONVERSIONS };
-        let read = self.read_cells(rows, &settings)?.conductance;
+        let read = self.survey(rows, &settings)?;
         let loading = Loading { ohms: order.row_ohms };
         let devices = loading.devices(read.view());
         let (from, to) = (usize::from(region.column), usize::from(region.column + region.columns));
@@ -419,163 +424,169 @@ impl Instrument {
                 || programmed.outcome[index] == Outcome::Inside && !order.is_inside(index, found[index]);
             asked(index) && (first || left())
         });
+        let ratio = |a: &f64, b: &f64| if *a > 0.0 && *b > 0.0 { a / b } else { 1.0 };
+        let meaning = Zip::from(&order.targets).and(&wanted).map_collect(ratio);
         for (index, wanted) in wanted.indexed_iter_mut() {
             if !work[index] {
                 *wanted = before[index];
             }
         }
-        let mut targets = loading.on_the_way(wanted.view(), before, others.view());
-        let part = |read: &f64, wanted: &f64| if *wanted > 0.0 { read / wanted } else { 1.0 };
-        let left = Zip::from(&targets).and(&wanted).map_collect(part);
-        let scale = Array2::from_shape_fn(wanted.dim(), |index| {
-            if targets[index] > 0.0 && order.targets[index] > 0.0 && work[index] {
-                order.targets[index] / targets[index]
-            } else {
-                1.0
-            }
-        });
+        let targets = loading.on_the_way(wanted.view(), before, others.view());
+        let left = Zip::from(&targets).and(&wanted).map_collect(ratio);
+        let scale = &meaning / &left;
         let narrowest = scale.iter().fold(1.0, |least: f64, scale| least.min(1.0 / scale));
-        for (index, target) in targets.indexed_iter_mut() {
-            if !work[index] {
-                *target = f64::NAN;
+        let error_rms = (!first).then(|| rms(&(&found - &order.targets)));
+        Ok(Plan { work, targets, scale, left, narrowest, error_rms })
+    }
+
+    /// Conductances of whole rows, through lost links: reads may be repeated.
+    fn survey(&mut self, rows: Region, settings: &ReadSettings) -> Result<Array2<f64>, InstrumentError> {
+        let mut reconnects = 0;
+        loop {
+            match self.read_cells(rows, settings) {
+                Ok(map) => return Ok(map.conductance),
+                Err(InstrumentError::Link(
+                    error @ (LinkError::TimedOut { .. } | LinkError::SessionLost { .. }),
+                )) if reconnects < RECONNECTS => {
+                    log::warn!("{error}; opening a new session to read again");
+                    reconnects += 1;
+                    self.client.reconnect()?;
+                }
+                Err(error) => return Err(error),
             }
         }
-        let error_rms = (!first).then(|| rms(&(&found - &order.targets)));
-        Ok(Plan { targets, scale, left, narrowest, error_rms })
+    }
+
+    /// Follows what an earlier process sent to its end.
+    fn settle(&mut self, past: &[&PastJob], books: &mut dyn Books) -> Result<Vec<Settled>, InstrumentError> {
+        let mut settled = Vec::new();
+        for (number, job) in past.iter().enumerate() {
+            let mut cells = job.cells.clone();
+            let mut reset = false;
+            if !job.ended {
+                let mut received = Received::new(&job.cells);
+                let followed = self.follow(&job.note, Ok(()), false, &mut received, books, &mut |_, _| {})?;
+                reset = matches!(followed, Followed::Reset);
+                cells = received.cells;
+            } else if number + 1 == past.len() {
+                self.release_if_held(job.note.id)?;
+            }
+            settled.push(Settled { note: job.note, cells, reset });
+        }
+        Ok(settled)
     }
 
     /// Every cell of a plan once, job by job.
     fn run_pass(
         &mut self,
-        jobs: &Jobs<'_>,
+        work: &Pass<'_>,
+        settled: &[Settled],
         programmed: &mut Programmed,
-        record: &mut impl FnMut(JobId, Region) -> Result<(), String>,
-        progress: &mut impl FnMut(Progress),
+        books: &mut dyn Books,
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<(), InstrumentError> {
-        let Jobs { region, parts, order, plan, .. } = *jobs;
+        let &Pass { pass, order, region, plan, .. } = work;
+        let mut left = plan.work.clone();
+        let mut pulses = 0;
+        for Settled { note, cells, reset } in settled {
+            work.take_in(cells, &mut left, programmed);
+            pulses += cells.iter().map(|cell| u64::from(cell.result.pulses)).sum::<u64>();
+            if *reset && work.has_any_of(note.region, &left) {
+                programmed.resets.push(ResetCells::new(note, order.origin, &left));
+            }
+        }
+        let most = (body_bytes(self.client.frame_bytes()).saturating_sub(REQUEST_OVERHEAD) / 4)
+            .min(self.client.welcome().job_cells as usize)
+            .max(1);
         let of = u32::from(order.passes) * region.cells();
-        let mut before = Progress::default();
-        for &part in parts {
-            let corner = (usize::from(part.row - region.row), usize::from(part.column - region.column));
-            let (rows, columns) = (usize::from(part.rows), usize::from(part.columns));
-            let here = s![corner.0..corner.0 + rows, corner.1..corner.1 + columns];
-            let targets = plan.targets.slice(here);
-            if targets.iter().all(|target| target.is_nan()) {
-                before.cells += part.cells();
-                continue;
-            }
-            for attempt in 1.. {
-                let job = JobId(getrandom::u64().map_err(LinkError::Entropy)?);
-                record(job, part).map_err(InstrumentError::NotRecorded)?;
-                let ended = self.run_job(job, part, jobs, targets, |here| {
-                    progress(Progress {
-                        cells: before.cells + here.cells,
-                        pulses: before.pulses + here.pulses,
-                        of,
+        let mut attempts = 0;
+        'again: while left.iter().any(|&left| left) {
+            // Bands of columns: the work goes column by column, and within a job rows are loaded alike.
+            let band = usize::from(region.rows).min(most);
+            for part in split(region, band, most / band) {
+                if work.has_any_of(part, &left) {
+                    let finished = left.iter().filter(|&&left| !left).count() as u32;
+                    let before = Progress { cells: u32::from(pass) * region.cells() + finished, pulses, of };
+                    let id = JobId(getrandom::u64().map_err(LinkError::Entropy)?);
+                    let note =
+                        JobNote { id, pass, region: part, boot_nonce: self.client.welcome().boot_nonce };
+                    books.sending(&note).map_err(InstrumentError::NotRecorded)?;
+                    let started = self.start_job(id, part, work, &left).map(|current_limited| {
+                        if !current_limited {
+                            log::warn!(
+                                "the current of its pulses isn't limited: this scheme or width doesn't let it be measured"
+                            );
+                        }
                     });
-                })?;
-                if ended.known {
-                    self.fetch(job, part, |row, column, result| {
-                        let index = (corner.0 + row, corner.1 + column);
-                        programmed.add(index, result, plan.scale[index]);
-                    })?;
-                    self.release_job(job)?;
-                }
-                before.pulses += ended.pulses;
-                match ended.end {
-                    JobEnd::Finished => break,
-                    // A new session ends the job of the old one. Cells inside their window are left alone by the next.
-                    JobEnd::Disarmed | JobEnd::Aborted if ended.reconnected && attempt < JOBS => {
-                        log::warn!(
-                            "job {:#018x} ended with the link; starting another for its region",
-                            job.0
-                        );
-                    }
-                    end => {
-                        let (done, of) = (ended.cells, part.cells());
-                        return Err(InstrumentError::JobEnded { job: job.0, end, done, of });
+                    let mut received = Received::new(&[]);
+                    let followed =
+                        self.follow(&note, started, true, &mut received, books, &mut |cells, pulses| {
+                            let (cells, pulses) = (before.cells + cells, before.pulses + pulses);
+                            progress(Progress { cells, pulses, of });
+                        })?;
+                    work.take_in(&received.cells, &mut left, programmed);
+                    match followed {
+                        Followed::Ended { end: JobEnd::Finished, pulses: here, .. } => {
+                            pulses += here;
+                            attempts = 0;
+                        }
+                        // A new session ends the job of the old one; what it left goes into another.
+                        Followed::Ended {
+                            end: JobEnd::Disarmed | JobEnd::Aborted,
+                            pulses: here,
+                            reconnected: true,
+                        } if attempts < JOBS => {
+                            log::warn!("job {:#018x} ended with the link; another goes on", id.0);
+                            pulses += here;
+                            attempts += 1;
+                            continue 'again;
+                        }
+                        Followed::NeverStarted if attempts < JOBS => {
+                            attempts += 1;
+                            continue 'again;
+                        }
+                        Followed::Ended { end, .. } => {
+                            let done =
+                                received.cells.iter().filter(|cell| is_final(&cell.result)).count() as u32;
+                            return Err(InstrumentError::JobEnded { job: id.0, end, done, of: part.cells() });
+                        }
+                        Followed::NeverStarted => {
+                            return Err(InstrumentError::JobLost { job: id.0, reset: false });
+                        }
+                        // Every result had been received when it happened.
+                        Followed::Reset if !work.has_any_of(part, &left) => attempts = 0,
+                        Followed::Reset => {
+                            let cells = ResetCells::new(&note, order.origin, &left);
+                            return Err(InstrumentError::JobReset(Box::new(cells)));
+                        }
                     }
                 }
             }
-            before.cells += part.cells();
         }
         Ok(())
-    }
-
-    /// Starts a job and follows it to its end, through lost links.
-    fn run_job(
-        &mut self,
-        job: JobId,
-        region: Region,
-        jobs: &Jobs<'_>,
-        targets: ArrayView2<'_, f64>,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<Ended, InstrumentError> {
-        let boot = self.client.welcome().boot_nonce;
-        let mut reconnects = 0;
-        let mut armed = Instant::now();
-        let mut pause = self.client.poll_time();
-        let mut started = self.start_job(job, region, jobs, targets);
-        loop {
-            let looked = started.and_then(|()| {
-                if armed.elapsed() > RENEW {
-                    self.arm(ARM_MS)?;
-                    armed = Instant::now();
-                }
-                self.job_state(job)
-            });
-            match looked {
-                Ok(JobState::Running { cells, of, pulses }) => {
-                    progress(Progress { cells, of, pulses });
-                    pause = (2 * pause).min(LONGEST_PAUSE);
-                }
-                Ok(JobState::Ended { end, cells, of, pulses }) => {
-                    progress(Progress { cells, of, pulses });
-                    return Ok(Ended { end, cells, pulses, known: true, reconnected: reconnects > 0 });
-                }
-                // The link was lost before the job had arrived.
-                Ok(JobState::Unknown { boot_nonce }) if boot_nonce == boot && reconnects > 0 => {
-                    let end = JobEnd::Aborted;
-                    return Ok(Ended { end, cells: 0, pulses: 0, known: false, reconnected: true });
-                }
-                Ok(JobState::Unknown { boot_nonce }) => {
-                    return Err(InstrumentError::JobLost { job: job.0, reset: boot_nonce != boot });
-                }
-                // Arming again after a job that ended meanwhile; its state says why.
-                Err(InstrumentError::Refused { refusal: Refusal::Faulted(_), .. }) => {
-                    armed = Instant::now();
-                }
-                Err(InstrumentError::Link(
-                    error @ (LinkError::TimedOut { .. } | LinkError::SessionLost { .. }),
-                )) if reconnects < RECONNECTS => {
-                    log::warn!("{error}; opening a new session to ask about job {:#018x}", job.0);
-                    reconnects += 1;
-                    self.client.reconnect()?;
-                    armed = Instant::now();
-                }
-                Err(error) => return Err(error),
-            }
-            started = self.client.pause_for_job(pause).map_err(InstrumentError::from);
-        }
     }
 
     fn start_job(
         &mut self,
         job: JobId,
-        region: Region,
-        jobs: &Jobs<'_>,
-        targets: ArrayView2<'_, f64>,
-    ) -> Result<(), InstrumentError> {
-        let Jobs { order, range, plan, .. } = *jobs;
-        let (row, column) =
-            (usize::from(region.row - order.origin.0), usize::from(region.column - order.origin.1));
-        let (rows, columns) = (usize::from(region.rows), usize::from(region.columns));
-        let left = plan.left.slice(s![row..row + rows, column..column + columns]).mean().unwrap_or(1.0);
-        let targets: Vec<u8> = targets.iter().flat_map(|&target| (target as f32).to_le_bytes()).collect();
+        part: Region,
+        work: &Pass<'_>,
+        cells: &Array2<bool>,
+    ) -> Result<bool, InstrumentError> {
+        let &Pass { order, region, range, plan, .. } = work;
+        let (row, column) = (usize::from(part.row - region.row), usize::from(part.column - region.column));
+        let here = s![row..row + usize::from(part.rows), column..column + usize::from(part.columns)];
+        let targets: Vec<u8> = Zip::from(plan.targets.slice(here))
+            .and(cells.slice(here))
+            .map_collect(|&target, &work| if work { target as f32 } else { f32::NAN })
+            .iter()
+            .flat_map(|target| target.to_le_bytes())
+            .collect();
+        let left = plan.left.slice(here).mean().unwrap_or(1.0);
         self.arm(ARM_MS)?;
         let request = Request::Program(Program {
             job,
-            region,
+            region: part,
             targets: &targets,
             window: Siemens(((order.window - order.guard) * plan.narrowest) as f32),
             algorithm: at_the_driver(order.algorithm, pulse_left(left, order.scheme)),
@@ -589,56 +600,10 @@ impl Instrument {
             max_pulses: order.max_pulses,
             max_reversals: order.max_reversals,
         });
-        self.done(&request, "program")
-    }
-
-    /// How far a job is.
-    ///
-    /// # Errors
-    /// [`InstrumentError`].
-    pub fn job_state(&mut self, job: JobId) -> Result<JobState, InstrumentError> {
-        self.client.request(&Request::JobStatus(job), |reply| match reply {
-            Reply::Job(state) => Ok(*state),
-            other => Err(unexpected("job status", other)),
+        self.client.request(&request, |reply| match reply {
+            Reply::Started { current_limited } => Ok(*current_limited),
+            other => Err(unexpected("program", other)),
         })
-    }
-
-    /// Fetches the results of an ended job.
-    fn fetch(
-        &mut self,
-        job: JobId,
-        region: Region,
-        mut each: impl FnMut(usize, usize, &CellResult),
-    ) -> Result<(), InstrumentError> {
-        let columns = u32::from(region.columns);
-        let mut offset = 0;
-        while offset < region.cells() {
-            let got = self.client.request(&Request::JobResults { job, offset }, |reply| match reply {
-                Reply::Results { offset: first, cells } if *first == offset => {
-                    let (results, rest) = cells.as_chunks::<CELL_RESULT_BYTES>();
-                    let count = results.len() as u32;
-                    if count == 0 || !rest.is_empty() || offset + count > region.cells() {
-                        let expected = (region.cells() - offset) as usize * CELL_RESULT_BYTES;
-                        return Err(InstrumentError::Size {
-                            request: "job results",
-                            expected,
-                            got: cells.len(),
-                        });
-                    }
-                    for (cell, bytes) in (offset..).zip(results) {
-                        let result = CellResult::from_bytes(bytes).ok_or_else(|| LinkError::WrongReply {
-                            request: "job results",
-                            reply: "a cell outcome this version doesn't have".to_owned(),
-                        })?;
-                        each((cell / columns) as usize, (cell % columns) as usize, &result);
-                    }
-                    Ok(count)
-                }
-                other => Err(unexpected("job results", other)),
-            })?;
-            offset += got;
-        }
-        Ok(())
     }
 }
 
@@ -648,7 +613,9 @@ mod tests {
     use crate::bench::{Emulation, profile};
     use crate::client::Client;
     use crate::device::EmulatedDevice;
+    use crate::instrument::NoBooks;
     use crate::transport::{InProcess, Pace, Transport, TransportError};
+    use std::time::Duration;
 
     /// A link to an emulated device that swallows everything for a while, some time after programming has begun.
     struct Outage {
@@ -669,6 +636,28 @@ mod tests {
 
         fn pace(&self) -> Pace {
             Pace { base: Duration::from_millis(10), poll: Duration::from_micros(200), ..Pace::IN_PROCESS }
+        }
+    }
+
+    /// Books that remember job numbers, or refuse them.
+    #[derive(Debug, Default)]
+    struct Sent {
+        jobs: Vec<JobId>,
+        full: bool,
+    }
+
+    impl Books for Sent {
+        fn sending(&mut self, job: &JobNote) -> Result<(), String> {
+            self.jobs.push(job.id);
+            if self.full { Err("disk full".to_owned()) } else { Ok(()) }
+        }
+
+        fn results(&mut self, _: JobId, _: &[CellDone]) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn ended(&mut self, _: JobId, _: &[CellDone], _: Option<JobEnd>) -> Result<(), String> {
+            Ok(())
         }
     }
 
@@ -693,16 +682,9 @@ mod tests {
         // Hello, identify, arm, program and six looks at the job; then every attempt in vain, and the first hellos.
         for first in [3, 4, 5, 10] {
             let mut instrument = instrument(first..first + 18);
-            let mut jobs = Vec::new();
+            let mut jobs = Sent::default();
             let programmed = instrument
-                .program(
-                    &order(14, 14),
-                    |job, _| {
-                        jobs.push(job);
-                        Ok(())
-                    },
-                    |_| {},
-                )
+                .program(&order(14, 14), &[], &mut jobs, |_| {})
                 .unwrap_or_else(|error| panic!("outage from write {first} on: {error}"));
             assert!(instrument.client().traffic().repeated > 0, "outage from write {first} on did nothing");
             // Series resistance puts a high target here and there out of reach.
@@ -729,7 +711,8 @@ mod tests {
     #[test]
     fn a_job_that_cannot_be_recorded_is_not_sent() {
         let mut instrument = instrument(0..0);
-        let error = instrument.program(&order(2, 2), |_, _| Err("disk full".to_owned()), |_| {}).unwrap_err();
+        let mut books = Sent { full: true, ..Sent::default() };
+        let error = instrument.program(&order(2, 2), &[], &mut books, |_| {}).unwrap_err();
         assert!(matches!(error, InstrumentError::NotRecorded(_)), "{error}");
         assert_eq!(instrument.status().unwrap().counters.pulses, 0);
     }
@@ -741,7 +724,7 @@ mod tests {
             let mut order = order(2, 2);
             order.targets[(1, 0)] = bad;
             let before = instrument.client().traffic().sent;
-            let error = instrument.program(&order, |_, _| Ok(()), |_| {}).unwrap_err();
+            let error = instrument.program(&order, &[], &mut NoBooks, |_| {}).unwrap_err();
             assert!(matches!(error, InstrumentError::Argument(_)), "{error}");
             assert_eq!(instrument.client().traffic().sent, before);
         }

@@ -63,6 +63,10 @@ pub const fn fault(code: FaultCode) -> &'static str {
         FaultCode::Chip => "chip",
         FaultCode::Timeout => "timeout",
         FaultCode::Bus => "bus",
+        FaultCode::BrownOut => "brown-out",
+        FaultCode::JobStalled => "job-stalled",
+        FaultCode::Watchdog => "watchdog",
+        FaultCode::Panic => "panic",
     }
 }
 
@@ -70,7 +74,19 @@ pub const fn fault(code: FaultCode) -> &'static str {
 #[must_use]
 pub fn fault_of(name: &str) -> Option<FaultCode> {
     use FaultCode as F;
-    [F::LinkSilent, F::OverCurrent, F::Chip, F::Timeout, F::Bus].into_iter().find(|&code| fault(code) == name)
+    [
+        F::LinkSilent,
+        F::OverCurrent,
+        F::Chip,
+        F::Timeout,
+        F::Bus,
+        F::BrownOut,
+        F::JobStalled,
+        F::Watchdog,
+        F::Panic,
+    ]
+    .into_iter()
+    .find(|&code| fault(code) == name)
 }
 
 /// How a job ended, in words.

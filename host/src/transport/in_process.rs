@@ -64,6 +64,10 @@ impl Transport for InProcess {
         self.silent
     }
 
+    fn keep_state(&mut self) -> Result<(), TransportError> {
+        self.device.keep_state().map_err(failed)
+    }
+
     fn power_cycle(&mut self) -> Result<(), TransportError> {
         self.silent = false;
         self.to_device.clear();

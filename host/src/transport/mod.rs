@@ -41,6 +41,15 @@ pub trait Transport: Send {
         false
     }
 
+    /// Writes what the device is now to its state file, if it is an emulated one in this process that has one: a killed
+    /// process takes it along, and what a run file says was done must not be undone by that.
+    ///
+    /// # Errors
+    /// [`TransportError::Io`] if it can't be written.
+    fn keep_state(&mut self) -> Result<(), TransportError> {
+        Ok(())
+    }
+
     /// Power-cycles the device at the other end, if it is in this process: same cells, same flash, another boot.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
-//! The bench seam: everything below the chip drivers as one trait of plain calls, and (in [`wire`] and [`runs`]) the
+//! The bench seam: everything below the chip drivers as one trait of plain calls, and (in [`wire`], [`runs`] and [`recall`]) the
 //! bytes that carry those calls over a UART. `docs/bench-protocol.md` specifies those bytes for other languages.
 
+pub mod recall;
 pub mod runs;
 pub mod wire;
 
@@ -106,6 +107,8 @@ pub trait Bench {
     fn pulse_done(&mut self) -> Result<bool, Self::Error>;
     /// CONVST edge to every ADC.
     fn start_conversion(&mut self) -> Result<(), Self::Error>;
+    /// Whether the supplies have been good ever since this was last asked, or since power-on.
+    fn supply_good(&mut self) -> Result<bool, Self::Error>;
     /// Whether every BUSY is low.
     fn conversion_done(&mut self) -> Result<bool, Self::Error>;
     /// Reads flash.

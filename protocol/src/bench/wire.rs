@@ -25,6 +25,9 @@ pub const MAX_I2C_BYTES: usize = 32;
 /// Most bytes a flash operation moves; a longer access is several operations.
 pub const MAX_FLASH_CHUNK: usize = 256;
 
+/// In place of the number of frames that differ in the reply to [`opcode::SPI_RECALL`]: segments follow.
+pub const RUN_CODED: u8 = 0xFF;
+
 /// First byte of every operation but the greeting.
 pub mod opcode {
     /// Asks for the clock only. Awaited.
@@ -35,6 +38,8 @@ pub mod opcode {
     pub const WAIT_UNTIL: u8 = 0x03;
     /// Line in the low 7 bits, level in the top one. Posted.
     pub const SET_OUTPUT: u8 = 0x04;
+    /// Awaited; the answer is in the status.
+    pub const SUPPLY_GOOD: u8 = 0x05;
     /// Varint ns. Posted.
     pub const START_PULSE: u8 = 0x08;
     /// Posted.
@@ -57,6 +62,9 @@ pub mod opcode {
     pub const SPI_TRANSFER_3: u8 = 0x15;
     /// [`SPI_TRANSFER`] with frames of 18 bytes, which are not told.
     pub const SPI_TRANSFER_18: u8 = 0x16;
+    /// Place in the memory, frames that differ, each with its position. Awaited; the reply tells what differs, or
+    /// [`RUN_CODED`](super::RUN_CODED) and segments.
+    pub const SPI_RECALL: u8 = 0x18;
     /// Address, bytes to write, bytes to read, the bytes to write. Awaited; the acknowledge is in the status.
     pub const I2C: u8 = 0x20;
     /// u32 LE offset, bytes − 1. Awaited.

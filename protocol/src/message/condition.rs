@@ -65,7 +65,7 @@ pub struct Fault {
     pub chip: Option<(ChipKind, u8)>,
     /// Instrument time, ns.
     pub at_ns: u64,
-    /// The request that was being executed.
+    /// The request that was being executed, or else the last one that was; `None` before the first of a session.
     pub sequence: Option<u32>,
 }
 
@@ -82,4 +82,12 @@ pub enum FaultCode {
     Timeout,
     /// A bus doesn't work.
     Bus,
+    /// The supplies dipped: the chips have lost what they were set to, and perhaps the device was reset.
+    BrownOut,
+    /// A job got nowhere for too long.
+    JobStalled,
+    /// The hardware watchdog reset the device: its firmware hung.
+    Watchdog,
+    /// The firmware panicked and was reset.
+    Panic,
 }

@@ -20,7 +20,7 @@ pub struct Limits {
     pub width_min: Seconds,
     /// Longest pulse.
     pub width_max: Seconds,
-    /// Current of the selected column during a pulse, where it is measured; in a job, of the cell as last read.
+    /// Current of the selected column during a pulse, where it is measured.
     pub current: Amperes,
     /// Pulses one cell may get between two power-ups.
     pub pulses_per_cell: u32,

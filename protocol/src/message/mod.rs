@@ -64,7 +64,8 @@ pub enum Request<'a> {
     TightenLimits(Limits),
     /// One write pulse. Answered by [`Reply::Pulsed`].
     Pulse(Pulse),
-    /// Starts write-verify of a region as a job: answered at once, results read later, in any session.
+    /// Starts write-verify of a region as a job. Answered by [`Reply::Started`] at once; results are read later, in any
+    /// session.
     Program(Program<'a>),
     /// Ends a job after its present pulse; what it has done stays readable.
     AbortJob(JobId),
@@ -160,5 +161,11 @@ pub enum Reply<'a> {
         at_ns: u64,
         /// The width is below what the drivers' slew rate needs for a flat top.
         slew_limited: bool,
+    },
+    /// To [`Request::Program`]: the job runs.
+    Started {
+        /// Each of its pulses is cut if the selected column's current passes the limit. Not with a scheme or a width that
+        /// doesn't let the current be measured.
+        current_limited: bool,
     },
 }

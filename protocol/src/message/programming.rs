@@ -161,10 +161,12 @@ pub enum Outcome {
     Saturated = 5,
     /// The cell's own limit of pulses is reached, or the next pulse would pass the limit of current.
     Limit = 6,
+    /// The selected column's current passed its limit in the last pulse, which was cut.
+    OverCurrent = 7,
     /// Its target says to leave it alone.
-    Skipped = 7,
+    Skipped = 8,
     /// Averaged as much as allowed, the read still can't tell inside from outside: noisier than the window.
-    Noisy = 8,
+    Noisy = 9,
 }
 
 impl Outcome {
@@ -179,8 +181,9 @@ impl Outcome {
             4 => Self::Stuck,
             5 => Self::Saturated,
             6 => Self::Limit,
-            7 => Self::Skipped,
-            8 => Self::Noisy,
+            7 => Self::OverCurrent,
+            8 => Self::Skipped,
+            9 => Self::Noisy,
             _ => return None,
         })
     }

@@ -41,6 +41,7 @@ enum Action {
     PulseDone,
     StartConversion,
     ConversionDone,
+    SupplyGood,
     FlashRead { offset: u32, length: usize },
     FlashWrite { offset: u32, bytes: Vec<u8> },
     FlashErase { offset: u32 },
@@ -81,6 +82,7 @@ fn perform<B: Bench>(action: &Action, bench: &mut B) -> Result<Outcome, B::Error
         Action::StopPulse => bench.stop_pulse().map(nothing),
         Action::PulseDone => Ok(Outcome::Answer(bench.pulse_done()?, Vec::new())),
         Action::StartConversion => bench.start_conversion().map(nothing),
+        Action::SupplyGood => Ok(Outcome::Answer(bench.supply_good()?, Vec::new())),
         Action::ConversionDone => Ok(Outcome::Answer(bench.conversion_done()?, Vec::new())),
         Action::FlashRead { offset, length } => {
             let mut into = vec![0; *length];
@@ -157,6 +159,7 @@ fn action() -> impl Strategy<Value = Action> {
         Just(Action::PulseDone),
         Just(Action::StartConversion),
         Just(Action::ConversionDone),
+        Just(Action::SupplyGood),
         (0..FLASH_BYTES / 2, 0usize..700).prop_map(|(offset, length)| Action::FlashRead { offset, length }),
         (0..FLASH_BYTES / 2, bytes(700)).prop_map(|(offset, bytes)| Action::FlashWrite { offset, bytes }),
         (0u32..4).prop_map(|sector| Action::FlashErase { offset: 4096 * sector }),

@@ -15,6 +15,7 @@ pub(crate) enum Call {
     StopPulse { at_ns: u64 },
     PulseDone { at_ns: u64 },
     StartConversion { at_ns: u64 },
+    SupplyGood { at_ns: u64 },
     ConversionDone { at_ns: u64 },
     FlashRead { offset: u32 },
     FlashWrite { offset: u32, byte: u8 },
@@ -215,6 +216,11 @@ impl Bench for Recorder {
         self.calls.push(Call::StartConversion { at_ns: self.now_ns });
         self.conversion_end_ns = self.now_ns + 1_000;
         Ok(())
+    }
+
+    fn supply_good(&mut self) -> Result<bool, RecorderError> {
+        self.calls.push(Call::SupplyGood { at_ns: self.now_ns });
+        Ok(self.now_ns.is_multiple_of(2))
     }
 
     fn conversion_done(&mut self) -> Result<bool, RecorderError> {

@@ -12,7 +12,9 @@ use super::Source;
 /// As many iterations are combined at most; then the combination starts anew.
 const MOST_COMBINED: usize = 24;
 /// What the rate of convergence so far is multiplied with, to guess what the last estimate still misses.
-const CAUTION: f64 = 4.0;
+const CAUTION: f64 = 16.0;
+/// From this rate of convergence on, changes come and go.
+const LONG_WAY: f64 = 0.02;
 /// An output smaller than this part of the largest one is held to the tolerance of this part.
 const SMALLEST_OUTPUT: f64 = 1e-5;
 /// Differences below this part of the voltages are rounding.
@@ -58,8 +60,18 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
         }
     }
 
+    /// Outputs that the first iteration starts from; 0 V without.
+    pub(super) fn start(&mut self, outputs: &[[f64; L]]) {
+        self.before.copy_from_slice(outputs);
+    }
+
     /// One more iteration's outputs. A vector that has reached the tolerance stays as it is.
     pub(super) fn add(&mut self, outputs: &[[f64; L]], tolerance: f64) {
+        add(self, outputs, tolerance);
+    }
+
+    #[inline(always)]
+    fn extend(&mut self, outputs: &[[f64; L]], tolerance: f64) {
         if self.outputs.len() == self.most {
             self.outputs.clear();
             self.orthonormal.clear();
@@ -87,6 +99,7 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
     }
 
     /// Adds a column to Q and R.
+    #[inline(always)]
     fn orthogonalise(&mut self, mut difference: Vec<[f64; L]>) {
         let mut column = Vec::with_capacity(self.orthonormal.len() + 1);
         let whole = norm(&difference);
@@ -120,6 +133,7 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
     }
 
     /// γ for every iteration that is combined.
+    #[inline(always)]
     fn factors(&self) -> Vec<[f64; L]> {
         let count = self.triangle.len();
         let mut factors = vec![[0.0; L]; count];
@@ -144,6 +158,7 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
     }
 
     /// Takes over the estimate of every vector that isn't done, and guesses how far it is off.
+    #[inline(always)]
     fn judge(&mut self, estimate: &[[f64; L]], tolerance: f64) {
         let driven = || self.sources.iter().enumerate().filter(|(_, source)| source.siemens != 0.0);
         let mut largest = [0.0_f64; L];
@@ -169,9 +184,11 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
             // The slower one of the last two; from the first to the second iteration not yet a rate, but what the start was
             // off by.
             let last = change[l] / self.change[l].max(f64::MIN_POSITIVE);
-            let rate = if self.iterations < 2 { 1.0 } else { (CAUTION * last.max(self.rate[l])).min(1.0) };
+            let rate = if self.iterations < 2 { 1.0 } else { CAUTION * last.max(self.rate[l]) };
             rates[l] = if self.iterations < 1 { 0.0 } else { last };
-            residual[l] = rate * change[l];
+            // Where the way is long, a change may be small by chance.
+            let usual = if self.rate[l] > LONG_WAY { self.rate[l] * self.change[l] } else { 0.0 };
+            residual[l] = rate * change[l].max(usual.min(self.change[l]));
         }
         for l in 0..L {
             if self.done[l] {
@@ -204,6 +221,7 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
     }
 }
 
+#[inline(always)]
 fn norm<const L: usize>(values: &[[f64; L]]) -> [f64; L] {
     let mut sum = [0.0; L];
     for value in values {
@@ -212,4 +230,9 @@ fn norm<const L: usize>(values: &[[f64; L]]) -> [f64; L] {
         }
     }
     sum.map(libm::sqrt)
+}
+
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2"))]
+fn add<const L: usize>(extrapolation: &mut Extrapolation<'_, L>, outputs: &[[f64; L]], tolerance: f64) {
+    extrapolation.extend(outputs, tolerance);
 }

@@ -1,6 +1,7 @@
 //! The board: two UARTs, a clock, the ways to end. All `unsafe` of the image is in this file.
 //!
-//! Sources: QEMU's models `hw/arm/mps2.c`, `hw/char/cmsdk-apb-uart.c` and `hw/misc/mps2-fpgaio.c`, which name what
+//! Sources: QEMU's models `hw/arm/mps2.c`, `hw/char/cmsdk-apb-uart.c`, `hw/watchdog/cmsdk-apb-watchdog.c` and
+//! `hw/misc/mps2-fpgaio.c`, which name what
 //! they model: Arm Application Note AN386 and Arm DDI 0479C, "Cortex-M System Design Kit TRM".
 
 use core::{
@@ -14,6 +15,7 @@ use cortex_m_rt::{ExceptionFrame, exception};
 use cortex_m_semihosting::hio;
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
+use ohmrig_protocol::message::ResetReason;
 
 /// System clock, Hz: `SYSCLK_FRQ` in `hw/arm/mps2.c`.
 const SYSTEM_CLOCK_HZ: u32 = 25_000_000;
@@ -286,6 +288,53 @@ impl LinkClock {
     }
 }
 
+/// Registers of the CMSDK APB watchdog, by offset and bit as in `hw/watchdog/cmsdk-apb-watchdog.c`.
+mod watchdog {
+    use super::Register;
+
+    pub(super) const LOAD: Register = Register(0x4000_8000);
+    /// Interrupt (bit 0) after LOAD counts, reset (bit 1) after as many more.
+    pub(super) const CONTROL: Register = Register(0x4000_8008);
+    pub(super) const CONTROL_INTERRUPT_AND_RESET: u32 = 0b11;
+    /// Any write starts the count anew.
+    pub(super) const CLEAR: Register = Register(0x4000_800C);
+    pub(super) const LOCK: Register = Register(0x4000_8C00);
+    pub(super) const UNLOCK: u32 = 0x1ACC_E551;
+}
+
+/// A word at the end of the 16 MiB of PSRAM (`hw/arm/mps2.c`), which nothing else uses and a reset leaves alone.
+const LAST_WORDS: Register = Register(0x21FF_FFFC);
+/// There when the watchdog was about to reset the board.
+const BITTEN: u32 = 0xB17E_B17E;
+
+/// The board's watchdog.
+pub(crate) struct HardwareWatchdog(());
+
+impl HardwareWatchdog {
+    /// Starts it: without food it resets the board after twice as many seconds, at most 170 s of them.
+    pub(crate) fn start(seconds: u32) -> Self {
+        watchdog::LOCK.write(watchdog::UNLOCK);
+        watchdog::LOAD.write(SYSTEM_CLOCK_HZ.saturating_mul(seconds));
+        watchdog::CONTROL.write(watchdog::CONTROL_INTERRUPT_AND_RESET);
+        Self(())
+    }
+}
+
+impl ohmrig_firmware::hardware::Watchdog for HardwareWatchdog {
+    fn feed(&mut self) {
+        watchdog::CLEAR.write(1);
+    }
+}
+
+/// The watchdog's first time is over. Whatever hangs, it is reset when the second is.
+#[exception]
+unsafe fn NonMaskableInt() {
+    LAST_WORDS.write(BITTEN);
+    loop {
+        cortex_m::asm::nop();
+    }
+}
+
 /// Everything the main loop drives.
 pub(crate) struct Board {
     /// The host's line: serial 0 of QEMU.
@@ -294,6 +343,8 @@ pub(crate) struct Board {
     pub(crate) uart1: Uart,
     /// The link clock.
     pub(crate) clock: LinkClock,
+    /// Why the board was started.
+    pub(crate) reset: ResetReason,
 }
 
 impl Board {
@@ -303,6 +354,9 @@ impl Board {
         let queue0 = cortex_m::singleton!(: ReceiveQueue = Queue::new())?;
         let queue1 = cortex_m::singleton!(: ReceiveQueue = Queue::new())?;
 
+        let reset =
+            if LAST_WORDS.read() == BITTEN { ResetReason::Watchdog } else { ResetReason::PowerOn };
+        LAST_WORDS.write(0);
         PRESCALE.write(0);
         COUNTER.write(0);
         core.SYST.set_clock_source(SystClkSource::Core);
@@ -314,6 +368,7 @@ impl Board {
             uart0: Uart::new(&UART0, Interrupt::Uart0Receive, queue0),
             uart1: Uart::new(&UART1, Interrupt::Uart1Receive, queue1),
             clock: LinkClock(()),
+            reset,
         })
     }
 }

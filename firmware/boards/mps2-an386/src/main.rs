@@ -9,9 +9,9 @@ use cortex_m::singleton;
 use hal::Board;
 use ohmrig_firmware::bench_hardware::BenchHardware;
 use ohmrig_firmware::bench_link::BenchLink;
-use ohmrig_firmware::core::{Boot, Core, JobCell, Nameplate, Next, Now, Storage};
+use ohmrig_firmware::core::{Boot, Core, JobCell, Liveness, Nameplate, Next, Now, Storage};
+use ohmrig_firmware::hardware::Watchdog;
 use ohmrig_firmware::or16::{Or16, Or16Config};
-use ohmrig_protocol::message::ResetReason;
 
 /// Largest frame either way.
 const FRAME_BYTES: usize = 2048;
@@ -20,10 +20,12 @@ const MAX_LINES: usize = 64;
 const MAX_CELLS: usize = MAX_LINES * MAX_LINES;
 /// Longest sleep, so that the core sees to its watchdog.
 const IDLE_NS: u64 = 10_000_000;
+/// Half of the time after which the watchdog resets: longer than a bench may take for an answer (`hal::Silent`).
+const WATCHDOG_S: u32 = 15;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let Some(Board { mut uart0, uart1, clock }) = Board::start() else { panic!("started twice") };
+    let Some(Board { mut uart0, uart1, clock, reset }) = Board::start() else { panic!("started twice") };
     let bench = match BenchLink::connect(uart1).and_then(BenchHardware::new) {
         Ok(bench) => bench,
         Err(error) => panic!("bench on UART1: {error}"),
@@ -43,7 +45,7 @@ fn main() -> ! {
         git: env!("OHMRIG_GIT_HASH"),
     };
     let mut core =
-        Core::new(nameplate, Boot { nonce: info.boot_nonce, reset: ResetReason::PowerOn }, storage);
+        Core::new(nameplate, Boot { nonce: info.boot_nonce, reset }, storage);
     let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
     let mut front_end = match Or16::new(bench, config) {
         Ok(front_end) => front_end,
@@ -51,6 +53,8 @@ fn main() -> ! {
     };
     let mut incoming = [0; 512];
     let mut filled = 0;
+    let mut liveness = Liveness::default();
+    let mut watchdog = hal::HardwareWatchdog::start(WATCHDOG_S);
     loop {
         filled += hal::Uart::read(&mut uart0, incoming.get_mut(filled..).unwrap_or_default());
         let link_ns = clock.now_ns();
@@ -64,6 +68,9 @@ fn main() -> ! {
 
         let sent = uart0.write(core.outgoing());
         core.sent(sent);
+        if liveness.observe(next, instrument_ns, taken + sent) {
+            watchdog.feed();
+        }
         match next {
             Next::Ready => {}
             Next::WaitUntil(at_ns) => {

@@ -2,7 +2,7 @@
 
 use super::super::acquire::{Conversion, Step};
 use super::super::limits;
-use super::super::pulse::{PulseMachine, PulseOrder};
+use super::super::pulse::{ColumnCurrent, PulseMachine, PulseOrder, Sense};
 use super::JobCell;
 use super::algorithms::{Experiences, Present};
 use super::model::Experience;
@@ -56,6 +56,9 @@ pub(in super::super) struct ProgramMachine {
     offset: Option<f32>,
     present: Present,
     experiences: Experiences,
+    current: ColumnCurrent,
+    /// The last pulse's current passed its limit.
+    tripped: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +89,8 @@ impl ProgramMachine {
             offset: None,
             present: Present::start(&order, &experiences),
             experiences,
+            current: ColumnCurrent::default(),
+            tripped: false,
         }
     }
 
@@ -147,7 +152,7 @@ impl ProgramMachine {
                     self.present.result.outcome = Outcome::Skipped;
                     return Ok((self.finish(cells), false));
                 }
-                self.offset = None;
+                (self.offset, self.tripped) = (None, false);
                 self.begin_read(false);
                 front_end.select(self.selection())?
             }
@@ -180,6 +185,8 @@ impl ProgramMachine {
                 if step != Step::Done {
                     return Ok((step, false));
                 }
+                self.current.note(pulse);
+                self.tripped = pulse.tripped;
                 self.stage = Stage::Rest;
                 Settle { ns: self.order.gap_ns }
             }
@@ -214,7 +221,7 @@ impl ProgramMachine {
         if !self.second {
             let half = self.offset.and_then(|offset| self.sums.half(self.minus, offset, scale));
             let far = |half: &Reading| verify::is_far(half, self.error(half, target), self.order.window);
-            if let Some(reading) = half.filter(far).filter(|_| !self.confirming) {
+            if let Some(reading) = half.filter(far).filter(|_| !self.confirming && !self.tripped) {
                 return self.outside(front_end, bounds, cells, counts, &reading, target);
             }
             self.second = true;
@@ -226,6 +233,9 @@ impl ProgramMachine {
         self.offset = Some(self.sums.offset());
         self.present.result.conductance = Siemens(reading.conductance);
         self.present.result.uncertainty = Siemens(reading.uncertainty);
+        if self.tripped {
+            return self.leave(front_end, cells, Outcome::OverCurrent);
+        }
         let verdict = self.verdict(&reading, target);
         if self.confirming {
             return self.leave(front_end, cells, Outcome::Inside);
@@ -268,7 +278,7 @@ impl ProgramMachine {
         self.present.learn(&self.order, &mut self.experiences, reading);
         let (row, column) = self.cell();
         let place = usize::from(row) * usize::from(front_end.description().columns) + usize::from(column);
-        match self.next_pulse(bounds, reading, target, counts.get_mut(place)) {
+        match self.next_pulse(front_end, bounds, reading, target, counts.get_mut(place)) {
             Ok(pulse) => {
                 self.stage = Stage::Pulse(pulse);
                 Ok(Step::NOW)
@@ -292,6 +302,7 @@ impl ProgramMachine {
     /// The next pulse, or why there is none.
     fn next_pulse(
         &mut self,
+        front_end: &impl FrontEnd,
         bounds: &Limits,
         reading: &Reading,
         target: f32,
@@ -304,18 +315,20 @@ impl ProgramMachine {
             return Err(Outcome::Pulses);
         }
         let shot = self.present.choose(&self.order, &self.experiences, reading, target)?;
-        // The current of a job's pulse isn't sampled: what the cell was last read as must allow it.
+        // No pulse that the cell as last read would already take beyond its limit.
         if limits::passes_current(Amperes(reading.conductance * shot.volts), bounds) {
             return Err(Outcome::Limit);
         }
         // Counted before the edge: a reset in between over-counts, never under-counts.
         *count = count.saturating_add(1);
+        let (selection, volts, range) = (self.selection(), Volts(shot.volts), self.order.range);
+        let widest = self.current.needs_widest(selection.column, volts, range, front_end);
         Ok(PulseMachine::new(PulseOrder {
-            selection: self.selection(),
-            volts: Volts(shot.volts),
+            selection,
+            volts,
             width_ns: shot.width_ns,
             gate: None,
-            measure: None,
+            sense: Sense { range, widest, report: false },
         }))
     }
 

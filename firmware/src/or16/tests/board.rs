@@ -244,6 +244,8 @@ pub(super) struct Board {
     pub(super) flip: Option<(ChipSelect, usize, usize)>,
     /// Switches of this chip stay open.
     pub(super) stuck: Option<ChipSelect>,
+    /// The supplies have dipped, nobody has asked yet.
+    pub(super) dipped: bool,
     /// Voltages on rows are meant (reads), so the witness does not look at them.
     pub(super) reading: bool,
 }
@@ -506,5 +508,9 @@ impl Hardware for Board {
 
     fn sequencer(&mut self) -> Edges<'_> {
         Edges(self)
+    }
+
+    fn supply_good(&mut self) -> Result<bool, Infallible> {
+        Ok(!core::mem::take(&mut self.dipped))
     }
 }

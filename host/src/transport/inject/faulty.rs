@@ -115,6 +115,10 @@ impl Transport for Faulty {
         self.to_device.is_empty() && self.to_host.is_empty() && self.rest.is_empty() && self.inner.is_silent()
     }
 
+    fn keep_state(&mut self) -> Result<(), TransportError> {
+        self.inner.keep_state()
+    }
+
     fn power_cycle(&mut self) -> Result<(), TransportError> {
         self.inner.power_cycle()
     }

@@ -1,0 +1,415 @@
+//! A coarse array that knows what a sweep converges slowly in: the smooth part of the error.
+//!
+//! A block of neighbouring cells becomes one cell: its devices in parallel, the wires of its lines in parallel and their
+//! segments in series. The coarse array is solved exactly (its columns' Schur complement is banded), and what it says
+//! about the error left after a sweep is interpolated linearly and added. The fixed point of the sweeps stays what
+//! it is; only the way there gets shorter (two-grid method; Trottenberg, Oosterlee & Schüller, "Multigrid", 2001,
+//! chapter 2, with lines as smoother).
+//!
+//! With r the residual of the columns' equations, S·ê = R·r on the coarse array is the error before the sweep, and
+//! ẽ = T_c⁻¹·D·T_r⁻¹·D·ê what the sweep leaves of it.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::PANEL;
+use super::sweep::Sources;
+
+/// Blocks along each side at most. More cost time in proportion to their cube, and gain no iteration up to 512 × 512.
+const MOST_BLOCKS: usize = 16;
+
+/// Blocks of neighbouring lines.
+struct Blocks {
+    lines: usize,
+    /// Lines of each block but the last one, which may have fewer.
+    size: usize,
+}
+
+impl Blocks {
+    fn new(lines: usize) -> Self {
+        // Rows come in panels.
+        let most = if lines > 256 { MOST_BLOCKS } else { MOST_BLOCKS / 2 };
+        Self { lines, size: lines.div_ceil(most).next_multiple_of(PANEL) }
+    }
+
+    fn count(&self) -> usize {
+        self.lines.div_ceil(self.size)
+    }
+
+    fn range(&self, block: usize) -> Range<usize> {
+        block * self.size..self.lines.min((block + 1) * self.size)
+    }
+
+    fn width(&self, block: usize) -> f64 {
+        self.range(block).len() as f64
+    }
+
+    /// Position of the middle of a block, in lines.
+    fn center(&self, block: usize) -> f64 {
+        let range = self.range(block);
+        0.5 * (range.start + range.end - 1) as f64
+    }
+}
+
+/// The coarse array, factorised. Scaled as the fine one.
+pub(super) struct Coarse {
+    row_blocks: Blocks,
+    column_blocks: Blocks,
+    /// Devices between rows and columns, row-major.
+    device: Vec<f64>,
+    /// 1/pivot of the rows and the conductance of the segment behind each cell, row-major.
+    row: Vec<(f64, f64)>,
+    /// The same of the columns, from the top.
+    column: Vec<(f64, f64)>,
+    /// Cholesky factor of the Schur complement: the `columns + 1` entries up to the diagonal of each line; on the
+    /// diagonal its inverse.
+    factor: Vec<f64>,
+    /// How far the correction reaches per line above the first and below the last middle, for each fine column.
+    ends: [Vec<f64>; 2],
+    stretches: Vec<usize>,
+    /// For each fine column: the block whose middle is to its left, and how far it is to the next one.
+    between: Vec<(usize, f64)>,
+}
+
+/// What the coarse array keeps of `L` vectors.
+pub(super) struct Corrections<const L: usize> {
+    /// Sums of the currents into the columns along each row of each block, `[row][column block]`.
+    pub(super) row_sums: Vec<[f64; L]>,
+    /// Sums over the blocks that the last correction was made of, and what that correction adds to them.
+    known: Vec<[f64; L]>,
+    /// Block by block: the correction of the columns' voltages.
+    correction: Vec<[f64; L]>,
+    work: Vec<[f64; L]>,
+    /// Interpolated to one fine row: value at the row's block boundary, and the change per line.
+    pub(super) base: Vec<[f64; L]>,
+    pub(super) slope: Vec<[f64; L]>,
+}
+
+/// Fine conductances of the sources that a block of lines sees from its middle, `half` segments further on.
+fn behind(sources: &[f64], half: f64) -> f64 {
+    sources.iter().map(|g| g / (1.0 + g * half)).sum()
+}
+
+impl Coarse {
+    /// From unscaled conductances (row-major) and the scales of rows, columns and what couples them; `sources` are
+    /// scaled to segments of 1.
+    pub(super) fn new(conductance: &[f64], scales: [f64; 3], sources: &Sources) -> Self {
+        let (row_blocks, column_blocks) =
+            (Blocks::new(sources.left.len()), Blocks::new(sources.bottom.len()));
+        let (rows, columns) = (row_blocks.count(), column_blocks.count());
+        let mut sums = vec![0.0; rows * columns];
+        for i in 0..row_blocks.lines {
+            let row = &conductance[i * column_blocks.lines..][..column_blocks.lines];
+            let sums = &mut sums[i / row_blocks.size * columns..][..columns];
+            for (sum, cells) in sums.iter_mut().zip(row.chunks(column_blocks.size)) {
+                let mut lanes = [0.0; PANEL];
+                for cells in cells.chunks(PANEL) {
+                    for (lane, g) in lanes.iter_mut().zip(cells) {
+                        *lane += g;
+                    }
+                }
+                *sum += lanes.iter().sum::<f64>();
+            }
+        }
+        let [row_scale, column_scale, scale] = scales;
+        let mut coarse = Self {
+            device: sums.iter().map(|sum| sum * scale).collect(),
+            row: vec![(0.0, 0.0); rows * columns],
+            column: vec![(0.0, 0.0); rows * columns],
+            factor: Vec::new(),
+            ends: [(&sources.top, 0), (&sources.bottom, rows - 1)].map(|(ends, block)| {
+                let half = 0.5 * (row_blocks.width(block) - 1.0);
+                ends.iter().map(|g| g / (1.0 + g * half)).collect()
+            }),
+            stretches: (0..row_blocks.lines)
+                .map(|row| (0..rows).filter(|&block| row_blocks.center(block) <= row as f64).count())
+                .collect(),
+            between: (0..column_blocks.lines)
+                .map(|line| {
+                    // Beyond the outermost middles, too.
+                    let left =
+                        (1..columns.max(2) - 1).filter(|&b| column_blocks.center(b) <= line as f64).count();
+                    let from = column_blocks.center(left);
+                    let distance = column_blocks.center((left + 1).min(columns - 1)) - from;
+                    (left, if distance > 0.0 { (line as f64 - from) / distance } else { 0.0 })
+                })
+                .collect(),
+            row_blocks,
+            column_blocks,
+        };
+        let (row_blocks, column_blocks) = (&coarse.row_blocks, &coarse.column_blocks);
+        let mut pivots = vec![0.0; rows * columns];
+        for i in 0..rows {
+            let lines = row_blocks.range(i);
+            let mut own = behind(&sources.left[lines.clone()], 0.5 * (column_blocks.width(0) - 1.0));
+            for j in 0..columns {
+                own += sums[i * columns + j] * row_scale;
+                let ahead = if j + 1 < columns {
+                    row_blocks.width(i) / (column_blocks.center(j + 1) - column_blocks.center(j))
+                } else {
+                    behind(&sources.right[lines.clone()], 0.5 * (column_blocks.width(j) - 1.0))
+                };
+                let inverse = if own + ahead > 0.0 { 1.0 / (own + ahead) } else { 0.0 };
+                coarse.row[i * columns + j] = (inverse, ahead);
+                own *= ahead * inverse;
+            }
+        }
+        for j in 0..columns {
+            let lines = column_blocks.range(j);
+            let mut own = behind(&sources.top[lines.clone()], 0.5 * (row_blocks.width(0) - 1.0));
+            for i in 0..rows {
+                own += sums[i * columns + j] * column_scale;
+                let ahead = if i + 1 < rows {
+                    column_blocks.width(j) / (row_blocks.center(i + 1) - row_blocks.center(i))
+                } else {
+                    behind(&sources.bottom[lines.clone()], 0.5 * (row_blocks.width(i) - 1.0))
+                };
+                pivots[i * columns + j] += sums[i * columns + j] * column_scale + ahead;
+                if i + 1 < rows {
+                    pivots[(i + 1) * columns + j] += ahead;
+                }
+                if i == 0 {
+                    pivots[j] += behind(&sources.top[lines.clone()], 0.5 * (row_blocks.width(0) - 1.0));
+                }
+                let inverse = if own + ahead > 0.0 { 1.0 / (own + ahead) } else { 0.0 };
+                coarse.column[i * columns + j] = (inverse, ahead);
+                own *= ahead * inverse;
+            }
+        }
+        coarse.factorise(&pivots);
+        coarse
+    }
+
+    /// S = T_c − D·T_r⁻¹·D from the diagonal of T_c, and its Cholesky factor.
+    fn factorise(&mut self, diagonal: &[f64]) {
+        let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
+        let width = columns + 1;
+        let mut factor = vec![0.0; rows * columns * width];
+        let mut unit = vec![[0.0; 1]; columns];
+        for i in 0..rows {
+            for j in 0..columns {
+                let line = i * columns + j;
+                factor[line * width + columns] = diagonal[line];
+                if i > 0 {
+                    factor[line * width] = -self.column[line - columns].1;
+                }
+            }
+            for k in 0..columns {
+                unit.fill([0.0]);
+                unit[k] = [self.device[i * columns + k]];
+                self.solve_row(i, &mut unit);
+                for j in k..columns {
+                    factor[(i * columns + j) * width + columns - (j - k)] -=
+                        self.device[i * columns + j] * unit[j][0];
+                }
+            }
+        }
+        for line in 0..rows * columns {
+            let first = line.saturating_sub(columns);
+            for other in first..=line {
+                let start = first.max(other.saturating_sub(columns));
+                let mut rest = factor[line * width + columns - (line - other)];
+                for k in start..other {
+                    rest -= factor[line * width + columns - (line - k)]
+                        * factor[other * width + columns - (other - k)];
+                }
+                factor[line * width + columns - (line - other)] = if other < line {
+                    rest * factor[other * width + columns]
+                } else if rest > f64::EPSILON * diagonal[line] {
+                    1.0 / libm::sqrt(rest)
+                } else {
+                    // Nothing holds this part of the array at any voltage: no correction there.
+                    0.0
+                };
+            }
+        }
+        self.factor = factor;
+    }
+
+    /// T_r⁻¹ of one coarse row, in place.
+    fn solve_row<const L: usize>(&self, i: usize, values: &mut [[f64; L]]) {
+        let row = &self.row[i * values.len()..][..values.len()];
+        let mut carry = [0.0; L];
+        for (value, (inverse, ahead)) in values.iter_mut().zip(row) {
+            for l in 0..L {
+                value[l] += carry[l];
+                carry[l] = ahead * inverse * value[l];
+            }
+        }
+        let mut after = [0.0; L];
+        for (value, (inverse, ahead)) in values.iter_mut().zip(row).rev() {
+            for l in 0..L {
+                value[l] = inverse * (value[l] + ahead * after[l]);
+                after[l] = value[l];
+            }
+        }
+    }
+
+    /// T_c⁻¹ of all coarse columns, in place.
+    fn solve_columns<const L: usize>(&self, values: &mut [[f64; L]]) {
+        let columns = self.column_blocks.count();
+        for at in columns..values.len() {
+            let (inverse, ahead) = self.column[at - columns];
+            for l in 0..L {
+                values[at][l] += ahead * inverse * values[at - columns][l];
+            }
+        }
+        for at in (0..values.len()).rev() {
+            let (inverse, ahead) = self.column[at];
+            for l in 0..L {
+                let below = if at + columns < values.len() { ahead * values[at + columns][l] } else { 0.0 };
+                values[at][l] = inverse * (values[at][l] + below);
+            }
+        }
+    }
+
+    /// S⁻¹, in place.
+    fn solve_complement<const L: usize>(&self, values: &mut [[f64; L]]) {
+        let columns = self.column_blocks.count();
+        let width = columns + 1;
+        for line in 0..values.len() {
+            let first = line.saturating_sub(columns);
+            let factor = &self.factor[line * width..][..width];
+            let mut rest = values[line];
+            for (known, f) in values[first..line].iter().zip(&factor[columns - (line - first)..]) {
+                for l in 0..L {
+                    rest[l] -= f * known[l];
+                }
+            }
+            values[line] = rest.map(|rest| rest * factor[columns]);
+        }
+        for line in (0..values.len()).rev() {
+            let first = line.saturating_sub(columns);
+            let factor = &self.factor[line * width..][..width];
+            let value = values[line].map(|value| value * factor[columns]);
+            values[line] = value;
+            for (other, f) in values[first..line].iter_mut().zip(&factor[columns - (line - first)..]) {
+                for l in 0..L {
+                    other[l] -= f * value[l];
+                }
+            }
+        }
+    }
+
+    /// Column blocks and the fine columns of each.
+    pub(super) fn column_ranges(&self) -> impl DoubleEndedIterator<Item = (usize, Range<usize>)> + '_ {
+        (0..self.column_blocks.count()).map(|block| (block, self.column_blocks.range(block)))
+    }
+
+    pub(super) fn column_block_count(&self) -> usize {
+        self.column_blocks.count()
+    }
+
+    /// Room for `L` vectors.
+    pub(super) fn corrections<const L: usize>(&self) -> Corrections<L> {
+        let blocks = self.device.len();
+        let columns = self.column_blocks.lines;
+        Corrections {
+            row_sums: vec![[0.0; L]; self.row_blocks.lines * self.column_blocks.count()],
+            known: vec![[0.0; L]; blocks],
+            correction: vec![[0.0; L]; blocks],
+            work: vec![[0.0; L]; blocks],
+            base: vec![[0.0; L]; columns],
+            slope: vec![[0.0; L]; columns],
+        }
+    }
+
+    /// Before the first pass, which starts from columns at 0 V: their sources are all that is known to be missing.
+    pub(super) fn start<const L: usize>(&self, state: &mut Corrections<L>, top: &[f64], bottom: &[f64]) {
+        state.known.fill([0.0; L]);
+        state.correction.fill([0.0; L]);
+        let columns = self.column_blocks.count();
+        let last = state.known.len() - columns;
+        for (block, range) in self.column_ranges() {
+            let sum = |ends: &[f64]| ends[range.clone()].iter().sum::<f64>();
+            for l in 0..L {
+                state.known[block][l] -= sum(top);
+                state.known[last + block][l] -= sum(bottom);
+            }
+        }
+    }
+
+    /// From the sums that a pass has left, the correction for the next one.
+    pub(super) fn correct<const L: usize>(&self, state: &mut Corrections<L>) {
+        self.add_up(state);
+        let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
+        let Corrections { known, correction, work, .. } = state;
+        self.solve_complement(work);
+        for i in 0..rows {
+            let row = i * columns..(i + 1) * columns;
+            let device = &self.device[row.clone()];
+            for (value, g) in work[row.clone()].iter_mut().zip(device) {
+                *value = value.map(|value| value * g);
+            }
+            self.solve_row(i, &mut work[row.clone()]);
+            for (value, g) in work[row].iter_mut().zip(device) {
+                *value = value.map(|value| value * g);
+            }
+        }
+        correction.copy_from_slice(work);
+        for (known, added) in known.iter_mut().zip(correction.iter()) {
+            for l in 0..L {
+                known[l] += added[l];
+            }
+        }
+        self.solve_columns(correction);
+    }
+
+    /// After a pass from columns that no elimination has led to: there is nothing to correct yet.
+    pub(super) fn resume<const L: usize>(&self, state: &mut Corrections<L>) {
+        self.add_up(state);
+        state.correction.fill([0.0; L]);
+    }
+
+    /// Sums over the blocks, and by how much they differ from what was known.
+    fn add_up<const L: usize>(&self, state: &mut Corrections<L>) {
+        let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
+        for i in 0..rows {
+            for j in 0..columns {
+                let mut sum = [0.0; L];
+                for line in self.row_blocks.range(i) {
+                    for l in 0..L {
+                        sum[l] += state.row_sums[line * columns + j][l];
+                    }
+                }
+                let at = i * columns + j;
+                for l in 0..L {
+                    state.work[at][l] = sum[l] - state.known[at][l];
+                }
+                state.known[at] = sum;
+            }
+        }
+    }
+
+    /// Between which middles of blocks a row lies: above the first one (0) to below the last one.
+    pub(super) fn stretch(&self, row: usize) -> usize {
+        self.stretches[row]
+    }
+
+    /// The correction in the rows of a stretch: `base + row·slope` for every fine column.
+    #[inline(always)]
+    pub(super) fn interpolate<const L: usize>(&self, state: &mut Corrections<L>, stretch: usize) {
+        let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
+        let (above, below) = (stretch.saturating_sub(1), stretch.min(rows - 1));
+        let [first, last] = [above, below].map(|row| &state.correction[row * columns..][..columns]);
+        let center = self.row_blocks.center(above);
+        let distance = self.row_blocks.center(below) - center;
+        for (j, &(left, part)) in self.between.iter().enumerate() {
+            let right = (left + 1).min(columns - 1);
+            for l in 0..L {
+                let from = first[left][l] + part * (first[right][l] - first[left][l]);
+                let to = last[left][l] + part * (last[right][l] - last[left][l]);
+                let slope = if stretch == 0 {
+                    from * self.ends[0][j]
+                } else if stretch == rows {
+                    -from * self.ends[1][j]
+                } else {
+                    (to - from) / distance
+                };
+                state.base[j][l] = from - center * slope;
+                state.slope[j][l] = slope;
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The self test finds what is wrong with lines, says which line it is, and finds nothing where nothing is.
+
+use ohmrig::bench::{Emulation, profile};
+use ohmrig::client::Client;
+use ohmrig::device::EmulatedDevice;
+use ohmrig::instrument::self_test::{Line, SelfTest};
+use ohmrig::instrument::{Instrument, ReadSettings};
+use ohmrig::transport::InProcess;
+use ohmrig_emulator::crossbar::LineDefects;
+use ohmrig_emulator::profile::Profile;
+use ohmrig_tests::{Scratch, ohmrig};
+use std::process::{Command, Stdio};
+
+const TOLERANCE: f64 = 0.02;
+const NONE: LineDefects = LineDefects {
+    open_rows: Vec::new(),
+    open_columns: Vec::new(),
+    shorted_rows: Vec::new(),
+    shorted_columns: Vec::new(),
+    shorted_crossings: Vec::new(),
+    short_ohm: 10.0,
+};
+
+fn test(name: &str, seed: u64, lines: Option<LineDefects>) -> SelfTest {
+    let mut profile = profile(Some(name)).unwrap();
+    profile.device.lines = lines;
+    let device = EmulatedDevice::power_up(&Emulation::new(profile, seed)).unwrap();
+    let client = Client::connect(Box::new(InProcess::new(device)), "emulated").unwrap();
+    let mut instrument = Instrument::new(client);
+    let settings = ReadSettings { volts: 0.2, range: None, conversions: 16 };
+    let test = instrument.self_test(&settings, TOLERANCE, || {}).unwrap();
+    let status = instrument.status().unwrap();
+    assert_eq!((status.armed_ms, status.fault), (0, None), "{name} {seed}");
+    test
+}
+
+/// Lines that aren't sound, with what they are.
+fn found(lines: &[Line]) -> Vec<(usize, Line)> {
+    lines.iter().copied().enumerate().filter(|(_, line)| *line != Line::Sound).collect()
+}
+
+/// Twenty boards with each profile's devices, seeds 1 to 20.
+#[test]
+fn a_sound_board_gives_no_alarm() {
+    for name in Profile::names() {
+        for seed in 1..=20 {
+            let test = test(name, seed, None);
+            assert!(
+                !test.is_unsafe(),
+                "{name}, seed {seed}: {:?} {:?}",
+                found(&test.rows),
+                found(&test.columns)
+            );
+            assert!(
+                test.feedback.iter().all(|&worst| worst <= 2.0 * TOLERANCE),
+                "{name}, seed {seed}: {:?}",
+                test.feedback
+            );
+            assert_eq!(test.open_cells, [], "{name}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn each_line_defect_is_found_and_named() {
+    // Devices that differ: shorted rows are told by reading alike.
+    for name in ["rram-cmo", "rram-hfox", "pcm", "ecram"] {
+        for seed in [1, 2, 3] {
+            let what = format!("{name}, seed {seed}");
+            let open_row = test(name, seed, Some(LineDefects { open_rows: vec![0, 7], ..NONE }));
+            assert_eq!(found(&open_row.rows), [(0, Line::Open), (7, Line::Open)], "{what}");
+            assert_eq!(found(&open_row.columns), [], "{what}");
+
+            let open_column = test(name, seed, Some(LineDefects { open_columns: vec![15], ..NONE }));
+            assert_eq!(found(&open_column.columns), [(15, Line::Open)], "{what}");
+            assert_eq!(found(&open_column.rows), [], "{what}");
+
+            let columns = test(name, seed, Some(LineDefects { shorted_columns: vec![4, 14], ..NONE }));
+            let pairs = [4, 14]
+                .into_iter()
+                .flat_map(|column| [(column, Line::ShortedToNext), (column + 1, Line::ShortedToPrevious)]);
+            assert_eq!(found(&columns.columns), pairs.collect::<Vec<_>>(), "{what}");
+
+            let crossing = test(name, seed, Some(LineDefects { shorted_crossings: vec![[9, 3]], ..NONE }));
+            assert_eq!(crossing.shorts, [(9, 3)], "{what}");
+            assert_eq!(found(&crossing.rows), [(9, Line::ShortedAcross)], "{what}");
+            assert_eq!(found(&crossing.columns), [(3, Line::ShortedAcross)], "{what}");
+
+            let rows = test(name, seed, Some(LineDefects { shorted_rows: vec![11], ..NONE }));
+            let pair = [(11, Line::ShortedToNext), (12, Line::ShortedToPrevious)];
+            assert_eq!(found(&rows.rows), pair, "{what}");
+        }
+    }
+}
+
+#[test]
+fn shorted_columns_are_found_whatever_the_short_s_resistance() {
+    for short_ohm in [0.1, 1.0, 100.0] {
+        let lines = LineDefects { shorted_columns: vec![2], short_ohm, ..NONE };
+        let test = test("rram-cmo", 4, Some(lines));
+        assert_eq!(
+            found(&test.columns),
+            [(2, Line::ShortedToNext), (3, Line::ShortedToPrevious)],
+            "{short_ohm}"
+        );
+    }
+}
+
+#[test]
+fn what_makes_writing_unsafe_is_exit_status_3_and_a_line_in_the_report() {
+    let scratch = Scratch::new("self-test");
+    let path = scratch.path("open.toml");
+    let text = include_str!("../../emulator/profiles/rram-cmo.toml");
+    std::fs::write(&path, format!("{text}\n[device.lines]\nopen_rows = [5]\n")).unwrap();
+    let run = |port: &str| {
+        let output = Command::new(ohmrig())
+            .args(["--port", port, "--json", "selftest"])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), json)
+    };
+    let (status, json) = run(&format!("emulated:{}", path.display()));
+    assert_eq!(status, Some(3), "{json}");
+    assert_eq!(json["bad_rows"], serde_json::json!([5]));
+    assert_eq!(json["rows_tested"][5]["verdict"], "open");
+    let (status, json) = run("emulated");
+    assert_eq!(status, Some(0), "{json}");
+    assert_eq!(json["safe_to_write"], true);
+    assert_eq!(json["switches"]["column-bias"], "unproven");
+    assert_eq!(json["switches"]["row-connect"], "current");
+}
