@@ -1,6 +1,7 @@
 //! How a technology is programmed: which conductances to use, with which pulses, read how. Taken from a profile, so
 //! that the emulated devices and the way they are treated don't drift apart; every number can be overridden.
 
+use crate::instrument::ROW_OHMS;
 use ohmrig_emulator::profile::{Profile, PulseResponse, Switching};
 use ohmrig_protocol::message::{Algorithm, DoseLaw, Model, Scheme, Staircase};
 use ohmrig_protocol::units::{Siemens, Volts};
@@ -69,6 +70,8 @@ pub struct Recipe {
     pub passes: u8,
     /// Time between two passes, s, for cells to relax.
     pub wait: f64,
+    /// Ω between a row's driver and its cells; 0 to take reads for what they are, without a survey of the array.
+    pub row_ohms: f64,
 }
 
 /// A profile whose devices can't be written.
@@ -145,6 +148,7 @@ impl Recipe {
             max_reversals: 100,
             passes: 1,
             wait: 0.0,
+            row_ohms: ROW_OHMS,
         })
     }
 

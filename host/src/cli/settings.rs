@@ -185,6 +185,9 @@ pub(super) struct RecipeArgs {
     /// Instrument time between two passes, s, for cells to relax; three passes unless --passes says otherwise
     #[arg(long, value_name = "S")]
     wait: Option<f64>,
+    /// Ω between a row's driver and its cells [default: the board's]; 0 takes reads for what they are and makes no survey
+    #[arg(long, value_name = "OHM")]
+    row_ohms: Option<f64>,
     /// Times the cells are gone through at most; from the second on only those that have left their window
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=10))]
     passes: Option<u8>,
@@ -256,6 +259,12 @@ impl RecipeArgs {
         if let Some(asked) = self.verify_conversions {
             recipe.conversions = (asked, recipe.conversions.1.max(asked));
         }
+        if let Some(ohms) = self.row_ohms {
+            if !(ohms.is_finite() && ohms >= 0.0) {
+                return Err(Failure::usage(format!("--row-ohms {ohms}: it must be a resistance")));
+            }
+            recipe.row_ohms = ohms;
+        }
         recipe.max_pulses = self.max_pulses.unwrap_or(recipe.max_pulses);
         recipe.max_reversals = self.max_reversals.unwrap_or(recipe.max_reversals);
         recipe.passes = self.passes.unwrap_or(recipe.passes);
@@ -270,7 +279,7 @@ pub(super) fn recipe_settings(recipe: &Recipe) -> serde_json::Value {
         "guard_s": recipe.guard, "method": recipe.method.name(), "algorithm": recipe.algorithm(), "width_s": recipe.width,
         "scheme": recipe.scheme, "read_volts": recipe.read_volts, "conversions": recipe.conversions,
         "confirm": recipe.confirm, "max_pulses": recipe.max_pulses, "max_reversals": recipe.max_reversals,
-        "passes": recipe.passes, "wait_s": recipe.wait,
+        "passes": recipe.passes, "wait_s": recipe.wait, "row_ohms": recipe.row_ohms,
     })
 }
 

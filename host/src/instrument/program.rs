@@ -3,7 +3,7 @@
 
 use super::books::{Books, CellDone, JobNote, PastJob, ResetCells, is_final};
 use super::job::{ARM_MS, Followed, RECONNECTS, Received};
-use super::loading::{Loading, ROW_OHMS, Target};
+use super::loading::{Loading, Target};
 use super::read::{ReadSettings, split};
 use super::{Instrument, InstrumentError, unexpected};
 use crate::client::LinkError;
@@ -71,7 +71,7 @@ impl ProgramOrder {
             origin,
             targets,
             target: Target::InPlace,
-            row_ohms: ROW_OHMS,
+            row_ohms: recipe.row_ohms,
             work: None,
             window: recipe.window,
             guard: recipe.guard,
