@@ -142,6 +142,12 @@ impl Age {
         }
     }
 
+    /// ν since the pulse, before any loss of retention.
+    pub fn drift_exponent(&self, profile: &DeviceProfile) -> Option<f64> {
+        let r = self.programmed_s / profile.conductance.maximum_s;
+        profile.drift.map(|drift| libm::fabs(drift.mean.at(r) + drift.spread.at(r) * self.exponent))
+    }
+
     /// When the conductance has to be worked out again (ns).
     pub fn due_ns(&self) -> u64 {
         self.due_ns

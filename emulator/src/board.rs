@@ -72,6 +72,10 @@ const ZERO_CELSIUS_K: f64 = 273.15;
 /// DAC updates, not a pulse.
 const BURST_NS: u64 = 5_000;
 
+/// The last instant that can be waited for, ns: 146 years after the last that a host may ask for, so that what it does
+/// then has time, and so that pulses and transactions on top of it still fit the clock.
+pub const LATEST_NS: u64 = 3 << 62;
+
 /// What no board could do.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BoardError {
@@ -96,6 +100,12 @@ pub enum BoardError {
     /// A pulse without width.
     #[error("a pulse of 0 ns")]
     NoPulse,
+    /// An instant too far away.
+    #[error("instant {at_ns} ns on the instrument clock; the last one is {LATEST_NS}, in 438 years")]
+    Clock {
+        /// Asked for.
+        at_ns: u64,
+    },
     /// The processor hangs in this call: it never returns.
     #[error("the call never returns")]
     Hung,
@@ -218,6 +228,9 @@ impl Board {
         if state.flash.len() != options.flash_bytes as usize {
             let (saved, bytes) = (state.flash.len(), options.flash_bytes as usize);
             return Err(FlashError::Saved { saved, bytes }.into());
+        }
+        if state.now_ns > LATEST_NS {
+            return Err(BoardError::Clock { at_ns: state.now_ns });
         }
         let (rows, columns) = (crossbar.rows(), crossbar.columns());
         let mut board = Self {
@@ -543,6 +556,9 @@ impl Bench for Board {
     }
 
     fn wait_until_ns(&mut self, at_ns: u64) -> Result<(), BoardError> {
+        if at_ns > LATEST_NS {
+            return Err(BoardError::Clock { at_ns });
+        }
         self.advance(at_ns)
     }
 

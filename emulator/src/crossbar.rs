@@ -11,9 +11,11 @@ use crate::circuit::wired::Segments;
 mod line_defects;
 mod reading;
 mod recorded;
+mod traits;
 
 pub use line_defects::LineDefects;
 use recorded::Recorded;
+pub use traits::{CellTraits, TrapTraits};
 
 use crate::aging::Clock;
 pub use crate::circuit::{CircuitError, Line};

@@ -160,6 +160,11 @@ impl Device {
         if volts > 0.0 { self.set.threshold_v } else { self.reset.threshold_v }
     }
 
+    /// ν since the last pulse.
+    pub fn drift_exponent(&self, profile: &DeviceProfile) -> Option<f64> {
+        self.age.as_ref().and_then(|age| age.drift_exponent(profile))
+    }
+
     /// When the conductance has to be worked out again because time has passed (ns).
     pub fn due_ns(&self) -> u64 {
         self.age.as_ref().map_or(u64::MAX, Age::due_ns)

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::crossbar::TrapTraits;
 use crate::random::Random;
 
 /// Ratio of neighbouring time constants.
@@ -194,6 +195,12 @@ impl Fluctuations {
         for trap in &mut self.traps {
             trap.advance(at_ns, &mut self.random);
         }
+    }
+
+    /// The traps of one cell.
+    pub fn traps(&self, cell: usize) -> Vec<TrapTraits> {
+        let of_cell = self.traps.iter().filter(|trap| trap.cell == cell);
+        of_cell.map(|trap| TrapTraits { amplitude: trap.amplitude, dwell_s: trap.dwell_s }).collect()
     }
 
     /// What [`add`](Self::add) needs to know of a conductance (S) in a technology that reaches `maximum_s`.

@@ -7,9 +7,29 @@ use serde::{Deserialize, Serialize};
 /// A reproducible stream of random numbers (PCG XSL 128/64 MCG, O'Neill 2014).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Random {
+    #[serde(with = "generator_state")]
     generator: Pcg64Mcg,
     /// The second number of the last normal pair, not yet handed out.
     spare: Option<f64>,
+}
+
+/// The generator as its state: `rand_pcg`'s own implementation of serde's traits needs `std`.
+mod generator_state {
+    use super::{Deserialize, Pcg64Mcg, Serialize};
+    use serde::{Deserializer, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Generator {
+        state: u128,
+    }
+
+    pub(super) fn serialize<S: Serializer>(generator: &Pcg64Mcg, to: S) -> Result<S::Ok, S::Error> {
+        Generator { state: generator.state() }.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Pcg64Mcg, D::Error> {
+        Generator::deserialize(from).map(|Generator { state }| Pcg64Mcg::new(state))
+    }
 }
 
 impl Random {

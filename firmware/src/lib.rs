@@ -11,6 +11,7 @@ extern crate std;
 
 pub mod bench_hardware;
 pub mod bench_link;
+pub mod board;
 pub mod chips;
 pub mod core;
 pub mod front_end;

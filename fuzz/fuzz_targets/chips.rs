@@ -180,6 +180,7 @@ fuzz_target!(|input: ((u8, u8), Vec<Asked>, Vec<u8>)| {
     let (mut receive, mut transmit, mut data) = ([0; FRAME], [0; 2 * FRAME], [0; FRAME]);
     let mut codes = vec![0; usize::from(emulation.columns)];
     let (mut pulses, mut job) = (vec![0; cells], vec![JobCell::EMPTY; cells]);
+    let mut ring = [0; 2 * FRAME];
     let storage = Storage {
         receive: &mut receive,
         transmit: &mut transmit,
@@ -187,6 +188,7 @@ fuzz_target!(|input: ((u8, u8), Vec<Asked>, Vec<u8>)| {
         codes: &mut codes,
         pulses: &mut pulses,
         job: &mut job,
+        ring: &mut ring,
     };
     let nameplate = Nameplate { board: "fuzz", emulated: true, firmware: "0", git: "0" };
     let mut core = Core::new(nameplate, Boot { nonce: 1, reset: ResetReason::PowerOn }, storage);

@@ -323,7 +323,7 @@ impl Client {
             Request::ReadCells(_) | Request::ReadColumn(_) | Request::ReadReference(_) | Request::Mvm(_) => {
                 (pace.measuring, self.frame_bytes())
             }
-            Request::JobResults { .. } => (pace.base, self.frame_bytes()),
+            Request::JobResults { .. } | Request::FetchSamples { .. } => (pace.base, self.frame_bytes()),
             _ => (pace.base, PLAIN_FRAME),
         };
         let bytes = (frame + reply) as f64;

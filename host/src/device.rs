@@ -23,6 +23,7 @@ struct Memory {
     codes: Vec<i16>,
     pulses: Vec<u32>,
     job: Vec<JobCell>,
+    ring: Vec<u8>,
 }
 
 impl Memory {
@@ -35,12 +36,13 @@ impl Memory {
             codes: vec![0; columns],
             pulses: vec![0; rows * columns],
             job: vec![JobCell::EMPTY; rows * columns],
+            ring: vec![0; 16 * frame],
         }
     }
 
     fn lend(&mut self) -> Storage<'_> {
-        let Self { receive, transmit, data, codes, pulses, job } = self;
-        Storage { receive, transmit, data, codes, pulses, job }
+        let Self { receive, transmit, data, codes, pulses, job, ring } = self;
+        Storage { receive, transmit, data, codes, pulses, job, ring }
     }
 }
 

@@ -11,6 +11,7 @@ mod read;
 mod reference;
 pub mod refusal;
 pub mod self_test;
+mod trace;
 mod wait;
 
 pub use books::{Books, CellDone, JobNote, NoBooks, PastJob, ResetCells};
@@ -21,6 +22,7 @@ pub use products::{ProductSettings, Products};
 pub use program::{PassRecord, ProgramOrder, Programmed, Progress};
 pub use read::{CellMap, ReadSettings, Trace};
 pub use reference::{ReferenceCodes, ReferenceSettings};
+pub use trace::{TraceOrder, Traces};
 
 use crate::client::{Client, Device, LinkError, wrong_reply};
 use ohmrig_protocol::message::{

@@ -30,6 +30,7 @@ pub mod instrument;
 pub mod interrupt;
 pub mod listen;
 pub mod mapping;
+pub mod metrology;
 #[cfg(unix)]
 pub mod qemu;
 pub mod recipe;

@@ -1,6 +1,7 @@
 //! What the end-to-end tests in `tests/` share: the wire of an emulated board, frame by frame, and the command line
 //! as a process.
 
+pub mod coverage;
 pub mod marks;
 pub mod soak;
 

@@ -119,6 +119,18 @@ fn requests() -> Vec<Request<'static>> {
         R::AbortJob(JobId(5)),
         R::ReleaseJob(JobId(5)),
         R::Wait { job: JobId(6), until_ns: 31_557_600_000_000_000 },
+        R::Trace(Trace {
+            job: JobId(7),
+            source: TraceSource::Row(3),
+            volts: Volts(0.2),
+            column: 1,
+            columns: 2,
+            range: 1,
+            samples: 1_000_000,
+            interval_ns: 50_000,
+            summed: 1,
+        }),
+        R::FetchSamples { job: JobId(7), offset: 3000, arrived: 2000 },
     ];
     for (index, request) in all.iter().enumerate() {
         let at = match request {
@@ -140,10 +152,12 @@ fn requests() -> Vec<Request<'static>> {
             R::AbortJob(_) => 15,
             R::ReleaseJob(_) => 16,
             R::Wait { .. } => 17,
+            R::Trace(_) => 18,
+            R::FetchSamples { .. } => 19,
         };
         assert_eq!(at, index);
     }
-    assert_eq!(all.len(), 18);
+    assert_eq!(all.len(), 20);
     all
 }
 
@@ -192,6 +206,7 @@ fn replies() -> Vec<Reply<'static>> {
         JobState::Ended { end: JobEnd::Fault(FaultCode::OverCurrent), cells: 2, of: 256, pulses: 20 },
         JobState::Ended { end: JobEnd::Disarmed, cells: 2, of: 256, pulses: 20 },
         JobState::Unknown { boot_nonce: 7 },
+        JobState::Ended { end: JobEnd::LostSample, cells: 2, of: 256, pulses: 0 },
     ];
     let mut all = vec![
         R::Identity(Identity {
@@ -224,6 +239,13 @@ fn replies() -> Vec<Reply<'static>> {
         R::Results { offset: 3, cells: &[1; CELL_RESULT_BYTES] },
         R::Pulsed { current: Some(Amperes(1e-4)), at_ns: 12, slew_limited: true },
         R::Started { current_limited: true },
+        R::Samples(Samples {
+            offset: 2000,
+            taken: 3000,
+            saturated: 1,
+            first_at_ns: 12,
+            codes: &[0xFF, 0x7F, 0, 0x80],
+        }),
     ];
     all.extend(refusals.into_iter().map(R::Refused));
     all.extend(jobs.into_iter().map(R::Job));

@@ -407,6 +407,27 @@ proptest! {
     }
 }
 
+#[test]
+fn a_wait_that_the_clock_cannot_pass_is_refused_and_the_instrument_goes_on() {
+    let mut wire = Wire::new("ideal", 1);
+    let session = wire.open(1);
+    for (sequence, until_ns) in [(0, u64::MAX), (1, MAX_INSTANT_NS + 1)] {
+        let wait = Request::Wait { job: JobId(1), until_ns };
+        assert!(matches!(
+            wire.exchange(&request(session, sequence, &wait)).as_slice(),
+            [Answer::Refused(Refusal::Invalid { field: Field::Interval, .. })]
+        ));
+    }
+    let last = Request::Wait { job: JobId(2), until_ns: MAX_INSTANT_NS };
+    assert_eq!(wire.exchange(&request(session, 2, &last)), [Answer::Done]);
+    assert!(matches!(
+        wire.exchange(&request(session, 3, &Request::ReleaseJob(JobId(2)))).as_slice(),
+        [Answer::Done]
+    ));
+    let answer = wire.exchange(&request(session, 4, &Request::ReadCells(READ)));
+    assert!(matches!(answer.as_slice(), [Answer::Other(sums)] if sums.len() == 32 * CELL_SUMS_BYTES));
+}
+
 /// Series resistance moves lines towards each other: what was commanded is not what a cell sees.
 #[test]
 fn no_scheme_passes_the_half_select_limit_on_an_array_that_pulls_its_lines() {

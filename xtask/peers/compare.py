@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -34,15 +35,21 @@ ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", 
 
 
 def ours(options, n, vectors, sinh=False, repeat=20):
-    """Seconds per vector and the currents of all `vectors`."""
+    """Processor seconds per vector and the currents of all `vectors`: what `repeat` more solutions take in one process."""
     conductance, volts = problem.array(n, 0.5 if sinh else 0.2)
     paths = [options.folder / name for name in ("g.npy", "v.npy", "i.npy")]
     np.save(paths[0], conductance)
     np.save(paths[1], volts[:vectors])
-    words = [options.ohmrig, "--json", "solve", paths[0], paths[1], "-o", paths[2], "--repeat", repeat]
-    words += ["--r-wire", problem.OHM] + (["--v0", problem.V0] if sinh else [])
-    printed = subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True).stdout
-    return json.loads(printed)["wall_s"] / vectors, np.load(paths[2])
+    words = [options.ohmrig, "solve", paths[0], paths[1], "-o", paths[2], "--r-wire", problem.OHM]
+    words += ["--v0", problem.V0] if sinh else []
+
+    def seconds(count):
+        start = spice.processor_time()
+        subprocess.run(list(map(str, [*words, "--repeat", count])), check=True, capture_output=True)
+        return spice.processor_time() - start
+
+    times = [seconds(repeat + 1) - seconds(1) for _ in range(5)]
+    return statistics.median(times) / repeat / vectors, np.load(paths[2])
 
 
 def peer(options, name, n):
@@ -91,12 +98,13 @@ def speed(options, names, missing):
     lost = set()
     for n in SIZES:
         print(f"{n} × {n}", file=sys.stderr)
-        repeat = max(5, 20 * 128 // n)
+        # A tenth of a second or more: processor time comes in clock ticks.
+        repeat = 2000 * 64 * 64 // (n * n) + 20
         own, exact = ours(options, n, 1, repeat=repeat)
         rows["ours"].append(f"{1e3 * own:.3g}")
-        batch = ours(options, n, 64, repeat=3)[0]
+        batch = ours(options, n, 64, repeat=repeat // 20 + 3)[0]
         rows["ours, 64 vectors"].append(f"{1e3 * batch:.3g} ({batch / own:.2g}×)")
-        sinh = ours(options, n, 1, sinh=True, repeat=5)[0]
+        sinh = ours(options, n, 1, sinh=True, repeat=repeat // 4)[0]
         rows["ours, sinh"].append(f"{1e3 * sinh:.3g} ({sinh / own:.2g}×)")
         for name in names:
             if name in lost or n > LARGEST.get(name, n):
@@ -187,8 +195,7 @@ def main():
     names = [name for name in NAMES if name.split("-")[0] not in missing]
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{platform.machine()}, {os.cpu_count()} cores, load average {load} at the start; one thread each, "
-          f"{problem.OHM:g} Ω per segment, devices 1 to 100 µS, inputs to 0.2 V, warm medians; wall time for ohmrig, "
-          "processor time for the others.\n")
+          f"{problem.OHM:g} Ω per segment, devices 1 to 100 µS, inputs to 0.2 V, warm medians of processor time.\n")
     speed(options, names, missing)
     disagree = []
     if "ngspice" not in missing:

@@ -2,12 +2,15 @@
 //! other programs beside ours.
 
 mod command;
+mod coverage;
 mod debian;
 mod fuzz;
 mod images;
 mod lock_files;
+mod new_board;
 mod peers;
 mod qemu;
+mod reproducible;
 mod sizes;
 mod soak;
 mod test_run;
@@ -25,9 +28,16 @@ cargo xtask COMMAND
   test [--full]           everything: format, lints, docs, host tests, board images, tests in QEMU
                           (--full: the long ones in QEMU too)
   images [--board NAME]   board images, release, into target/images
+  images --tests          the boards' embedded-test suites, which run on boards only
+  reproducible [--board NAME]
+                          builds a board's images (mps2-an386) again in another folder and compares
+  new-board NAME [--like BOARD]
+                          a new folder under firmware/boards, as a copy of BOARD (nucleo-g474re)
   sizes                   flash, static RAM and panic sites of the images against their budgets
   toolchain               makes the boards' targets buildable
   qemu                    makes qemu-system-arm available
+  coverage [FIRST LAST]   emulated boards of these seeds (1000 2999) against their truth, into docs/truth.md; hours,
+                          resumes where it was left
   peers [--allow-missing] [--crosssim FOLDER]
                           ngspice, badcrossbar, SciPy, CrossSim and aihwkit beside ours: speed and agreement
                           (FOLDER: CrossSim's sources where GitHub can't be reached)
@@ -37,6 +47,9 @@ cargo xtask COMMAND
                           random commands, faults and resets against ground truth (one minute, seed 1)";
 
 fn main() -> ExitCode {
+    if let Some(status) = reproducible::rustc() {
+        return status;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let root = repository();
@@ -44,10 +57,19 @@ fn main() -> ExitCode {
         ["toolchain"] => toolchain::ensure(&root).map(|toolchain| println!("{toolchain}")),
         ["images"] => images::build(&root, None),
         ["images", "--board", board] => images::build(&root, Some(board)),
+        ["images", "--tests"] => images::build_tests(&root),
+        ["reproducible"] => images::check_reproducible(&root, "mps2-an386"),
+        ["reproducible", "--board", board] => images::check_reproducible(&root, board),
+        ["new-board", name] => new_board::create(&root, name, new_board::LIKE),
+        ["new-board", name, "--like", board] => new_board::create(&root, name, board),
         ["sizes"] => sizes::check(&root),
         ["qemu"] => qemu::ensure().map(|version| println!("{version}")),
         ["test"] => test_run::all(&root, test_run::Extent::Usual),
         ["test", "--full"] => test_run::all(&root, test_run::Extent::Full),
+        ["coverage"] => coverage::measure(&root, None),
+        ["coverage", first, last] if let (Ok(first), Ok(last)) = (first.parse(), last.parse()) => {
+            coverage::measure(&root, Some((first, last)))
+        }
         ["peers", words @ ..] if let Some(options) = peers::Options::parse(words) => {
             peers::compare(&root, options)
         }

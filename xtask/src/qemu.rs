@@ -52,8 +52,8 @@ pub(crate) fn check_crashes(root: &Path, toolchain: &Toolchain) -> Result<()> {
         ("hardfault", 102, "HardFault at 0x"),
         ("hang", 103, "reset by the watchdog"),
     ] {
-        let image = images::example(root, toolchain, BOARD, example)?;
-        let (ended, said) = run_image(&image)?;
+        let image = images::example(root, toolchain, BOARD, example, &[])?;
+        let (ended, said) = run_image(&image, &[])?;
         if ended != Some(status) || !said.contains(words) {
             return Err(format!(
                 "{} in QEMU: exit status {ended:?} and {said:?}; expected {status} and {words:?}",
@@ -66,12 +66,49 @@ pub(crate) fn check_crashes(root: &Path, toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
+/// Checks that the stack's high-water mark is that of the stack.
+pub(crate) fn check_stack(root: &Path, toolchain: &Toolchain) -> Result<()> {
+    let image = images::example(root, toolchain, BOARD, "stack", &[])?;
+    let (ended, said) = run_image(&image, &[])?;
+    print!("{said}");
+    if ended == Some(0) {
+        Ok(())
+    } else {
+        Err(format!("stack in QEMU: exit status {ended:?} and {said:?}").into())
+    }
+}
+
+/// Most instructions of the firmware per 8 × 8 product, core and drivers, without chips: what there are and a tenth.
+const INSTRUCTIONS: u64 = 20_000;
+
+/// Counts the instructions of products, exactly repeatable, and fails on growth.
+pub(crate) fn check_instructions(root: &Path, toolchain: &Toolchain) -> Result<()> {
+    let image = images::example(root, toolchain, BOARD, "instructions", &["--features", "emulated"])?;
+    let (ended, said) = run_image(&image, &["-icount", "shift=0,sleep=off"])?;
+    print!("{said}");
+    let count = firmware_instructions(&said).filter(|_| ended == Some(0));
+    match count {
+        Some(count) if count <= INSTRUCTIONS => Ok(()),
+        Some(count) => {
+            Err(format!("{count} instructions per product, {INSTRUCTIONS} allowed (xtask/src/qemu.rs)")
+                .into())
+        }
+        None => Err(format!("instructions in QEMU: exit status {ended:?} and {said:?}").into()),
+    }
+}
+
+/// The number behind `firmware`.
+fn firmware_instructions(said: &str) -> Option<u64> {
+    said.split_whitespace().skip_while(|word| *word != "firmware").nth(1)?.parse().ok()
+}
+
 /// Exit status (`None`: ended after [`PATIENCE`] or by a signal) and standard error of an image that ends by itself.
-fn run_image(image: &Path) -> Result<(Option<i32>, String)> {
+fn run_image(image: &Path, options: &[&str]) -> Result<(Option<i32>, String)> {
     let mut qemu = command(PROGRAM)
         .args([
             "-machine", BOARD, "-display", "none", "-monitor", "none", "-serial", "null", "-serial", "null",
         ])
+        .args(options)
         .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
         .arg(image)
         .stderr(Stdio::piped())

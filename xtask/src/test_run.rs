@@ -118,8 +118,11 @@ fn stages(root: &Path, extent: Extent, times: &mut Times) -> Result<()> {
     times.stage(Part::Boards, "images", || images::build(root, None))?;
     times.stage(Part::Boards, "lints", || images::lint(root, &toolchain))?;
     times.stage(Part::Boards, "sizes", || sizes::check(root))?;
+    times.stage(Part::Boards, "new board", || images::check_skeleton(root))?;
 
     times.stage(Part::Qemu, "crashes", || qemu::check_crashes(root, &toolchain))?;
+    times.stage(Part::Qemu, "stack", || qemu::check_stack(root, &toolchain))?;
+    times.stage(Part::Qemu, "instructions", || qemu::check_instructions(root, &toolchain))?;
     times.stage(Part::Qemu, "tests", || qemu_tests(root, &["qemu", "--skip", "full"]))?;
     if extent == Extent::Full {
         times.stage(Part::Qemu, "full tests", || qemu_tests(root, &["full"]))?;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Targets of the boards under `firmware/boards`; `rust-toolchain.toml` lists the same for rustup.
-const TARGETS: [&str; 1] = ["thumbv7em-none-eabihf"];
+const TARGETS: [&str; 3] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf", "thumbv6m-none-eabi"];
 
 /// Debian 12's current compiler, cargo, library source and lints. `rustc` there is years older.
 const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy"];
@@ -368,10 +368,12 @@ mod tests {
     #[test]
     fn a_listed_target_without_libcore_does_not_count_as_installed() {
         let sysroot = std::env::temp_dir().join(format!("ohmrig-sysroot-{}", std::process::id()));
-        let libraries = sysroot.join("lib/rustlib").join(TARGETS[0]).join("lib");
-        fs::create_dir_all(&libraries).unwrap();
-        assert!(!has_core(&sysroot));
-        fs::write(libraries.join("libcore-0123.rlib"), "").unwrap();
+        for target in TARGETS {
+            let libraries = sysroot.join("lib/rustlib").join(target).join("lib");
+            fs::create_dir_all(&libraries).unwrap();
+            assert!(!has_core(&sysroot), "{target}");
+            fs::write(libraries.join("libcore-0123.rlib"), "").unwrap();
+        }
         assert!(has_core(&sysroot));
         fs::remove_dir_all(&sysroot).unwrap();
     }

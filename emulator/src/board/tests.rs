@@ -525,3 +525,19 @@ fn devices_follow_the_temperature_of_the_board_by_their_coefficient() {
     let after = board.truth().unwrap()[0].conductance_s;
     assert!(libm::fabs(after / before / libm::exp(0.05) - 1.0) < 1e-12, "{before} {after}");
 }
+
+#[test]
+fn an_instant_that_the_clock_cannot_pass_is_refused() {
+    let mut board = Board::new(array(1, 1, 1e-5), OPTIONS).unwrap();
+    for at_ns in [LATEST_NS + 1, u64::MAX] {
+        assert_eq!(board.wait_until_ns(at_ns), Err(BoardError::Clock { at_ns }));
+    }
+    board.wait_until_ns(LATEST_NS).unwrap();
+    // Time still passes by what is done there.
+    board.start_pulse(u32::MAX).unwrap();
+    board.spi_write(select(ChipKind::RowDac, 0), 3, &[0; 3]).unwrap();
+    let mut state = board.save().unwrap();
+    state.now_ns = u64::MAX;
+    let restored = Board::restore(array(1, 1, 1e-5), OPTIONS, state);
+    assert!(matches!(restored, Err(BoardError::Clock { at_ns: u64::MAX })));
+}

@@ -7,17 +7,22 @@ use super::program::ProgramMachine;
 use super::pulse::{self, PulseMachine, PulseOrder, Sense};
 use super::request::Checks;
 use super::safety::Stalled;
+use super::trace::{SAMPLES_OVERHEAD_BYTES, Tape, TraceMachine};
 use super::{Activity, Answer, Core, Now, Pending, limits};
 use crate::front_end::{FrontEnd, Selection};
 use ohmrig_protocol::frame::{self, Kind};
 use ohmrig_protocol::message::{
     CELL_RESULT_BYTES, CELL_SUMS_BYTES, FaultCode, Field, Identity, JobEnd, JobId, JobState, LimitName,
-    MAX_ARM_MS, MAX_RANGES, Mode, Refusal, Reply, Request, Status,
+    MAX_ARM_MS, MAX_INSTANT_NS, MAX_RANGES, Mode, Refusal, Reply, Request, Samples, Status,
 };
 use ohmrig_protocol::session::{MAX_CACHED_REPLY_BYTES, Unexecuted};
 
 /// Bytes of a reply's body besides its bulk data: variant, scalars, length.
 const REPLY_OVERHEAD_BYTES: usize = 16;
+
+/// A fetch of samples that aren't there yet is answered after this long on the link all the same, ns: well within the
+/// time after which a host takes an answer for lost.
+const FETCH_PATIENCE_NS: u64 = 50_000_000;
 
 /// What became of a request.
 enum Started {
@@ -211,8 +216,25 @@ impl Core<'_> {
             Request::Wait { job, until_ns } => {
                 self.may_measure()?;
                 self.no_job()?;
+                #[allow(clippy::cast_precision_loss)] // For the message only.
+                if until_ns > MAX_INSTANT_NS {
+                    let seconds = |ns: u64| ns as f32 * 1e-9;
+                    let (asked, max) = (seconds(until_ns), seconds(MAX_INSTANT_NS));
+                    return Err(Refusal::Invalid { field: Field::Interval, asked, min: 0.0, max });
+                }
                 self.begin_job(JobMachine::Wait(Wait { id: job, until_ns }));
                 Reply::Done.into()
+            }
+            Request::Trace(asked) => {
+                self.may_measure()?;
+                self.no_job()?;
+                let machine = TraceMachine::new(checks.trace(&asked, self.ring)?);
+                self.tape = Some(Tape::new(&asked, self.ring));
+                self.begin_job(JobMachine::Trace(machine));
+                Reply::Done.into()
+            }
+            Request::FetchSamples { job, offset, arrived } => {
+                return self.fetch_samples(job, offset, arrived, reply_bytes, now);
             }
             Request::AbortJob(id) => {
                 self.job(id)?;
@@ -229,15 +251,45 @@ impl Core<'_> {
                     return Err(Refusal::JobRuns(id));
                 }
                 self.job = None;
+                self.tape = None;
                 Reply::Done.into()
             }
         })
     }
 
     fn begin_job(&mut self, machine: JobMachine) {
-        self.job = Some(Job::running(&machine));
+        self.job = Some(self.running(&machine));
         self.activity = Activity::Job(machine);
         self.stalled = Stalled::default();
+    }
+
+    /// As many samples as fit a frame: at once if that many are there, none can be added, or the host has waited long.
+    fn fetch_samples(
+        &mut self,
+        job: JobId,
+        offset: u32,
+        arrived: u32,
+        reply_bytes: usize,
+        now: Now,
+    ) -> Result<Started, Refusal> {
+        let running = self.job(job)?.end.is_none();
+        let boot_nonce = self.link.boot_nonce();
+        let tape = self.tape.as_mut().filter(|tape| tape.job == job);
+        let tape = tape.ok_or(Refusal::NoSuchJob { boot_nonce })?;
+        #[allow(clippy::cast_precision_loss)] // For the message only.
+        if offset < tape.arrived || offset > tape.taken || arrived > offset {
+            let (asked, min, max) = (offset as f32, tape.arrived.max(arrived) as f32, tape.taken as f32);
+            return Err(Refusal::Invalid { field: Field::Offset, asked, min, max });
+        }
+        tape.arrived = tape.arrived.max(arrived);
+        let bytes = reply_bytes.saturating_sub(SAMPLES_OVERHEAD_BYTES);
+        let room = u32::try_from(bytes / tape.sample_bytes.max(1)).unwrap_or(u32::MAX);
+        let samples = room.min(tape.taken - offset);
+        let waited_ns = self.pending.map_or(0, |pending| now.link_ns.saturating_sub(pending.since_ns));
+        if running && samples < room && !tape.is_full() && waited_ns < FETCH_PATIENCE_NS {
+            return Ok(Started::Later);
+        }
+        Ok(Started::Answered(Answer::Samples { offset, samples }))
     }
 
     fn no_job(&self) -> Result<(), Refusal> {
@@ -282,7 +334,7 @@ impl Core<'_> {
             return JobState::Unknown { boot_nonce: self.link.boot_nonce() };
         };
         match &self.activity {
-            Activity::Job(machine) => Job::running(machine).state(),
+            Activity::Job(machine) => self.running(machine).state(),
             _ => job.state(),
         }
     }
@@ -350,6 +402,21 @@ impl Core<'_> {
                         Reply::Mvm { saturated: products.saturated, codes }
                     }
                 };
+                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+            }
+            Answer::Samples { offset, samples } => {
+                self.link.executed(pending.sequence, pending.crc, None);
+                let Some(tape) = self.tape else { return };
+                let places = self.data.chunks_exact_mut(tape.sample_bytes.max(1));
+                for (index, place) in (offset..offset.saturating_add(samples)).zip(places) {
+                    if let Some(sample) = self.ring.get(tape.place(index)) {
+                        place.copy_from_slice(sample);
+                    }
+                }
+                let codes = self.data.get(..samples as usize * tape.sample_bytes).unwrap_or_default();
+                let Tape { taken, saturated, first_at_ns, .. } = tape;
+                let first_at_ns = first_at_ns.unwrap_or_default();
+                let reply = Reply::Samples(Samples { offset, taken, saturated, first_at_ns, codes });
                 self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
             }
             Answer::Results { offset, cells } => {

@@ -2,6 +2,7 @@
 //! in any session.
 
 use super::program::ProgramMachine;
+use super::trace::TraceMachine;
 use ohmrig_protocol::message::{JobEnd, JobId, JobState};
 
 /// A job that is there to be asked about.
@@ -38,13 +39,15 @@ impl Job {
 }
 
 /// What a running job does to the front end.
+#[allow(clippy::large_enum_variant)] // There is one, and nothing to box it with.
 #[derive(Clone, Copy, Debug)]
-#[allow(clippy::large_enum_variant)] // There is one, and no heap to box it in.
 pub(super) enum JobMachine {
     /// Write-verify of a region.
     Program(ProgramMachine),
     /// Nothing, until an instant.
     Wait(Wait),
+    /// Samples at even intervals.
+    Trace(TraceMachine),
 }
 
 /// Lets time pass: what retention, relaxation and drift need between two reads.
@@ -60,6 +63,7 @@ impl JobMachine {
         match self {
             Self::Program(program) => program.order.job,
             Self::Wait(wait) => wait.id,
+            Self::Trace(trace) => trace.order.trace.job,
         }
     }
 
@@ -70,7 +74,8 @@ impl JobMachine {
                 cells: program.order.region.cells(),
                 pulses: program.pulses,
             },
-            Self::Wait(_) => JobProgress::default(),
+            // A trace's samples are counted on its tape.
+            Self::Wait(_) | Self::Trace(_) => JobProgress::default(),
         }
     }
 
@@ -78,7 +83,7 @@ impl JobMachine {
     pub(super) fn may_end(&self) -> bool {
         match self {
             Self::Program(program) => program.is_between_pulses(),
-            Self::Wait(_) => true,
+            Self::Wait(_) | Self::Trace(_) => true,
         }
     }
 

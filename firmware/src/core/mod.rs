@@ -12,6 +12,7 @@
 //! | `request`, `execute` | the checks of each request; what it may do when; its reply |
 //! | `measure`, `pulse`, `program` | the machines that work the front end |
 //! | `job` | what outlives the request that started it |
+//! | `trace` | samples at even intervals, fetched while they come |
 //! | `safety` | arming, watchdogs of link and jobs, faults |
 //! | `liveness` | what feeds the hardware watchdog |
 
@@ -27,6 +28,7 @@ mod program;
 mod pulse;
 mod request;
 mod safety;
+mod trace;
 
 pub use liveness::Liveness;
 pub use program::JobCell;
@@ -47,6 +49,7 @@ use ohmrig_protocol::version;
 use outbox::Outbox;
 use pulse::PulseMachine;
 use safety::{Safety, Stalled};
+use trace::{Tape, TraceStep};
 
 /// The two clocks, ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +108,8 @@ pub struct Storage<'b> {
     pub pulses: &'b mut [u32],
     /// Cells of the largest job.
     pub job: &'b mut [JobCell],
+    /// Samples of a trace that the host hasn't fetched yet; a few frames' worth.
+    pub ring: &'b mut [u8],
 }
 
 /// A request that is being executed or waits to be.
@@ -116,6 +121,8 @@ struct Pending {
     body: usize,
     /// The front end works for it.
     started: bool,
+    /// When it came, by the link clock.
+    since_ns: u64,
 }
 
 /// The answer to a request, short of the bulk data it points to.
@@ -127,6 +134,8 @@ enum Answer {
     Measured(Measurement),
     /// A job's results from a cell on, of so many.
     Results { offset: u32, cells: u32 },
+    /// Samples of a trace from one on, so many.
+    Samples { offset: u32, samples: u32 },
     /// The body isn't a request.
     Malformed,
 }
@@ -161,6 +170,7 @@ pub struct Core<'b> {
     codes: &'b mut [i16],
     pulses: &'b mut [u32],
     job_cells: &'b mut [JobCell],
+    ring: &'b mut [u8],
     max_frame: usize,
     pending: Option<Pending>,
     activity: Activity,
@@ -169,6 +179,8 @@ pub struct Core<'b> {
     wait_ns: Option<u32>,
     wait_until: u64,
     job: Option<Job>,
+    /// What the ring holds, if a trace runs or ran.
+    tape: Option<Tape>,
     safety: Safety,
     /// The limits in force; the board's until tightened.
     limits: Option<Limits>,
@@ -191,7 +203,7 @@ impl<'b> Core<'b> {
     /// An instrument in DEAD that goes to SAFE as soon as it is polled.
     #[must_use]
     pub fn new(nameplate: Nameplate, boot: Boot, storage: Storage<'b>) -> Self {
-        let Storage { receive, transmit, data, codes, pulses, job } = storage;
+        let Storage { receive, transmit, data, codes, pulses, job, ring } = storage;
         Self {
             nameplate,
             boot,
@@ -203,12 +215,14 @@ impl<'b> Core<'b> {
             codes,
             pulses,
             job_cells: job,
+            ring,
             pending: None,
             activity: Activity::MakeSafe,
             answer: None,
             wait_ns: None,
             wait_until: 0,
             job: None,
+            tape: None,
             safety: Safety::after(boot.reset),
             limits: None,
             counters: Counters::default(),
@@ -314,7 +328,8 @@ impl<'b> Core<'b> {
             self.watch(now, front_end)?;
             return Ok(Some(Settle::default()));
         }
-        let Self { activity, decoder, data, codes, pulses, job_cells, pending, counters, .. } = self;
+        let Self { activity, decoder, data, codes, pulses, job_cells, ring, tape, pending, counters, .. } =
+            self;
         let body = pending.map_or(0..0, |pending| frame::HEADER_BYTES..frame::HEADER_BYTES + pending.body);
         let limits = self.limits.unwrap_or(front_end.description().limits);
         let step = match activity {
@@ -371,6 +386,19 @@ impl<'b> Core<'b> {
                     return Err(FrontEndError { code: FaultCode::JobStalled, chip: None });
                 }
                 step
+            }
+            Activity::Job(JobMachine::Trace(trace)) => {
+                let Some(tape) = tape else { return Ok(None) };
+                let (step, converted) = trace.step(front_end, tape, ring, codes, now.instrument_ns)?;
+                counters.conversions += u64::from(converted);
+                match step {
+                    TraceStep::On(step) => step,
+                    TraceStep::Full => return Ok(None),
+                    TraceStep::Lost => {
+                        self.end_job(JobEnd::LostSample);
+                        return Ok(Some(Settle::default()));
+                    }
+                }
             }
         };
         match step {
@@ -448,10 +476,19 @@ impl<'b> Core<'b> {
         let Activity::Job(mut machine) = self.activity else { return };
         match &mut machine {
             JobMachine::Program(program) => program.put_down(self.job_cells),
-            JobMachine::Wait(_) => self.wait_until = 0,
+            JobMachine::Wait(_) | JobMachine::Trace(_) => self.wait_until = 0,
         }
-        self.job = Some(Job { end: Some(end), ..Job::running(&machine) });
+        self.job = Some(Job { end: Some(end), ..self.running(&machine) });
         self.activity = Activity::MakeSafe;
+    }
+
+    /// The state of a running job; a trace's samples count as its cells.
+    fn running(&self, machine: &JobMachine) -> Job {
+        let mut job = Job::running(machine);
+        if let (JobMachine::Trace(trace), Some(tape)) = (machine, &self.tape) {
+            (job.progress.finished, job.progress.cells) = (tape.taken, trace.order.trace.samples);
+        }
+        job
     }
 
     /// A frame with a good CRC, of a version we speak.
@@ -476,7 +513,13 @@ impl<'b> Core<'b> {
                 match verdict {
                     Verdict::Execute { first } => {
                         self.counters.repeated = self.counters.repeated.wrapping_add(u32::from(!first));
-                        self.pending = Some(Pending { sequence: header.sequence, crc, body, started: false });
+                        self.pending = Some(Pending {
+                            sequence: header.sequence,
+                            crc,
+                            body,
+                            started: false,
+                            since_ns: link_ns,
+                        });
                     }
                     Verdict::Resend(reply) => {
                         self.counters.repeated = self.counters.repeated.wrapping_add(1);

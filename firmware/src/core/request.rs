@@ -4,11 +4,12 @@ use super::acquire::Conversion;
 use super::limits;
 use super::measure::{CellScan, ColumnTrace, Measurement, Pace, Products, ReferenceColumns, ScanStage};
 use super::program::{JobCell, ProgramOrder};
+use super::trace::{SAMPLES_OVERHEAD_BYTES, TraceOrder};
 use crate::front_end::Description;
 use ohmrig_protocol::frame;
 use ohmrig_protocol::message::{
     Algorithm, CELL_SUMS_BYTES, DoseLaw, Field, LimitName, Limits, MAX_CONVERSIONS, Model, Mvm, Program,
-    ReadCells, ReadColumn, ReadReference, Refusal, Region, Request, Scheme, Staircase,
+    ReadCells, ReadColumn, ReadReference, Refusal, Region, Request, Scheme, Staircase, Trace, TraceSource,
 };
 use ohmrig_protocol::units::{Seconds, Volts};
 
@@ -178,6 +179,44 @@ impl Checks<'_> {
             saturated: 0,
             conversion: Conversion::default(),
         }))
+    }
+
+    /// Nothing is driven through open rows; reference resistors stand any voltage of the DACs.
+    pub(super) fn trace(&self, asked: &Trace, ring: &[u8]) -> Result<TraceOrder, Refusal> {
+        let Description { rows, columns, .. } = *self.description;
+        let row = match asked.source {
+            TraceSource::Row(row) | TraceSource::Reference(row) => row,
+            TraceSource::Open => 0,
+        };
+        let region = Region { row, column: asked.column, rows: 1, columns: asked.columns };
+        if !region.is_within(rows, columns) {
+            return Err(Refusal::OutsideArray { rows, columns });
+        }
+        self.range(asked.range)?;
+        let code = match asked.source {
+            TraceSource::Row(_) => limits::check_read_volts(asked.volts, self.limits, self.description)?,
+            TraceSource::Reference(_) => limits::row_code(asked.volts, self.description)?,
+            TraceSource::Open => {
+                limits::within(Field::Volts, asked.volts.0, 0.0, 0.0)?;
+                self.description.converters.dac_zero
+            }
+        };
+        limits::within(Field::Samples, asked.samples as f32, 1.0, u32::MAX as f32)?;
+        let least = self.description.conversion_ns as f32;
+        limits::within(
+            Field::Interval,
+            asked.interval_ns as f32 * 1e-9,
+            least * 1e-9,
+            u32::MAX as f32 * 1e-9,
+        )?;
+        self.conversions(asked.summed, 1)?;
+        let bytes = usize::from(asked.columns) * Trace::code_bytes(asked.summed);
+        self.reply(bytes + SAMPLES_OVERHEAD_BYTES)?;
+        if bytes > ring.len() {
+            let (asked, allowed) = (bytes as f32, ring.len() as f32);
+            return Err(Refusal::Limit { limit: LimitName::Frame, asked, allowed });
+        }
+        Ok(TraceOrder { trace: *asked, code })
     }
 
     /// Checks a write-verify job and copies its targets into the job's cells.

@@ -34,7 +34,7 @@ use switches::{Arrangement, Lines, Switches};
 /// What the board allows at most. A cell: the drivers' ±5 V. A half-selected cell: half of that and its tolerance.
 /// Reads: what no device in use is disturbed by. Widths: from what a slewing output can do to what a one-shot timer
 /// of 32 bits at ns lasts. Current: an output's and a TIA's at 1 kΩ ‖ 100 kΩ.
-const LIMITS: Limits = Limits {
+pub const LIMITS: Limits = Limits {
     cell: Volts(5.0),
     half_select: Volts(2.6),
     read: Volts(0.5),
@@ -43,6 +43,9 @@ const LIMITS: Limits = Limits {
     current: Amperes(5e-3),
     pulses_per_cell: 1_000_000,
 };
+
+/// Span of the row and bias DACs: ± so much, V.
+pub const SPAN_VOLTS: f32 = 5.0;
 
 /// Nominal relations: ±5 V of the row DACs and ±6.25 V of the ADCs over 2¹⁶ codes; the feedback resistors as they are in
 /// effect, 100 kΩ always in parallel.
@@ -125,6 +128,8 @@ enum Phase {
     Unloaded(Selection),
     /// The driver of this row is on the calibration bus.
     Reference(u16, Option<u16>),
+    /// Rows disconnected.
+    Open,
 }
 
 /// The front end, owner of its hardware.
@@ -205,7 +210,10 @@ impl<H: Hardware> Or16<H> {
 
     /// Whether rows may be driven.
     fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..))
+        matches!(
+            self.phase,
+            Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) | Phase::Open
+        )
     }
 
     /// Whether amplifiers, converters and sensor work.
@@ -310,7 +318,7 @@ impl<H: Hardware> Or16<H> {
                 self.hardware.sequencer().stop_pulse().map_err(|_| faults::bus(None))?;
                 (Phase::Zeroing(0), settling::NONE)
             }
-            Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) => {
+            Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) | Phase::Open => {
                 (Phase::Zeroing(0), settling::NONE)
             }
             Phase::Zeroing(step) => match self.population.dacs().nth(usize::from(step)) {
@@ -471,6 +479,18 @@ impl<H: Hardware> FrontEnd for Or16<H> {
         self.trusting(|this| {
             let moved = this.ground()? | this.arrange(&Arrangement::reference(row, column))?;
             this.phase = Phase::Reference(row, column);
+            Ok(this.settle_if(moved))
+        })
+    }
+
+    fn open_rows(&mut self) -> Result<Settle, FrontEndError> {
+        self.require_idle()?;
+        if self.phase == Phase::Open {
+            return Ok(settling::NONE);
+        }
+        self.trusting(|this| {
+            let moved = this.ground()? | this.arrange(&Arrangement::open_rows())?;
+            this.phase = Phase::Open;
             Ok(this.settle_if(moved))
         })
     }

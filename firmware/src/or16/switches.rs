@@ -91,6 +91,11 @@ impl Arrangement {
         }
     }
 
+    /// The rows disconnected.
+    pub(super) fn open_rows() -> Self {
+        Self { row_connect: Lines::None, ..Self::SAFE }
+    }
+
     /// Groups in the order in which they close: columns have a place to go to before rows are driven, and a row
     /// is connected through its 10 kΩ before these are bypassed. They open in the reverse order.
     fn groups(&self) -> [(ChipKind, Lines); 6] {

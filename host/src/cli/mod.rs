@@ -2,20 +2,25 @@
 
 mod bench;
 mod calibrate;
+mod correct;
 mod demo;
+mod drift;
 mod emulate;
 mod export;
 mod failure;
 mod form;
 mod info;
+mod iv;
 mod list;
 mod mvm;
+mod noise;
 mod open;
 mod output;
 mod program;
 mod pulse;
 mod read;
 mod report;
+mod retention;
 mod safe;
 mod selftest;
 mod served;
@@ -118,6 +123,14 @@ enum Command {
     Program(program::ProgramCommand),
     /// Multiply vectors with the array
     Mvm(mvm::MvmCommand),
+    /// Current over voltage of one cell, up and down, and which law it follows
+    Iv(iv::Iv),
+    /// Noise of cells: spectrum, 1/f, telegraph noise, Allan deviation, the instrument's own beside them
+    Noise(noise::Noise),
+    /// Program bands of conductance and watch each band's mean and spread over time
+    Retention(retention::Retention),
+    /// Program cells and find each one's drift exponent ν
+    Drift(drift::Drift),
     /// Exact column currents of an array with line resistance: the circuit solver alone, no board
     Solve(solve::SolveCommand),
     /// Make a report of a run file: one HTML file with pictures and tables that opens anywhere
@@ -190,6 +203,10 @@ fn execute(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Form(command) => command.run(global, output),
         Command::Program(command) => command.run(global, output),
         Command::Mvm(command) => command.run(global, output),
+        Command::Iv(command) => command.run(global, output),
+        Command::Noise(command) => command.run(global, output),
+        Command::Retention(command) => command.run(global, output),
+        Command::Drift(command) => command.run(global, output),
         Command::Solve(command) => command.run(global, output),
         Command::Report(command) => command.run(global, output),
         Command::Export(command) => command.run(global, output),

@@ -1,5 +1,6 @@
 //! `ohmrig mvm`: vectors of volts in, vectors of amperes out.
 
+use super::correct::{CorrectionArgs, explain, say_budget};
 use super::open::{Opened, open};
 use super::output::{percent, si};
 use super::work::Work;
@@ -37,6 +38,14 @@ pub(super) struct MvmCommand {
     /// Highest conductance that full scale counts with, S [default: the largest cell, measured]
     #[arg(long, value_name = "S")]
     g_max_s: Option<f64>,
+    /// Matrix that was wanted, S, .npy of (rows, columns), to compare with
+    #[arg(long, value_name = "NPY")]
+    target: Option<PathBuf>,
+    /// Print where the error comes from, source by source
+    #[arg(long)]
+    explain: bool,
+    #[command(flatten)]
+    correct: CorrectionArgs,
 }
 
 impl MvmCommand {
@@ -44,20 +53,30 @@ impl MvmCommand {
         let input = arrays::read(&self.input, "(batch, rows)")?;
         let reference =
             self.reference.as_ref().map(|path| arrays::read(path, "(batch, columns)")).transpose()?;
+        let target = self.target.as_ref().map(|path| arrays::read(path, "(rows, columns)")).transpose()?;
+        let correct = self.correct.ask()?;
         let mut opened = open(global, output)?;
+        correct.require(&opened)?;
         let (rows, columns) = (opened.instrument.device().rows, opened.instrument.device().columns);
         arrays::require_shape(&self.input, &input, None, Some(usize::from(rows)))?;
         if let (Some(path), Some(reference)) = (&self.reference, &reference) {
             arrays::require_shape(path, reference, Some(input.nrows()), Some(usize::from(columns)))?;
         }
+        if let (Some(path), Some(target)) = (&self.target, &target) {
+            arrays::require_shape(path, target, Some(usize::from(rows)), Some(usize::from(columns)))?;
+        }
         let largest_input = input.iter().fold(0.0_f64, |largest, v| largest.max(v.abs()));
-        let asked = json!({"range": self.range, "conversions": self.conversions, "repeat": self.repeat});
+        let asked = json!({
+            "range": self.range, "conversions": self.conversions, "repeat": self.repeat, "corrections": correct.settings(),
+        });
         let mut inputs = vec![("input_v", input.view())];
         inputs.extend(reference.iter().map(|reference| ("reference_a", reference.view())));
+        inputs.extend(target.iter().map(|target| ("target_s", target.view())));
         let order = MeasurementOrder { kind: "mvm", settings: &asked, inputs: &inputs, changes_array: false };
         let Some(mut work) = opened.begin(global, &order, output)? else { return Ok(()) };
         // What range and full scale need to know about the array.
-        let cells = if self.range.is_none() || (reference.is_some() && self.g_max_s.is_none()) {
+        let compared = reference.is_some() || target.is_some() || self.correct.compares();
+        let cells = if self.range.is_none() || self.explain || (compared && self.g_max_s.is_none()) {
             Some(cells(&mut opened, &mut work)?)
         } else {
             None
@@ -71,23 +90,41 @@ impl MvmCommand {
             }
             (None, None) => 0,
         };
-        let settings = ProductSettings { range, conversions: self.conversions, interval_ns: 0 };
+        let effective = correct.effective(&mut opened, &mut work, largest_input, output)?;
+        let zero = correct.zero(&mut opened, &mut work, range)?;
+        let drift = correct.drift(&mut opened, &mut work, &zero, (range, largest_input), output)?;
+        let interval_ns = correct.interval_ns(self.conversions);
+        let settings = ProductSettings { range, conversions: self.conversions, interval_ns };
+        let applied = correct.inputs(input.view());
         let bar = output.bar(input.nrows(), "multiplying");
         let Multiplied { products, wall_s, bytes } =
-            multiply(&mut opened, &mut work, "vectors", input.view(), settings, &bar)?;
+            multiply(&mut opened, &mut work, "vectors", applied.view(), settings, &bar)?;
+        let currents = correct.currents(&opened, products.currents.view(), &zero, range, drift.as_ref())?;
         let noise = if self.repeat {
             bar.set_message("repeating");
-            let again = multiply(&mut opened, &mut work, "again", input.view(), settings, &bar)?.products;
-            Some(noise_rms(products.currents.view(), again.currents.view()))
+            let again = multiply(&mut opened, &mut work, "again", applied.view(), settings, &bar)?.products;
+            let again = correct.currents(&opened, again.currents.view(), &zero, range, drift.as_ref())?;
+            Some(noise_rms(currents.view(), again.view()))
+        } else {
+            None
+        };
+        let raw = if compared && correct.calibration.is_some() {
+            bar.set_message("the same uncorrected");
+            let raw_settings = ProductSettings { interval_ns: 0, ..settings };
+            Some(multiply(&mut opened, &mut work, "raw", input.view(), raw_settings, &bar)?.products.currents)
         } else {
             None
         };
         bar.finish_and_clear();
-        let found: Option<MvmErrors> = reference.as_ref().map(|exact| {
+        let full_scale = || {
             let g_max = self.g_max_s.unwrap_or_else(|| largest(cells.as_ref()));
-            let full_scale = f64::from(rows) * g_max * largest_input;
-            errors(input.view(), products.currents.view(), exact.view(), full_scale, noise)
-        });
+            f64::from(rows) * g_max * largest_input
+        };
+        let against = [
+            ("", "the reference", reference),
+            ("against_target.", "target", target.map(|matrix| input.dot(&matrix))),
+            ("against_measured.", "measured", effective.as_ref().map(|matrix| input.dot(matrix))),
+        ];
         output.say(format_args!(
             "{} vectors in {:.3} s ({:.0} per second), range {range}, {} conversions each{}",
             input.nrows(),
@@ -103,9 +140,36 @@ impl MvmCommand {
             output.say(format_args!("noise      {} rms", si(noise, "A")));
             output.set("noise_rms_a", noise);
         }
-        if let Some(found) = &found {
-            say_errors(output, found);
-            set_errors(output, "", found);
+        let mut all_errors = serde_json::Map::new();
+        let mut found_a = None;
+        for (prefix, name, exact) in against {
+            let Some(exact) = exact else { continue };
+            let found = errors(input.view(), currents.view(), exact.view(), full_scale(), noise);
+            output.say(format_args!("against {name}"));
+            say_errors(output, &found);
+            set_errors(output, prefix, &found);
+            if let Some(raw) = &raw {
+                let raw = errors(input.view(), raw.view(), exact.view(), full_scale(), None);
+                output.say(format_args!(
+                    "         uncorrected: l2_relative {}; full_scale {} worst",
+                    percent(raw.l2_relative),
+                    percent(raw.full_scale_worst)
+                ));
+                set_errors(output, &format!("{prefix}raw."), &raw);
+            }
+            found_a = Some(found.full_scale_rms * full_scale());
+            all_errors.insert(name.to_owned(), json!(found));
+        }
+        if self.explain {
+            let matrix = effective.as_ref().or(cells.as_ref());
+            if let Some(matrix) = matrix {
+                let how = (&zero, range, self.conversions);
+                say_budget(
+                    output,
+                    &explain(&correct, &opened, input.view(), matrix.view(), how, noise),
+                    found_a,
+                );
+            }
         }
         output.set("vectors", input.nrows());
         output.set("wall_s", wall_s);
@@ -115,12 +179,12 @@ impl MvmCommand {
         output.set("conversions", self.conversions);
         output.set("saturated", products.saturated);
         if let Some(path) = &self.output {
-            arrays::write(path, products.currents.view()).map_err(Failure::failed)?;
+            arrays::write(path, currents.view()).map_err(Failure::failed)?;
         }
         let values = json!({
-            "wall_s": wall_s, "range": range, "saturated": products.saturated, "noise_rms_a": noise, "errors": found,
+            "wall_s": wall_s, "range": range, "saturated": products.saturated, "noise_rms_a": noise, "errors": all_errors,
         });
-        work.done(&mut opened, output, &values, &[("current_a", products.currents.view())])
+        work.done(&mut opened, output, &values, &[("current_a", currents.view())])
     }
 }
 

@@ -174,6 +174,8 @@ pub fn name(request: &Request<'_>) -> &'static str {
         Request::AbortJob(_) => "abort job",
         Request::ReleaseJob(_) => "release job",
         Request::Wait { .. } => "wait",
+        Request::Trace(_) => "trace",
+        Request::FetchSamples { .. } => "fetch samples",
     }
 }
 

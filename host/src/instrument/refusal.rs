@@ -97,6 +97,7 @@ pub fn job_end(end: JobEnd) -> String {
         JobEnd::Aborted => "it was aborted (by request, or by a new session)".to_owned(),
         JobEnd::Fault(code) => format!("fault {}; `ohmrig info` says more", fault(code)),
         JobEnd::Disarmed => "the arming ran out".to_owned(),
+        JobEnd::LostSample => "the next conversion was not started in time; use a longer interval, fewer columns or a faster link".to_owned(),
     }
 }
 
@@ -133,7 +134,8 @@ const fn field_name(field: Field) -> &'static str {
         Field::Scheme => "the scheme of unselected lines",
         Field::Job => "the job number",
         Field::Offset => "the offset into the results",
-        Field::Interval => "the time of all samples (s)",
+        Field::Interval => "the time between samples or of all of them (s)",
+        Field::Samples => "the number of samples",
         Field::Model => "a number of the device model",
     }
 }

@@ -171,7 +171,8 @@ pub(super) fn heat_map(
         Colours::Sequential => {
             let low = finite().fold(f64::INFINITY, f64::min);
             let high = finite().fold(f64::NEG_INFINITY, f64::max);
-            if high > low { (low, high) } else { (low.min(0.0), low.max(0.0) + 1.0) }
+            // One value, or none: a scale all the same.
+            if high > low { (low, high) } else { around(finite()) }
         }
         Colours::Diverging => {
             let most = finite().fold(0.0_f64, |most, v| most.max(v.abs()));

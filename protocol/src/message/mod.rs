@@ -8,6 +8,7 @@ mod identity;
 mod programming;
 mod reading;
 mod refusal;
+mod trace;
 mod writing;
 
 pub use condition::{Counters, Fault, FaultCode, Mode, Status};
@@ -19,7 +20,8 @@ pub use reading::{
     CELL_SUMS_BYTES, CellSums, MAX_CONVERSIONS, Mvm, ReadCells, ReadColumn, ReadReference, Region,
 };
 pub use refusal::{Field, LimitName, Refusal};
-pub use writing::{JobEnd, JobId, JobState, MAX_ARM_MS, Pulse, Scheme};
+pub use trace::{Samples, Trace, TraceSource};
+pub use writing::{JobEnd, JobId, JobState, MAX_ARM_MS, MAX_INSTANT_NS, Pulse, Scheme};
 
 use crate::units::Amperes;
 use serde::{Deserialize, Serialize};
@@ -75,8 +77,20 @@ pub enum Request<'a> {
     Wait {
         /// The job's number, new.
         job: JobId,
-        /// Instrument time at which it ends, ns.
+        /// Instrument time at which it ends, ns; at most [`MAX_INSTANT_NS`].
         until_ns: u64,
+    },
+    /// Starts a trace as a job: answered at once, samples fetched while it runs; needs no arming.
+    Trace(Trace),
+    /// Samples of a trace from `offset` on. Answered by [`Reply::Samples`] once a frame is full or the trace has ended, at
+    /// the latest after some 50 ms.
+    FetchSamples {
+        /// The job.
+        job: JobId,
+        /// First sample wanted.
+        offset: u32,
+        /// Samples before this one have arrived and are wanted no more: their room is used again. At most `offset`.
+        arrived: u32,
     },
 }
 
@@ -93,7 +107,8 @@ impl Request<'_> {
             | Self::Mvm(_)
             | Self::CheckChips
             | Self::JobStatus(_)
-            | Self::JobResults { .. } => false,
+            | Self::JobResults { .. }
+            | Self::FetchSamples { .. } => false,
             Self::Arm { .. }
             | Self::Safe
             | Self::ClearFault(_)
@@ -102,7 +117,8 @@ impl Request<'_> {
             | Self::Program(_)
             | Self::AbortJob(_)
             | Self::ReleaseJob(_)
-            | Self::Wait { .. } => true,
+            | Self::Wait { .. }
+            | Self::Trace(_) => true,
         }
     }
 }
@@ -168,4 +184,6 @@ pub enum Reply<'a> {
         /// doesn't let the current be measured.
         current_limited: bool,
     },
+    /// To [`Request::FetchSamples`].
+    Samples(Samples<'a>),
 }

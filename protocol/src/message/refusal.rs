@@ -116,6 +116,8 @@ pub enum Field {
     Offset,
     /// Time between samples, or all of it together.
     Interval,
+    /// Samples of a trace.
+    Samples,
     /// A number of a model of the devices.
     Model,
 }

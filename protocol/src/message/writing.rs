@@ -11,6 +11,9 @@ pub struct JobId(pub u64);
 /// Longest arming, one hour.
 pub const MAX_ARM_MS: u32 = 3_600_000;
 
+/// The last instant that a wait may end at, ns on the instrument clock: what comes after it must still fit the clock.
+pub const MAX_INSTANT_NS: u64 = i64::MAX as u64;
+
 /// How unselected lines are held during a pulse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scheme {
@@ -84,4 +87,7 @@ pub enum JobEnd {
     Fault(FaultCode),
     /// The arming ran out.
     Disarmed,
+    /// A trace's conversion wasn't started in time: the interval is too short, or its samples weren't fetched in time. The
+    /// samples before it are there; it is the next one that is lost.
+    LostSample,
 }

@@ -10,7 +10,7 @@ use ndarray::Array2;
 use ohmrig::bench::{Emulation, profile};
 use ohmrig::client::{Client, LinkError};
 use ohmrig::device::EmulatedDevice;
-use ohmrig::instrument::{Instrument, InstrumentError};
+use ohmrig::instrument::{Instrument, InstrumentError, ResetCells};
 use ohmrig::transport::inject::{Fault, Faulty, Inject, Tally};
 use ohmrig_emulator::profile::WireProfile;
 use ohmrig_emulator::random::Random;
@@ -59,6 +59,8 @@ pub(super) enum Failure {
     Lost(u32),
     /// A job ended early or is gone.
     Job,
+    /// The device was reset in the middle of a job, and the host says of each cell what it knows.
+    Reset(Box<ResetCells>),
 }
 
 /// What a fault may come from.
@@ -309,6 +311,7 @@ impl Campaign {
                 self.reconnect(totals)?;
                 Failure::Job
             }
+            InstrumentError::JobReset(cells) => Failure::Reset(cells),
             InstrumentError::JobEnded { .. } | InstrumentError::JobLost { .. } => Failure::Job,
             other => return Err(other.to_string()),
         })

@@ -272,14 +272,7 @@ impl Drawer {
             9 => Command::Late(self.pulse()),
             10..18 => {
                 let spoil = self.spoil();
-                let mut then = self.plain();
-                if matches!(spoil, Spoil::Dead(chip) if chip.kind == ChipKind::RowDac)
-                    && !matches!(then, Command::Pulse(_) | Command::Pulses(_))
-                {
-                    // Row drivers are read back before an edge, not in reads.
-                    then = Command::CheckChips;
-                }
-                Command::Spoil(spoil, Box::new(then))
+                Command::Spoil(spoil, Box::new(self.plain()))
             }
             18..23 => Command::Cut {
                 after: self.below(6) as u32,

@@ -250,14 +250,22 @@ impl Campaign {
             }
             Err(error) => {
                 self.held.extend(started.0);
+                let mut untouched = Vec::new();
                 match self.failure(error, totals)? {
+                    // In a later pass they were touched in an earlier one.
+                    Failure::Reset(told) if told.pass == 0 => untouched = told.not_done,
                     Failure::Refused(Refusal::ResultsHeld(job)) if self.held.contains(&job) => {}
                     Failure::Refused(refusal) => self.must_be_latched(&refusal)?,
                     _ => {}
                 }
                 totals.jobs_lost += 1;
                 let most = u64::from(max_pulses) * u64::from(passes) * JOBS_PER_PASS;
-                let expected = cells.iter().map(|&(cell, _)| (cell, 0..=most)).collect();
+                let untouched: Vec<usize> =
+                    untouched.into_iter().map(|(row, column)| self.ledger.index(row, column)).collect();
+                let expected = cells
+                    .iter()
+                    .map(|&(cell, _)| (cell, 0..=if untouched.contains(&cell) { 0 } else { most }))
+                    .collect();
                 totals.jobs_lost_pulses += self.settle(&expected, totals)?;
                 self.release(totals)
             }

@@ -56,6 +56,7 @@ fn run<B: Bench>(bench: B, bytes: &[u8], mut watch: impl FnMut()) -> (Vec<u8>, O
     let (mut receive, mut transmit, mut data) = ([0; FRAME], [0; 2 * FRAME], [0; FRAME]);
     let (mut codes, mut pulses) = ([0; SIDE], [0; SIDE * SIDE]);
     let mut job = vec![JobCell::EMPTY; SIDE * SIDE];
+    let mut ring = [0; 4 * FRAME];
     let storage = Storage {
         receive: &mut receive,
         transmit: &mut transmit,
@@ -63,6 +64,7 @@ fn run<B: Bench>(bench: B, bytes: &[u8], mut watch: impl FnMut()) -> (Vec<u8>, O
         codes: &mut codes,
         pulses: &mut pulses,
         job: &mut job,
+        ring: &mut ring,
     };
     let nameplate = Nameplate { board: "test", emulated: true, firmware: "0", git: "0" };
     let mut core = Core::new(nameplate, Boot { nonce: BOOT_NONCE, reset: ResetReason::PowerOn }, storage);

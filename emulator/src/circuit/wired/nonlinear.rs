@@ -64,7 +64,7 @@ pub(super) struct PanelDevices<'a> {
 impl PanelDevices<'_> {
     /// What drives the rows in a column of the panel, from its linear part.
     #[inline(always)]
-    pub(super) fn into_row(&self, j: usize, linear: [f64; PANEL]) -> [f64; PANEL] {
+    pub(super) fn row_currents(&self, j: usize, linear: [f64; PANEL]) -> [f64; PANEL] {
         let mut currents = linear;
         for k in 0..PANEL {
             currents[k] -= self.to_rows * self.rest[j][k];
@@ -74,7 +74,12 @@ impl PanelDevices<'_> {
 
     /// What drives the columns: evaluates the devices at the rows' new voltages.
     #[inline(always)]
-    pub(super) fn into_column(&mut self, j: usize, row: [f64; PANEL], linear: [f64; PANEL]) -> [f64; PANEL] {
+    pub(super) fn column_currents(
+        &mut self,
+        j: usize,
+        row: [f64; PANEL],
+        linear: [f64; PANEL],
+    ) -> [f64; PANEL] {
         let mut volts = [0.0; PANEL];
         for k in 0..PANEL {
             volts[k] = self.row_volts * row[k] - self.column[j][k];
@@ -230,9 +235,7 @@ pub(super) fn solve(
     let tolerance = tolerance.min(LOOSEST);
     let mut sweeps = 0;
     for last in [false, true] {
-        let Some(slope) = devices.linearise(conductance, &volts) else {
-            return None;
-        };
+        let slope = devices.linearise(conductance, &volts)?;
         sweeper.prepare(&slope, wiring, row_siemens, column_siemens);
         let sweeper = &*sweeper;
         let mut corrections = sweeper.coarse.as_ref().map(Coarse::corrections);

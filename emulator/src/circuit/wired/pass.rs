@@ -238,7 +238,7 @@ impl<'a, const L: usize, const UP: bool, const KIND: u8, const NONLINEAR: bool>
         for j in 0..columns {
             let mut current = product(device[j], lane(&cells[j]));
             if NONLINEAR && let Some(devices) = &panel_devices {
-                current = devices.into_row(j, current);
+                current = devices.row_currents(j, current);
             }
             let eliminated = sum_of(current, carry);
             cells[j] = eliminated.map(|value| [value; L]);
@@ -253,7 +253,7 @@ impl<'a, const L: usize, const UP: bool, const KIND: u8, const NONLINEAR: bool>
                         after = product(inverse[j], sum_of(lane(&cells[j]), after));
                         let mut current = product(device[j], after);
                         if NONLINEAR && let Some(devices) = &mut panel_devices {
-                            current = devices.into_column(j, after, current);
+                            current = devices.column_currents(j, after, current);
                         }
                         cells[j] = current.map(|value| [value; L]);
                         sum = sum_of(sum, current);
@@ -268,7 +268,7 @@ impl<'a, const L: usize, const UP: bool, const KIND: u8, const NONLINEAR: bool>
                     after = product(inverse[j], sum_of(lane(&cells[j]), after));
                     let mut current = product(device[j], after);
                     if NONLINEAR && let Some(devices) = &mut panel_devices {
-                        current = devices.into_column(j, after, current);
+                        current = devices.column_currents(j, after, current);
                     }
                     cells[j] = current.map(|value| [value; L]);
                 }

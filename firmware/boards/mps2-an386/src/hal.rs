@@ -15,6 +15,8 @@ use cortex_m_rt::{ExceptionFrame, exception};
 use cortex_m_semihosting::hio;
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
+use ohmrig_firmware::board::serve::Station;
+use ohmrig_firmware::hardware::Watchdog;
 use ohmrig_protocol::message::ResetReason;
 
 /// System clock, Hz: `SYSCLK_FRQ` in `hw/arm/mps2.c`.
@@ -282,6 +284,11 @@ fn now_ns() -> u64 {
 pub(crate) struct LinkClock(());
 
 impl LinkClock {
+    /// The same clock once more, for whoever else wants to know the time.
+    pub(crate) fn again(&self) -> Self {
+        Self(())
+    }
+
     /// Nanoseconds since the board was started, in steps of 40 ns.
     pub(crate) fn now_ns(&self) -> u64 {
         now_ns()
@@ -320,7 +327,7 @@ impl HardwareWatchdog {
     }
 }
 
-impl ohmrig_firmware::hardware::Watchdog for HardwareWatchdog {
+impl Watchdog for HardwareWatchdog {
     fn feed(&mut self) {
         watchdog::CLEAR.write(1);
     }
@@ -335,12 +342,41 @@ unsafe fn NonMaskableInt() {
     }
 }
 
+/// The host's line with the link clock, as the loop wants it.
+pub(crate) struct HostLine<'a> {
+    pub(crate) uart: &'a mut Uart,
+    pub(crate) clock: &'a LinkClock,
+    pub(crate) watchdog: HardwareWatchdog,
+}
+
+impl Station for HostLine<'_> {
+    fn link_ns(&mut self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> usize {
+        Uart::read(self.uart, into)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        Uart::write(self.uart, bytes)
+    }
+
+    fn sleep(&mut self, until_ns: u64) {
+        sleep_until(|| self.uart.readable() || self.clock.now_ns() >= until_ns);
+    }
+
+    fn alive(&mut self) {
+        self.watchdog.feed();
+    }
+}
+
 /// Everything the main loop drives.
 pub(crate) struct Board {
     /// The host's line: serial 0 of QEMU.
-    pub(crate) uart0: Uart,
+    pub(crate) host: Uart,
     /// The bench tunnel: serial 1 of QEMU.
-    pub(crate) uart1: Uart,
+    pub(crate) bench: Uart,
     /// The link clock.
     pub(crate) clock: LinkClock,
     /// Why the board was started.
@@ -365,8 +401,8 @@ impl Board {
         core.SYST.enable_counter();
         core.SYST.enable_interrupt();
         Some(Self {
-            uart0: Uart::new(&UART0, Interrupt::Uart0Receive, queue0),
-            uart1: Uart::new(&UART1, Interrupt::Uart1Receive, queue1),
+            host: Uart::new(&UART0, Interrupt::Uart0Receive, queue0),
+            bench: Uart::new(&UART1, Interrupt::Uart1Receive, queue1),
             clock: LinkClock(()),
             reset,
         })
@@ -392,6 +428,18 @@ unsafe fn DefaultHandler(interrupt: i16) {
 pub(crate) fn say(line: core::fmt::Arguments<'_>) {
     // Without a console there is still the exit status.
     let _ = hio::hstderr().map(|mut console| writeln!(console, "{line}"));
+}
+
+/// A number that no earlier start has had: the host's time, and how long QEMU has run.
+#[cfg(feature = "emulated")]
+pub(crate) fn start_nonce() -> u64 {
+    /// SYS_CLOCK and SYS_TIME (Arm "Semihosting for AArch32 and AArch64"): centiseconds of execution, seconds since 1970.
+    const CLOCK: usize = 0x10;
+    const TIME: usize = 0x11;
+    // SAFETY: neither operation has a parameter block.
+    let [clock, time] =
+        [CLOCK, TIME].map(|operation| unsafe { cortex_m_semihosting::syscall1(operation, 0) } as u64);
+    time << 32 | clock << 16 | u64::from(COUNTER.read() & 0xFFFF)
 }
 
 /// Ends QEMU with `status`.

@@ -1,0 +1,47 @@
+//! The instrument on a Raspberry Pi Pico with nothing attached: the host on USB, array and chips emulated on the
+//! microcontroller itself.
+#![no_std]
+#![no_main]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::todo)]
+
+use defmt_rtt as _;
+use ohmrig_firmware::board::memory::Memory;
+use ohmrig_firmware::board::serve::serve;
+use ohmrig_firmware::core::{Boot, Core, Nameplate};
+use ohmrig_firmware::or16::Or16;
+use ohmrig_rp::StationParts;
+use static_cell::ConstStaticCell;
+
+/// Bytes of the Pico's flash.
+const FLASH_BYTES: usize = 2 * 1024 * 1024;
+/// 8 × 8 cells, frames of 2 KiB, one reply leaving while the next is made.
+static MEMORY: ConstStaticCell<Memory<64, 8, 2048, 4096>> = ConstStaticCell::new(Memory::new());
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    let words = ohmrig_cortex_m::take_last_words();
+    if let Some(words) = &words {
+        defmt::error!("the last start ended: {=str}", words.as_str());
+    }
+    let reset = ohmrig_rp::reset_reason(words.is_some());
+    let all = embassy_rp::init(embassy_rp::config::Config::default());
+    let parts = StationParts { usb: all.USB, watchdog: all.WATCHDOG, flash: all.FLASH };
+    let Some((mut link, _storage, nonce)) = ohmrig_rp::start::<FLASH_BYTES>(parts, "pico") else {
+        panic!("started twice")
+    };
+    let nameplate = Nameplate {
+        board: "pico",
+        emulated: true,
+        firmware: env!("CARGO_PKG_VERSION"),
+        git: env!("OHMRIG_GIT_HASH"),
+    };
+    let mut core = Core::new(nameplate, Boot { nonce, reset }, MEMORY.take().storage());
+    let mut front_end = ohmrig_emulated::front_end(nonce);
+    defmt::info!(
+        "heap {=usize} of {=usize} bytes",
+        ohmrig_emulated::heap_used_bytes(),
+        ohmrig_emulated::HEAP_BYTES
+    );
+    let _gone = serve(&mut core, &mut front_end, Or16::hardware_mut, &mut link);
+    panic!("the emulated circuit has no solution")
+}

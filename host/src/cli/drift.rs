@@ -1,0 +1,141 @@
+//! `ohmrig drift`: the drift exponent ν of every cell, and temperature coefficients where the board's temperature wandered enough.
+
+use super::noise::{estimate, exponential};
+use super::open::open;
+use super::retention::{Aged, ScheduleArgs, age, banded, read_settings};
+use super::settings::{ReadArgs, RecipeArgs, RegionArgs, recipe_settings};
+use super::{Failure, Global, Output};
+use crate::metrology::drift::{self, DriftFit, LEAST_SPAN_K, Read, temperature_coefficient};
+use crate::run_file::MeasurementOrder;
+use clap::Args;
+use ndarray::Array2;
+use serde_json::{Value, json};
+
+/// Program cells, read them at log-spaced times, fit ν.
+#[derive(Debug, Args)]
+pub(super) struct Drift {
+    #[command(flatten)]
+    region: RegionArgs,
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+    /// Bands between the lowest and the highest target; cells are dealt to them in turn
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    bands: u16,
+}
+
+impl Drift {
+    pub(super) fn run(&self, global: &Global, output: &mut Output) -> Result<(), Failure> {
+        let times_s = self.schedule.times()?;
+        if times_s.len() < 6 {
+            return Err(Failure::usage(format!(
+                "{} reads are too few for a drift exponent; choose a later --last-s or more --per-decade, for at least 6",
+                times_s.len()
+            )));
+        }
+        self.read.settings()?;
+        let mut opened = open(global, output)?;
+        let region = self.region.region(&opened.instrument)?;
+        let recipe = self.recipe.apply(opened.recipe(self.recipe.recipe.as_deref())?)?;
+        let targets = banded(&recipe, region, self.bands);
+        let asked = json!({"row": region.row, "column": region.column, "bands": self.bands, "times_s": times_s,
+                           "recipe": recipe_settings(&recipe), "read": read_settings(&self.read)?});
+        let measurement = MeasurementOrder {
+            kind: "drift",
+            settings: &asked,
+            inputs: &[("target_s", targets.view())],
+            changes_array: true,
+        };
+        let Some(mut work) = opened.begin(global, &measurement, output)? else { return Ok(()) };
+        let aged = age(&mut opened, &mut work, region, &recipe, targets, &self.read, &times_s, output)?;
+        let mut cells = Vec::new();
+        let mut exponents = Array2::from_elem(aged.targets.dim(), f64::NAN);
+        let mut uncertainties = exponents.clone();
+        output.say(" row col      ν");
+        for row in 0..aged.targets.nrows() {
+            for column in 0..aged.targets.ncols() {
+                let (found, flags) = one(&aged, row, column);
+                let (line, column_line) =
+                    (aged.region.row as usize + row, aged.region.column as usize + column);
+                if let Some(fit) = &found {
+                    exponents[(row, column)] = fit.exponent.value;
+                    uncertainties[(row, column)] = fit.exponent.standard_uncertainty;
+                    output.say(format_args!(
+                        "{line:4} {column_line:3}   {:+.4} ± {:.4}  {}",
+                        fit.exponent.value,
+                        fit.exponent.standard_uncertainty,
+                        flags.join("; ")
+                    ));
+                } else {
+                    output.say(format_args!("{line:4} {column_line:3}   {}", flags.join("; ")));
+                }
+                cells.push(json!({
+                    "row": line, "column": column_line, "exponent": found.as_ref().map(|f| estimate(&f.exponent)),
+                    "conductance_s": found.as_ref().map(|f| exponential(&f.ln_conductance)),
+                    "reference_s": found.as_ref().map(|f| f.reference_s),
+                    "t0_s": found.as_ref().map(|f| exponential(&f.ln_t0_s)),
+                    "fluctuation_relative": found.as_ref().map(|f| f.fluctuation), "flags": flags,
+                    "temperature_coefficient_per_k": coefficient(&aged, row, column, found.as_ref()),
+                }));
+            }
+        }
+        let measured = cells.iter().any(|cell| !cell["temperature_coefficient_per_k"].is_null());
+        if !measured {
+            output.say(format_args!(
+                "temperature coefficients are unmeasurable: the board's temperature wandered by less than {LEAST_SPAN_K} K, or the \
+                 sensor said nothing"
+            ));
+        }
+        output.set("temperature_coefficients_measurable", measured);
+        output.set("temperature_k", &aged.kelvin);
+        output.set("cells", &cells);
+        work.done(
+            &mut opened,
+            output,
+            &json!({"cells": cells}),
+            &[("exponent", exponents.view()), ("exponent_uncertainty", uncertainties.view())],
+        )
+    }
+}
+
+/// The fit of one cell, and what is to be said about it.
+fn one(aged: &Aged, row: usize, column: usize) -> (Option<DriftFit>, Vec<String>) {
+    let mut flags = Vec::new();
+    if aged.saturated[(row, column)] {
+        return (None, vec!["saturated: no value".to_owned()]);
+    }
+    if !aged.inside[(row, column)] {
+        flags.push("did not reach its window: it hardly switches, or its noise is wider".to_owned());
+    }
+    let reads: Vec<Read> = (0..aged.times_s.len())
+        .map(|read| Read {
+            time_s: aged.times_s[read],
+            conductance_s: aged.conductance[(read, row, column)],
+            standard_uncertainty_s: aged.uncertainty[(read, row, column)],
+        })
+        .collect();
+    match drift::fit(&reads, aged.read_s / aged.targets.nrows() as f64) {
+        Ok(fit) => (Some(fit), flags),
+        Err(error) => {
+            flags.push(format!("no fit: {error}"));
+            (None, flags)
+        }
+    }
+}
+
+/// d(ln G)/dT of what the drift leaves over; null if the temperature wandered too little.
+fn coefficient(aged: &Aged, row: usize, column: usize, fit: Option<&DriftFit>) -> Value {
+    let Some(fit) = fit else { return Value::Null };
+    let t0_s = fit.ln_t0_s.value.exp();
+    let (mut kelvin, mut rest) = (Vec::new(), Vec::new());
+    for (read, temperature) in aged.kelvin.iter().enumerate() {
+        let Some(temperature) = temperature else { continue };
+        let since = ((aged.times_s[read] + t0_s) / (fit.reference_s + t0_s)).ln();
+        kelvin.push(*temperature);
+        rest.push(aged.conductance[(read, row, column)] * (fit.exponent.value * since).exp());
+    }
+    temperature_coefficient(&kelvin, &rest).as_ref().map_or(Value::Null, estimate)
+}
