@@ -115,6 +115,12 @@ pub struct Crossbar {
     /// What the fluctuations need to know of the conductances; empty until asked for.
     #[serde(skip)]
     levels: Vec<f64>,
+    /// The conductances for which these two were worked out (S).
+    #[serde(skip)]
+    noted: Vec<f64>,
+    /// Whether these are the present ones.
+    #[serde(skip)]
+    is_noted: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -195,6 +201,8 @@ impl Crossbar {
             effective: None,
             deviations: Vec::new(),
             levels: Vec::new(),
+            noted: Vec::new(),
+            is_noted: false,
         })
     }
 
@@ -368,8 +376,7 @@ impl Crossbar {
         self.solution = None;
         self.effective = None;
         self.recent = None;
-        self.deviations.clear();
-        self.levels.clear();
+        self.is_noted = false;
     }
 
     fn end_pulses(&mut self) {

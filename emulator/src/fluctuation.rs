@@ -203,16 +203,11 @@ impl Fluctuations {
         of_cell.map(|trap| TrapTraits { amplitude: trap.amplitude, dwell_s: trap.dwell_s }).collect()
     }
 
-    /// What [`add`](Self::add) needs to know of the conductances (S) in a technology that reaches `maximum_s`; valid until
-    /// one of them moves.
-    pub fn levels(&self, conductance: &[f64], maximum_s: f64) -> Vec<f64> {
-        match &self.flicker {
-            Some(flicker) => {
-                let scale = libm::sqrt(LN_RATIO);
-                conductance.iter().map(|&g| scale * flicker.level(g, maximum_s)).collect()
-            }
-            None => Vec::new(),
-        }
+    /// What [`add`](Self::add) needs to know of a conductance (S) in a technology that reaches `maximum_s`.
+    pub fn level(&self, conductance: f64, maximum_s: f64) -> f64 {
+        self.flicker
+            .as_ref()
+            .map_or(0.0, |flicker| libm::sqrt(LN_RATIO) * flicker.level(conductance, maximum_s))
     }
 
     /// Adds to each column's current (A) what the fluctuations make of the cells' currents (row-major, A).

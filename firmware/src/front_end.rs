@@ -71,14 +71,16 @@ pub struct Selection {
     pub column: u16,
     /// What the others do.
     pub scheme: Scheme,
+    /// Pulses, not reads, go through the selected row's forming resistor.
+    pub forming: bool,
 }
 
 /// An analog board.
 ///
 /// States: DEAD (all switches open) –[`make_safe`](Self::make_safe)→ SAFE (rows connected at 0 V, columns on their
 /// amplifiers) –[`select`](Self::select)→ selected (the selected column on its amplifier, the other columns on bias
-/// drivers at 0 V) –`make_safe`→ SAFE. While a pulse is loaded, [`Scheme::Floating`] has the other lines open and
-/// [`Scheme::SymmetricHalf`] the selected column on its bias driver; they are put back by the next call that drives or
+/// drivers at 0 V) –`make_safe`→ SAFE. While a pulse is loaded, [`Scheme::Floating`] has the other lines open,
+/// [`Scheme::SymmetricHalf`] the selected column on its bias driver, and forming the selected row's resistor in circuit; they are put back by the next call that drives or
 /// grounds rows, not by `unload_pulse`, when lines may still be on their way to 0 V.
 /// Reading works in SAFE (all columns) and selected (the selected column). After an error other than of a refused
 /// argument, only `dead` and `make_safe` are left. A call out of order is refused with [`FaultCode::Chip`] and no chip.

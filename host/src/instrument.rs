@@ -2,7 +2,10 @@
 
 mod books;
 mod budgets;
+mod form;
+mod in_circuit;
 mod job;
+mod loading;
 mod products;
 mod program;
 mod read;
@@ -15,8 +18,11 @@ mod wait;
 
 pub use books::{Books, CellDone, JobNote, NoBooks, PastJob, ResetCells};
 pub use budgets::{ArrayList, BudgetMap};
+pub use form::{FormOrder, Formed, Stop};
+pub use in_circuit::{InCircuit, ProductErrors, Turn};
+pub use loading::{Loading, ROW_OHMS, Target};
 pub use products::{ProductSettings, Products};
-pub use program::{ProgramOrder, Programmed, Progress};
+pub use program::{PassRecord, ProgramOrder, Programmed, Progress};
 pub use read::{CellMap, ReadSettings, Trace};
 pub use records::StoredRecord;
 pub use reference::{ReferenceCodes, ReferenceSettings};

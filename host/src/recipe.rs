@@ -1,10 +1,37 @@
 //! How a technology is programmed: which conductances to use, with which pulses, read how. Taken from a profile, so
 //! that the emulated devices and the way they are treated don't drift apart; every number can be overridden.
 
-use ohmrig_emulator::profile::{Profile, Switching};
-use ohmrig_protocol::message::{Algorithm, Scheme, Staircase};
-use ohmrig_protocol::units::Volts;
+use crate::instrument::ROW_OHMS;
+use ohmrig_emulator::profile::{Profile, PulseResponse, Switching};
+use ohmrig_protocol::message::{Algorithm, DoseLaw, Model, Scheme, Staircase};
+use ohmrig_protocol::units::{Siemens, Volts};
 use thiserror::Error;
+
+/// Rules by which pulses can follow reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A pulse calculated from a model that learns.
+    Model,
+    /// Growing amplitudes.
+    Incremental,
+    /// One amplitude per direction.
+    Identical,
+    /// Growing amplitudes, polarity found out.
+    Seeking,
+}
+
+impl Method {
+    /// As it is called on the command line and in run files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Incremental => "incremental",
+            Self::Identical => "identical",
+            Self::Seeking => "seeking",
+        }
+    }
+}
 
 /// A technology's programming settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,24 +42,36 @@ pub struct Recipe {
     pub g_min: f64,
     /// Highest target, S.
     pub g_max: f64,
-    /// Half width of the window in which a cell is done, S.
+    /// Half width of the window in which a cell should be read afterwards, S.
     pub window: f64,
-    /// SET and RESET amplitudes.
-    pub algorithm: Algorithm,
+    /// How much narrower the window is in which the device lets go of a cell, S: what a cell moves in the moments after.
+    pub guard: f64,
+    /// Which rule.
+    pub method: Method,
+    /// For the method of that name.
+    pub model: Model,
+    /// SET and RESET amplitudes of the staircases. Identical pulses are all of the first one.
+    pub stairs: (Staircase, Staircase),
     /// Pulse width, s.
     pub width: f64,
     /// What unselected lines do.
     pub scheme: Scheme,
     /// Voltage of reads and full scale of products, V.
     pub read_volts: f64,
-    /// Conversions of a verify read.
-    pub conversions: u16,
-    /// Most pulses for one cell.
+    /// Conversions at each polarity of a verify read that is clear at once, and of one that isn't, at most.
+    pub conversions: (u16, u16),
+    /// Conversions at each polarity of the read that a finished cell's conductance is reported from.
+    pub confirm: u16,
+    /// Most pulses for one cell in one pass.
     pub max_pulses: u16,
-    /// Most changes of direction for one cell.
+    /// Most changes of direction for one cell in one pass.
     pub max_reversals: u8,
-    /// Times an array is gone through.
+    /// Times an array is gone through, at most; from the second on only what has left its window.
     pub passes: u8,
+    /// Time between two passes, s, for cells to relax.
+    pub wait: f64,
+    /// Ω between a row's driver and its cells; 0 to take reads for what they are, without a survey of the array.
+    pub row_ohms: f64,
 }
 
 /// A profile whose devices can't be written.
@@ -46,18 +85,21 @@ pub struct NotWritable {
 /// Voltage of reads, V: far below any switching threshold, and the usual one in publications.
 const READ_VOLTS: f64 = 0.2;
 
-/// The first pass leaves cells off that later ones of their row have loaded; the second finds nearly all inside.
-const PASSES: u8 = 2;
-
 /// Half width of the default window as a fraction of the range of targets.
 const WINDOW: f64 = 0.01;
+
+/// The window is at least so many times the 1/f noise of a device in mid-range between two reads a moment apart: a cell
+/// noisier than its window is programmed for ever.
+const NOISES: f64 = 1.0;
+/// e-folds of frequency from a read's length (50 µs) to a job's moment per cell (20 ms).
+const NOISE_E_FOLDS: f64 = 6.0;
 
 impl Recipe {
     /// The recipe for a profile's devices.
     ///
     /// Targets keep away from the ends that not every device reaches, and from where a soft-bounds device hardly moves.
-    /// Amplitudes start where a pulse moves a device by the width of the window and end below twice the lowest threshold,
-    /// so that half-selected cells stay where they are.
+    /// Staircases start where a pulse moves a device by the width of the window; amplitudes end below twice the lowest
+    /// threshold (three times where others see a third), so that half-selected cells stay where they are.
     ///
     /// # Errors
     /// [`NotWritable`].
@@ -67,36 +109,97 @@ impl Recipe {
         let range = &profile.device.conductance;
         let span = range.maximum_s - range.minimum_s;
         let (g_min, g_max) = (range.minimum_s + MARGIN.0 * span, range.maximum_s - MARGIN.1 * span);
-        let lowest =
-            pulse.set.threshold_v.min(pulse.reset.threshold_v) * (1.0 - 4.0 * pulse.threshold_spread);
+        let noise = profile.device.flicker.map_or(0.0, |flicker| {
+            let middle = 0.5 * (g_min + g_max);
+            let level = flicker.level * (range.maximum_s / middle).powf(flicker.exponent);
+            level.min(flicker.ceiling) * NOISE_E_FOLDS.sqrt() * middle
+        });
+        let window = (WINDOW * (g_max - g_min)).max(NOISES * noise);
+        let melting = profile.device.phase_change.is_some();
         let slowest = pulse.set.step.min(pulse.reset.step);
         let wider = (REFERENCE_STEP / slowest).max(1.0).powf(1.0 / pulse.width_exponent);
         let width = (pulse.reference_width_s * wider).clamp(SHORTEST, LONGEST);
-        let gain = (width / pulse.reference_width_s).powf(pulse.width_exponent);
-        let staircase = |switching: &Switching| {
-            let overdrive = switching.reference_v - switching.threshold_v;
-            let first = (START_STEP / (switching.step * gain)).powf(1.0 / pulse.amplitude_exponent).min(1.0);
-            let stop = (switching.threshold_v + STOP * overdrive).min(1.95 * lowest);
-            Staircase {
-                start: Volts((switching.threshold_v + first * overdrive).min(stop) as f32),
-                step: Volts((STEP * overdrive) as f32),
-                stop: Volts(stop as f32),
-            }
-        };
+        // Melting takes more than twice what crystallises.
+        let (scheme, most) = if melting { (Scheme::Third, 2.9) } else { (Scheme::Half, 1.95) };
+        let lowest =
+            pulse.set.threshold_v.min(pulse.reset.threshold_v) * (1.0 - SPREADS * pulse.threshold_spread);
+        let pulses = Pulses { pulse, width, highest: most * lowest };
         Ok(Self {
             name: profile.name.clone(),
             g_min,
             g_max,
-            window: WINDOW * (g_max - g_min),
-            algorithm: Algorithm::Incremental { set: staircase(&pulse.set), reset: staircase(&pulse.reset) },
+            window,
+            guard: GUARD * window,
+            method: Method::Model,
+            model: Model {
+                set: pulses.law(&pulse.set, false),
+                reset: pulses.law(&pulse.reset, melting),
+                floor: Siemens(range.minimum_s as f32),
+                ceiling: Siemens(range.maximum_s as f32),
+                melting,
+            },
+            stairs: (pulses.stairs(&pulse.set), pulses.stairs(&pulse.reset)),
             width,
-            scheme: Scheme::Half,
+            scheme,
             read_volts: READ_VOLTS,
-            conversions: 8,
+            conversions: (2, 64),
+            confirm: 8,
             max_pulses: 200,
-            max_reversals: 30,
-            passes: PASSES,
+            max_reversals: 100,
+            passes: 1,
+            wait: 0.0,
+            row_ohms: ROW_OHMS,
         })
+    }
+
+    /// The rule as the device takes it.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        let (set, reset) = self.stairs;
+        match self.method {
+            Method::Model => Algorithm::Model(self.model),
+            Method::Incremental => Algorithm::Incremental { set, reset },
+            Method::Identical => Algorithm::Identical { set: set.start, reset: reset.start },
+            Method::Seeking => Algorithm::Seeking { stairs: set },
+        }
+    }
+}
+
+/// Pulses of one width.
+struct Pulses<'a> {
+    pulse: &'a PulseResponse,
+    width: f64,
+    /// Largest amplitude, V.
+    highest: f64,
+}
+
+impl Pulses<'_> {
+    fn width_gain(&self) -> f64 {
+        (self.width / self.pulse.reference_width_s).powf(self.pulse.width_exponent)
+    }
+
+    fn law(&self, switching: &Switching, melting: bool) -> DoseLaw {
+        // How deep a pulse melts doesn't depend on its width.
+        let gain = if melting { 1.0 } else { self.width_gain() };
+        DoseLaw {
+            threshold: Volts(switching.threshold_v as f32),
+            reference: Volts(switching.reference_v as f32),
+            dose: (switching.step * gain) as f32,
+            exponent: self.pulse.amplitude_exponent as f32,
+            stop: Volts(self.highest as f32),
+        }
+    }
+
+    fn stairs(&self, switching: &Switching) -> Staircase {
+        let overdrive = switching.reference_v - switching.threshold_v;
+        let full = switching.step * self.width_gain();
+        let first = (START_STEP / full).powf(1.0 / self.pulse.amplitude_exponent).min(1.0);
+        let stop = (switching.threshold_v + STOP * overdrive).min(self.highest);
+        Staircase {
+            start: Volts((switching.threshold_v + first * overdrive).min(stop) as f32),
+            step: Volts((STEP * overdrive) as f32),
+            stop: Volts(stop as f32),
+        }
     }
 }
 
@@ -110,21 +213,26 @@ const MARGIN: (f64, f64) = (0.05, 0.08);
 /// Fraction of the range that the reference amplitude moves a fresh device by, at least: pulses are widened until it does.
 const REFERENCE_STEP: f64 = 0.05;
 
-/// Fraction of the range that the first amplitude moves a fresh device by: the width of the default window.
+/// Fraction of the range that the first amplitude of a staircase moves a fresh device by: the width of the default window.
 const START_STEP: f64 = 2.0 * WINDOW;
 
-/// From one amplitude to the next, and the last one above threshold, in units of the reference overdrive. With these the
-/// demo's tiles take 4 to 5 pulses per cell for `rram-cmo` at ±1 %; halving the step adds one pulse per cell and gains
-/// nothing in accuracy.
+/// From one amplitude to the next, and the last one above threshold, in units of the reference overdrive. Halving the step
+/// adds one pulse per cell and gains nothing in accuracy.
 const STEP: f64 = 0.15;
 const STOP: f64 = 1.6;
+
+/// Part of the window by which the device's own is narrower.
+const GUARD: f64 = 0.25;
+
+/// Standard deviations of the thresholds that are spared.
+const SPREADS: f64 = 4.0;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_writable_profile_has_a_recipe_that_spares_half_selected_cells() {
+    fn every_writable_profile_has_a_recipe_that_spares_the_cells_beside() {
         for name in Profile::names() {
             let profile = Profile::built_in(name).unwrap();
             let Ok(recipe) = Recipe::for_profile(&profile) else {
@@ -132,14 +240,15 @@ mod tests {
                 continue;
             };
             let pulse = profile.device.pulse.unwrap();
-            let Algorithm::Incremental { set, reset } = recipe.algorithm;
-            for staircase in [set, reset] {
+            let part = if recipe.scheme == Scheme::Third { 3.0 } else { 2.0 };
+            let lowest = pulse.set.threshold_v.min(pulse.reset.threshold_v);
+            let spared = lowest * (1.0 - SPREADS * pulse.threshold_spread);
+            for staircase in [recipe.stairs.0, recipe.stairs.1] {
                 assert!(staircase.start.0 <= staircase.stop.0 && staircase.step.0 > 0.0, "{name}");
-                let lowest = pulse.set.threshold_v.min(pulse.reset.threshold_v);
-                assert!(
-                    f64::from(staircase.stop.0) / 2.0 < lowest * (1.0 - 4.0 * pulse.threshold_spread),
-                    "{name}"
-                );
+                assert!(f64::from(staircase.stop.0) / part < spared, "{name}");
+            }
+            for law in [recipe.model.set, recipe.model.reset] {
+                assert!(law.threshold.0 < law.stop.0 && f64::from(law.stop.0) / part < spared, "{name}");
             }
             let range = profile.device.conductance;
             assert!(

@@ -43,7 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Fluctuations::new(profile.flicker, None, asked.devices, Random::new(asked.seed, 1));
     fluctuations.advance(DAY_NS);
     let conductance = vec![asked.programmed_s; asked.devices];
-    let levels = fluctuations.levels(&conductance, profile.conductance.maximum_s);
+    let levels: Vec<f64> =
+        conductance.iter().map(|&g| fluctuations.level(g, profile.conductance.maximum_s)).collect();
     let mut fluctuating = vec![0.0; asked.devices];
     if !levels.is_empty() {
         fluctuations.add(&conductance, &levels, &mut fluctuating);

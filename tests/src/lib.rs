@@ -2,6 +2,7 @@
 //! as a process.
 
 pub mod coverage;
+pub mod marks;
 pub mod soak;
 
 use ndarray::Array2;
@@ -305,20 +306,8 @@ impl Drop for Emulated {
 pub fn order(name: &str, (rows, columns): (usize, usize)) -> ProgramOrder {
     let recipe = Recipe::for_profile(&profile(Some(name)).unwrap()).unwrap();
     let span = recipe.g_max - recipe.g_min;
-    ProgramOrder {
-        origin: (0, 0),
-        targets: Array2::from_shape_fn((rows, columns), |(i, j)| {
-            recipe.g_min + span * ((i * 5 + j * 3) % 10) as f64 / 10.0
-        }),
-        window: recipe.window,
-        algorithm: recipe.algorithm,
-        width: recipe.width,
-        scheme: recipe.scheme,
-        read_volts: recipe.read_volts,
-        range: None,
-        conversions: recipe.conversions,
-        max_pulses: recipe.max_pulses,
-        max_reversals: recipe.max_reversals,
-        passes: recipe.passes,
-    }
+    let targets = Array2::from_shape_fn((rows, columns), |(i, j)| {
+        recipe.g_min + span * ((i * 5 + j * 3) % 10) as f64 / 10.0
+    });
+    ProgramOrder::new(&recipe, (0, 0), targets)
 }

@@ -167,7 +167,9 @@ fn in_a_job_a_spent_cell_says_so_and_the_rest_go_on() {
         scheme: Scheme::Half,
         read_volts: Volts(0.2),
         range: 1,
-        conversions: 1,
+        conversions: 2,
+        max_conversions: 4,
+        confirm: 0,
         max_pulses: 50,
         max_reversals: 10,
     };

@@ -141,6 +141,8 @@ fn a_new_session_s_arming_does_not_keep_the_old_session_s_job_alive() {
         read_volts: Volts(0.2),
         range: 1,
         conversions: 1,
+        max_conversions: 1,
+        confirm: 0,
         max_pulses: 200,
         max_reversals: 50,
     });

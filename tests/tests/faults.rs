@@ -70,6 +70,8 @@ fn program(targets: &[u8], columns: u16) -> Program<'_> {
         read_volts: Volts(0.2),
         range: 1,
         conversions: 1,
+        max_conversions: 1,
+        confirm: 0,
         max_pulses: 40,
         max_reversals: 10,
     }

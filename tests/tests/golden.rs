@@ -27,6 +27,57 @@ const STAIRS: Staircase = Staircase { start: Volts(1.0), step: Volts(0.05), stop
 
 const LABEL: RecordLabel =
     RecordLabel { kind: 1, date: 1_800_000_000, length: 915, crc: 0xDEAD_BEEF, hash: [7; 32] };
+const PROGRAM: Program<'static> = Program {
+    job: JobId(5),
+    region: Region { row: 0, column: 0, rows: 1, columns: 1 },
+    targets: &[0, 0, 0x80, 0x3F],
+    window: Siemens(1e-6),
+    algorithm: Algorithm::Incremental { set: STAIRS, reset: STAIRS },
+    width: Seconds(1e-4),
+    scheme: Scheme::Half,
+    read_volts: Volts(0.2),
+    range: 1,
+    conversions: 4,
+    max_conversions: 64,
+    confirm: 8,
+    max_pulses: 100,
+    max_reversals: 30,
+};
+
+/// The other rules by which pulses can follow reads; the match makes a new one impossible to forget.
+fn algorithms() -> Vec<Algorithm> {
+    let law = DoseLaw {
+        threshold: Volts(1.0),
+        reference: Volts(1.5),
+        dose: 0.25,
+        exponent: 2.0,
+        stop: Volts(1.75),
+    };
+    let (floor, ceiling) = (Siemens(1e-6), Siemens(1e-4));
+    let forming = Forming { volts: STAIRS, widest: Seconds(1e-3), gap: Seconds(1e-4) };
+    let all = [
+        PROGRAM.algorithm,
+        Algorithm::Identical { set: Volts(1.5), reset: Volts(1.25) },
+        Algorithm::Seeking { stairs: STAIRS },
+        Algorithm::Model(Model { set: law, reset: law, floor, ceiling, melting: true }),
+        Algorithm::Form(forming),
+    ];
+    for (index, algorithm) in all.iter().enumerate() {
+        let at = match algorithm {
+            Algorithm::Incremental { .. } => 0,
+            Algorithm::Identical { .. } => 1,
+            Algorithm::Seeking { .. } => 2,
+            Algorithm::Model(_) => 3,
+            Algorithm::Form(_) => 4,
+        };
+        assert_eq!(at, index);
+    }
+    all[1..].to_vec()
+}
+
+fn program(algorithm: Algorithm) -> Request<'static> {
+    Request::Program(Program { algorithm, ..PROGRAM })
+}
 
 /// Every variant once; the match makes a new one impossible to forget.
 fn requests() -> Vec<Request<'static>> {
@@ -68,20 +119,7 @@ fn requests() -> Vec<Request<'static>> {
             scheme: Scheme::Third,
             gate: Some(Volts(1.25)),
         }),
-        R::Program(Program {
-            job: JobId(5),
-            region: Region { row: 0, column: 0, rows: 1, columns: 1 },
-            targets: &[0, 0, 0x80, 0x3F],
-            window: Siemens(1e-6),
-            algorithm: Algorithm::Incremental { set: STAIRS, reset: STAIRS },
-            width: Seconds(1e-4),
-            scheme: Scheme::Half,
-            read_volts: Volts(0.2),
-            range: 1,
-            conversions: 4,
-            max_pulses: 100,
-            max_reversals: 30,
-        }),
+        R::Program(PROGRAM),
         R::AbortJob(JobId(5)),
         R::ReleaseJob(JobId(5)),
         R::Wait { job: JobId(6), until_ns: 31_557_600_000_000_000 },
@@ -298,6 +336,10 @@ fn golden() -> String {
             &request,
         );
     }
+    for (sequence, algorithm) in (0..).zip(algorithms()) {
+        let name = variant(&format!("{algorithm:?}")).to_string();
+        line(&mut text, &format!("Request::Program::{name}"), Kind::Request, sequence, &program(algorithm));
+    }
     for (sequence, reply) in (0..).zip(replies()) {
         let debug = format!("{reply:?}");
         let name = match &reply {
@@ -336,7 +378,7 @@ fn every_message_of_version_0_has_the_bytes_it_always_had() {
 
 #[test]
 fn golden_requests_and_replies_decode_to_what_they_were_made_from() {
-    for request in requests() {
+    for request in requests().into_iter().chain(algorithms().into_iter().map(program)) {
         let mut bytes = [0; 1024];
         let body = postcard::to_slice(&request, &mut bytes).unwrap();
         assert_eq!(frame::decode_body::<Request<'_>>(body), Ok(request));

@@ -38,6 +38,8 @@ fn program(targets: &[u8]) -> Program<'_> {
         read_volts: Volts(0.2),
         range: 1,
         conversions: 1,
+        max_conversions: 1,
+        confirm: 0,
         max_pulses: 100,
         max_reversals: 20,
     }
@@ -51,8 +53,14 @@ fn a_refused_request_says_why_and_touches_nothing() {
     let (mut wire, session) = armed();
     let before = wire.truth();
     let two = [20e-6f32.to_le_bytes(), 30e-6f32.to_le_bytes()].concat();
-    let nan = [20e-6f32.to_le_bytes(), f32::NAN.to_le_bytes()].concat();
+    let infinite = [20e-6f32.to_le_bytes(), f32::INFINITY.to_le_bytes()].concat();
     let codes = [0xFF; 32];
+    let law =
+        DoseLaw { threshold: Volts(1.0), reference: Volts(1.5), dose: 0.3, exponent: 2.0, stop: Volts(1.8) };
+    let (floor, ceiling) = (Siemens(90e-6), Siemens(10e-6));
+    let upside_down = Model { set: law, reset: law, floor, ceiling, melting: false };
+    let violent =
+        Forming { volts: Staircase { stop: Volts(5.5), ..STAIRS }, widest: Seconds(1e-3), gap: Seconds(0.0) };
     let refused: Vec<(Request<'_>, Expected)> = vec![
         (
             Request::Pulse(Pulse { volts: Volts(5.2), ..PULSE }),
@@ -97,7 +105,9 @@ fn a_refused_request_says_why_and_touches_nothing() {
         (Request::Mvm(Mvm { range: 1, conversions: 1, interval_ns: 0, codes: &codes[..31] }), |r| {
             matches!(r, Refusal::Invalid { field: Field::Data, .. })
         }),
-        (Request::Program(program(&nan)), |r| matches!(r, Refusal::Invalid { field: Field::Target, .. })),
+        (Request::Program(program(&infinite)), |r| {
+            matches!(r, Refusal::Invalid { field: Field::Target, .. })
+        }),
         (Request::Program(program(&two[..7])), |r| matches!(r, Refusal::Invalid { field: Field::Data, .. })),
         (Request::Program(Program { window: Siemens(-1.0), ..program(&two) }), |r| {
             matches!(r, Refusal::Invalid { field: Field::Window, .. })
@@ -111,6 +121,16 @@ fn a_refused_request_says_why_and_touches_nothing() {
                 ..program(&two)
             }),
             |r| matches!(r, Refusal::Limit { limit: LimitName::Cell, .. }),
+        ),
+        (Request::Program(Program { algorithm: Algorithm::Model(upside_down), ..program(&two) }), |r| {
+            matches!(r, Refusal::Invalid { field: Field::Model, .. })
+        }),
+        (Request::Program(Program { algorithm: Algorithm::Form(violent), ..program(&two) }), |r| {
+            matches!(r, Refusal::Limit { limit: LimitName::Cell, .. })
+        }),
+        (
+            Request::Program(Program { conversions: 2, ..program(&two) }),
+            |r| matches!(r, Refusal::Invalid { field: Field::Conversions, asked, min, .. } if *asked == 1.0 && *min == 2.0),
         ),
         (Request::ClearFault(FaultCode::Chip), |r| *r == Refusal::NoSuchFault),
         (Request::AbortJob(JobId(3)), |r| matches!(r, Refusal::NoSuchJob { .. })),

@@ -63,10 +63,7 @@ impl Crossbar {
         if noise.relative == 0.0 && self.fluctuations.is_none() {
             return Ok(());
         }
-        let maximum_s = self.profile.conductance.maximum_s;
-        if self.deviations.is_empty() {
-            self.deviations = self.conductance.iter().map(|&g| noise.deviation(g, maximum_s)).collect();
-        }
+        self.note_noise();
         let through_matrix = self.effective.as_ref().map(|effective| {
             let cell_currents = effective.cell_currents(lines);
             let noise = column_noise(&self.deviations, &cell_currents, self.columns);
@@ -91,9 +88,6 @@ impl Crossbar {
         }
         if let Some(fluctuations) = &mut self.fluctuations {
             fluctuations.advance(at_ns);
-            if self.levels.is_empty() {
-                self.levels = fluctuations.levels(&self.conductance, maximum_s);
-            }
             let before = currents.to_vec();
             fluctuations.add(cell_currents, &self.levels, currents);
             for ((current, before), line) in currents.iter_mut().zip(before).zip(lines.columns) {
@@ -103,6 +97,28 @@ impl Crossbar {
             }
         }
         Ok(())
+    }
+
+    /// Works out how much each cell is noisy, where that isn't known: a pulse moves few cells of a large array, and powers
+    /// are slow.
+    fn note_noise(&mut self) {
+        if core::mem::replace(&mut self.is_noted, true) {
+            return;
+        }
+        let cells = self.conductance.len();
+        self.noted.resize(cells, f64::NAN);
+        self.deviations.resize(cells, 0.0);
+        self.levels.resize(cells, 0.0);
+        let (noise, maximum_s) = (self.profile.read_noise, self.profile.conductance.maximum_s);
+        for (((&g, noted), deviation), level) in
+            self.conductance.iter().zip(&mut self.noted).zip(&mut self.deviations).zip(&mut self.levels)
+        {
+            if *noted != g {
+                *noted = g;
+                *deviation = noise.deviation(g, maximum_s);
+                *level = self.fluctuations.as_ref().map_or(0.0, |all| all.level(g, maximum_s));
+            }
+        }
     }
 
     /// The same without noise, and without consuming randomness.

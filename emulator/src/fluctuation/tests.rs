@@ -16,7 +16,7 @@ fn traces(noise: &mut Fluctuations, cells: usize, samples: usize, interval_ns: u
     for k in 0..samples {
         noise.advance((k as u64 + 1) * interval_ns);
         let mut columns = vec![0.0; cells];
-        noise.add(&vec![1.0; cells], &noise.levels(&vec![1e-5; cells], 1e-5), &mut columns);
+        noise.add(&vec![1.0; cells], &vec![noise.level(1e-5, 1e-5); cells], &mut columns);
         for (trace, value) in traces.iter_mut().zip(columns) {
             trace.push(value);
         }
@@ -107,7 +107,7 @@ fn two_reads_are_as_correlated_as_the_model_says_and_as_the_time_between_them_le
         let mut read = |at_ns| {
             noise.advance(at_ns);
             let mut columns = vec![0.0; cells];
-            noise.add(&vec![1.0; cells], &noise.levels(&vec![1e-5; cells], 1e-5), &mut columns);
+            noise.add(&vec![1.0; cells], &vec![noise.level(1e-5, 1e-5); cells], &mut columns);
             columns
         };
         let (a, b) = (read(first), read(first + (delay_s * 1e9) as u64));
@@ -125,7 +125,7 @@ fn a_read_a_moment_later_gives_the_same_fluctuation() {
     let mut read = |at_ns| {
         noise.advance(at_ns);
         let mut column = [0.0];
-        noise.add(&[1.0], &noise.levels(&[1e-5], 1e-5), &mut column);
+        noise.add(&[1.0], &[noise.level(1e-5, 1e-5)], &mut column);
         column[0]
     };
     assert_eq!(read(1_000_000).to_bits(), read(1_000_010).to_bits());

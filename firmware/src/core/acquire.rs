@@ -84,6 +84,7 @@ impl Sums {
     /// Variance of the mean code: from the scatter where there are two samples or more, and at least what rounding
     /// to whole codes leaves (1/12 per sample).
     #[allow(clippy::cast_precision_loss)] // As above; the difference is formed in integers.
+    #[inline(never)] // Its overflow checks once.
     pub(super) fn variance_of_mean(&self) -> f32 {
         let count = i64::from(self.count.max(1));
         let scatter = if count > 1 {

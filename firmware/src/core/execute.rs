@@ -186,7 +186,8 @@ impl Core<'_> {
                 }
                 // Counted before the edge: a reset in between over-counts, never under-counts.
                 self.budgets.charge(cell, &exposure, &limits, description)?;
-                let selection = Selection { row: pulse.row, column: pulse.column, scheme: pulse.scheme };
+                let selection =
+                    Selection { row: pulse.row, column: pulse.column, scheme: pulse.scheme, forming: false };
                 Started::Working(Activity::Pulse(PulseMachine::new(PulseOrder {
                     selection,
                     volts: pulse.volts,

@@ -170,6 +170,7 @@ enum Answer {
 
 /// What the front end is being used for.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant)] // There is no heap to box in, and one activity.
 enum Activity {
     /// Nothing: SAFE, or DEAD after a fault.
     None,

@@ -8,9 +8,11 @@ use super::trace::{SAMPLES_OVERHEAD_BYTES, TraceOrder};
 use crate::front_end::Description;
 use ohmrig_protocol::frame;
 use ohmrig_protocol::message::{
-    Algorithm, BUDGET_BYTES, CELL_SUMS_BYTES, Field, LimitName, Limits, MAX_CONVERSIONS, Mvm, Program,
-    ReadCells, ReadColumn, ReadReference, Refusal, Region, Request, Staircase, Trace, TraceSource,
+    Algorithm, BUDGET_BYTES, CELL_SUMS_BYTES, DoseLaw, Field, LimitName, Limits, MAX_CONVERSIONS, Model, Mvm,
+    Program, ReadCells, ReadColumn, ReadReference, Refusal, Region, Request, Scheme, Staircase, Trace,
+    TraceSource,
 };
+use ohmrig_protocol::units::{Seconds, Volts};
 
 /// The request in a body, if it is one. Not inlined: it is long, and asked for in several places.
 #[inline(never)]
@@ -248,41 +250,102 @@ impl Checks<'_> {
         limits::within(Field::MaxPulses, f32::from(asked.max_pulses), 1.0, f32::from(u16::MAX))?;
         limits::within(Field::Volts, asked.read_volts.0, f32::MIN_POSITIVE, f32::MAX)?;
         let read_code = limits::check_read_volts(asked.read_volts, self.limits, self.description)?;
-        self.conversions(asked.conversions, 1)?;
+        self.conversions(asked.conversions, 2)?;
+        self.conversions(asked.max_conversions, 2)?;
+        if asked.confirm > 0 {
+            self.conversions(asked.confirm, 2)?;
+        }
+        let least = f32::from(asked.conversions);
+        limits::within(Field::Conversions, f32::from(asked.max_conversions), least, f32::MAX)?;
         let width_ns = limits::check_width(asked.width, self.limits)?;
-        let Algorithm::Incremental { set, reset } = asked.algorithm;
-        for (stairs, sign) in [(set, 1.0), (reset, -1.0)] {
-            self.staircase(stairs, sign, asked)?;
+        let (mut gap_ns, mut widest_ns) = (0, width_ns);
+        match &asked.algorithm {
+            Algorithm::Incremental { set, reset } => {
+                self.staircase(set, 1.0, asked.scheme)?;
+                self.staircase(reset, -1.0, asked.scheme)?;
+            }
+            Algorithm::Identical { set, reset } => {
+                self.amplitude(*set, 1.0, asked.scheme)?;
+                self.amplitude(*reset, -1.0, asked.scheme)?;
+            }
+            Algorithm::Seeking { stairs } => {
+                self.staircase(stairs, 1.0, asked.scheme)?;
+                self.staircase(stairs, -1.0, asked.scheme)?;
+            }
+            Algorithm::Model(model) => self.model(model, asked.scheme)?,
+            Algorithm::Form(forming) => {
+                self.staircase(&forming.volts, 1.0, asked.scheme)?;
+                widest_ns = limits::check_width(forming.widest, self.limits)?;
+                limits::within(Field::Width, forming.widest.0, asked.width.0, f32::MAX)?;
+                gap_ns = self.gap(forming.gap)?;
+            }
         }
         let targets = asked.targets.as_chunks::<4>().0;
         for target in targets {
-            limits::within(Field::Target, f32::from_le_bytes(*target), 0.0, f32::MAX)?;
+            let target = f32::from_le_bytes(*target);
+            // NaN leaves a cell alone.
+            if !target.is_nan() {
+                limits::within(Field::Target, target, 0.0, f32::MAX)?;
+            }
         }
         for (cell, target) in cells.iter_mut().zip(targets) {
             *cell = JobCell { target: f32::from_le_bytes(*target), ..JobCell::EMPTY };
         }
+        let zero = self.description.converters.dac_zero;
+        let mirrored = zero.saturating_sub(read_code.saturating_sub(zero));
         Ok(ProgramOrder {
             job: asked.job,
             region: asked.region,
             window: asked.window.0,
             algorithm: asked.algorithm,
             width_ns,
+            widest_ns,
+            gap_ns,
             scheme: asked.scheme,
             read_volts: asked.read_volts,
-            read_code,
+            read_codes: [read_code, mirrored],
             range: asked.range,
             conversions: asked.conversions,
+            max_conversions: asked.max_conversions,
+            confirm: asked.confirm,
             max_pulses: asked.max_pulses,
             max_reversals: asked.max_reversals,
         })
     }
 
     /// The largest amplitude decides: every pulse of the job is within the limits if it is.
-    fn staircase(&self, stairs: Staircase, sign: f32, asked: &Program<'_>) -> Result<(), Refusal> {
-        let Staircase { start, step, stop } = stairs;
+    fn staircase(&self, stairs: &Staircase, sign: f32, scheme: Scheme) -> Result<(), Refusal> {
+        let Staircase { start, step, stop } = *stairs;
         limits::within(Field::Staircase, start.0, f32::MIN_POSITIVE, stop.0)?;
         limits::within(Field::Staircase, step.0, f32::MIN_POSITIVE, f32::MAX)?;
-        let largest = ohmrig_protocol::units::Volts(sign * stop.0);
-        limits::check_pulse_volts(largest, asked.scheme, self.limits, self.description)
+        self.amplitude(stop, sign, scheme)
+    }
+
+    fn amplitude(&self, volts: Volts, sign: f32, scheme: Scheme) -> Result<(), Refusal> {
+        limits::within(Field::Staircase, volts.0, f32::MIN_POSITIVE, f32::MAX)?;
+        limits::check_pulse_volts(Volts(sign * volts.0), scheme, self.limits, self.description)
+    }
+
+    /// Only what the arithmetic needs: a law that is wrong about the devices is corrected by them.
+    fn model(&self, model: &Model, scheme: Scheme) -> Result<(), Refusal> {
+        let Model { set, reset, floor, ceiling, melting: _ } = model;
+        limits::within(Field::Model, floor.0, 0.0, f32::MAX)?;
+        limits::within(Field::Model, ceiling.0 - floor.0, f32::MIN_POSITIVE, f32::MAX)?;
+        for (law, sign) in [(set, 1.0), (reset, -1.0)] {
+            let DoseLaw { threshold, reference, dose, exponent, stop } = *law;
+            limits::within(Field::Model, threshold.0, 0.0, stop.0)?;
+            limits::within(Field::Model, reference.0 - threshold.0, f32::MIN_POSITIVE, f32::MAX)?;
+            limits::within(Field::Model, dose, f32::MIN_POSITIVE, f32::MAX)?;
+            limits::within(Field::Model, exponent, 0.1, 10.0)?;
+            self.amplitude(stop, sign, scheme)?;
+        }
+        Ok(())
+    }
+
+    /// A rest between pulse and read, in ns.
+    fn gap(&self, gap: Seconds) -> Result<u32, Refusal> {
+        limits::within(Field::Interval, gap.0, 0.0, 1.0)?;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Just checked.
+        Ok(libm::roundf(gap.0 * 1e9) as u32)
     }
 }

@@ -206,7 +206,7 @@ mod tests {
     const BOARD: Population = Population { rows: 16, columns: 16, gates: false };
 
     fn share(scheme: Scheme, volts: f32, kind: ChipKind) -> Share {
-        let selection = Selection { row: 3, column: 5, scheme };
+        let selection = Selection { row: 3, column: 5, scheme, forming: false };
         Plan::new(&BOARD, selection, Volts(volts), None).unwrap().share(&BOARD, ChipSelect { kind, index: 0 })
     }
 
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn channels_that_lead_nowhere_are_not_toggled() {
         let population = Population { rows: 18, columns: 5, gates: false };
-        let selection = Selection { row: 17, column: 0, scheme: Scheme::Half };
+        let selection = Selection { row: 17, column: 0, scheme: Scheme::Half, forming: false };
         let plan = Plan::new(&population, selection, Volts(1.0), None).unwrap();
         let toggled = |kind, index| plan.share(&population, ChipSelect { kind, index }).toggled;
         assert_eq!(toggled(ChipKind::RowDac, 0), 0xFFFF);
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_voltage_no_code_is_nearest_to_is_refused_and_not_clamped() {
-        let selection = Selection { row: 0, column: 0, scheme: Scheme::Half };
+        let selection = Selection { row: 0, column: 0, scheme: Scheme::Half, forming: false };
         for volts in [5.0, -5.1, f32::NAN, f32::INFINITY] {
             assert!(Plan::new(&BOARD, selection, Volts(volts), None).is_err(), "{volts}");
         }
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_gate_voltage_needs_gates_and_moves_the_selected_column_s_gate_only() {
-        let selection = Selection { row: 0, column: 7, scheme: Scheme::Grounded };
+        let selection = Selection { row: 0, column: 7, scheme: Scheme::Grounded, forming: false };
         assert!(Plan::new(&BOARD, selection, Volts(1.0), Some(Volts(2.5))).is_err());
         let gated = Population { gates: true, ..BOARD };
         let plan = Plan::new(&gated, selection, Volts(1.0), Some(Volts(2.5))).unwrap();

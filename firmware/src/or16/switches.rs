@@ -67,9 +67,10 @@ impl Arrangement {
     }
 
     /// As it must be while a pulse is loaded: with the selected column driven, or with the other lines open, or as
-    /// [`selected`](Self::selected).
+    /// [`selected`](Self::selected); for forming, with the selected row's 10 kΩ not bypassed.
     pub(super) fn loaded(selection: Selection) -> Self {
-        let selected = Self::selected(selection.column);
+        let bypass = if selection.forming { Lines::AllBut(selection.row) } else { Lines::All };
+        let selected = Self { forming_bypass: bypass, ..Self::selected(selection.column) };
         match selection.scheme {
             Scheme::Half | Scheme::Third | Scheme::Grounded => selected,
             Scheme::SymmetricHalf => Self { column_sense: Lines::None, column_bias: Lines::All, ..selected },

@@ -31,7 +31,7 @@ fn safe(rows: u16, columns: u16) -> Or16<Board> {
 }
 
 fn selection(row: u16, column: u16, scheme: Scheme) -> Selection {
-    Selection { row, column, scheme }
+    Selection { row, column, scheme, forming: false }
 }
 
 fn selected(row: u16, column: u16, scheme: Scheme) -> Or16<Board> {

@@ -3,13 +3,13 @@
 use super::mvm::set_errors;
 use super::open::{Opened, open};
 use super::output::{percent, si};
-use super::program::{CHECK_CONVERSIONS, order, rms};
+use super::program::{CHECK_CONVERSIONS, rms};
 use super::settings::{RecipeArgs, recipe_settings};
 use super::work::Work;
 use super::{Failure, Global, Output};
 use crate::digits::Digits;
 use crate::error_metrics::{MvmErrors, errors, noise_rms};
-use crate::instrument::{ProductSettings, ReadSettings};
+use crate::instrument::{ProductSettings, ProgramOrder, ReadSettings};
 use crate::mapping::{Pairs, Tile};
 use crate::recipe::Recipe;
 use crate::run_file::MeasurementOrder;
@@ -165,7 +165,7 @@ impl Demo {
     ) -> Result<(Value, Array2<f64>), Failure> {
         let bar = output
             .bar(tile.rows * tile.columns * usize::from(recipe.passes), &format!("programming {label}"));
-        let order = order(recipe, (0, 0), targets.clone());
+        let order = ProgramOrder::new(recipe, (0, 0), targets.clone());
         let programmed = opened
             .program(work, name, &order, output, |progress| bar.set_position(u64::from(progress.cells)))?;
         bar.finish_and_clear();

@@ -9,6 +9,7 @@ mod drift;
 mod emulate;
 mod export;
 mod failure;
+mod form;
 mod info;
 mod iv;
 mod list;
@@ -117,6 +118,8 @@ enum Command {
     Read(read::Read),
     /// Apply write pulses to one cell
     Pulse(pulse::PulseCommand),
+    /// Form pristine cells: pulses through 10 kΩ, higher and then wider, until they conduct
+    Form(form::FormCommand),
     /// Program conductances with write-verify
     Program(program::ProgramCommand),
     /// Multiply vectors with the array
@@ -200,6 +203,7 @@ fn execute(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Calibrate(command) => command.run(global, output),
         Command::Read(command) => command.run(global, output),
         Command::Pulse(command) => command.run(global, output),
+        Command::Form(command) => command.run(global, output),
         Command::Program(command) => command.run(global, output),
         Command::Mvm(command) => command.run(global, output),
         Command::Iv(command) => command.run(global, output),

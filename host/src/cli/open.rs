@@ -8,7 +8,7 @@ use crate::device::EmulatedDevice;
 use crate::instrument::Instrument;
 #[cfg(unix)]
 use crate::qemu::Qemu;
-use crate::recipe::{NotWritable, Recipe};
+use crate::recipe::Recipe;
 use crate::run_file::{ClaimedFile, RunFile, RunIdentity};
 use crate::transport::inject::{Fault, Faulty};
 use crate::transport::{InProcess, Port, Serial, Tcp, Transport};
@@ -154,15 +154,17 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
 }
 
 impl Opened {
-    /// How the devices are programmed: by the recipe asked for, else the emulated profile's, else the default's.
-    pub(super) fn recipe(&self, asked: Option<&str>) -> Result<Recipe, Failure> {
-        let by_name =
-            |name: Option<&str>| -> Result<Recipe, Failure> { Ok(Recipe::for_profile(&profile(name)?)?) };
+    /// The devices' profile: the one asked for, else the emulated board's, else the default.
+    pub(super) fn recipe_profile(&self, asked: Option<&str>) -> Result<Profile, Failure> {
         match (asked, &self.profile) {
-            (Some(name), _) => by_name(Some(name)),
-            (None, Some(profile)) => Recipe::for_profile(profile).map_err(|error: NotWritable| error.into()),
-            (None, None) => by_name(None),
+            (None, Some(own)) => Ok(own.clone()),
+            (asked, _) => Ok(profile(asked)?),
         }
+    }
+
+    /// How the devices are programmed, by that profile.
+    pub(super) fn recipe(&self, asked: Option<&str>) -> Result<Recipe, Failure> {
+        Ok(Recipe::for_profile(&self.recipe_profile(asked)?)?)
     }
 
     /// Writes a measurement to the run file, if there is one.

@@ -1,15 +1,17 @@
 //! `ohmrig program`: conductances from a file into the array, with write-verify on the device.
 
-use super::open::open;
+use super::open::{Opened, open};
 use super::output::{percent, si};
 use super::settings::{RecipeArgs, recipe_settings};
+use super::work::Work;
 use super::{Failure, Global, Output};
 use crate::arrays;
-use crate::instrument::{ProgramOrder, Programmed, ReadSettings};
+use crate::calibration::EffectiveSettings;
+use crate::instrument::{InCircuit, ProgramOrder, Progress, ReadSettings};
 use crate::recipe::Recipe;
 use crate::run_file::MeasurementOrder;
 use clap::Args;
-use ndarray::Array2;
+use ndarray::{Array1, Array2, Axis};
 use ohmrig_protocol::message::{Outcome, Region};
 use serde_json::json;
 use std::path::PathBuf;
@@ -26,9 +28,12 @@ pub(super) struct ProgramCommand {
     column: u16,
     #[command(flatten)]
     recipe: RecipeArgs,
-    /// Write the conductances read afterwards here, S
+    /// Write the conductances read afterwards here, S; with --in-circuit the matrix
     #[arg(long, value_name = "NPY")]
     output: Option<PathBuf>,
+    /// Program the whole array against the matrix that products see, with a gain for each row and column
+    #[arg(long)]
+    in_circuit: bool,
     /// Drop the results of an earlier job that were never fetched
     #[arg(long)]
     discard_held: bool,
@@ -36,6 +41,9 @@ pub(super) struct ProgramCommand {
 
 /// Conversions of the read that tells the programming error, independent of the verify reads.
 pub(super) const CHECK_CONVERSIONS: u16 = 32;
+
+/// Turns of in-circuit programming, at most.
+const TURNS: u8 = 4;
 
 impl ProgramCommand {
     pub(super) fn run(&self, global: &Global, output: &mut Output) -> Result<(), Failure> {
@@ -57,64 +65,169 @@ impl ProgramCommand {
             si(recipe.window, "S"),
             recipe.name
         ));
+        let kind = if self.in_circuit { "program-in-circuit" } else { "program" };
         let asked = json!({"row": self.row, "column": self.column, "recipe": recipe_settings(&recipe)});
         let measurement = MeasurementOrder {
-            kind: "program",
+            kind,
             settings: &asked,
             inputs: &[("target_s", targets.view())],
             changes_array: true,
         };
         let Some(mut work) = opened.begin(global, &measurement, output)? else { return Ok(()) };
-        let order = order(&recipe, (self.row, self.column), targets.clone());
+        let order = ProgramOrder::new(&recipe, (self.row, self.column), targets.clone());
         let bar = output.bar(targets.len() * usize::from(recipe.passes), "programming");
-        let programmed = opened.program(&mut work, "", &order, output, |progress| {
-            bar.set_position(u64::from(progress.cells));
-        })?;
+        let progress = |progress: Progress| bar.set_position(u64::from(progress.cells));
+        if self.in_circuit {
+            let settings = EffectiveSettings { volts: recipe.read_volts, repeats: 4, conversions: 16 };
+            let done = opened.program_in_circuit(&mut work, &order, &settings, TURNS, progress)?;
+            bar.finish_and_clear();
+            return self.tell_in_circuit(&done, &recipe, &mut opened, work, output);
+        }
+        let programmed = opened.program(&mut work, "", &order, output, progress)?;
         bar.finish_and_clear();
         let settings = ReadSettings { volts: recipe.read_volts, range: None, conversions: CHECK_CONVERSIONS };
         let map = opened.instrument.read_cells(region, &settings)?;
         let error = rms(&(&map.conductance - &targets));
-        let excluded = targets.len() - programmed.inside();
+        let left = left_list(&programmed.outcome, (self.row, self.column), Outcome::Inside);
+        let span = recipe.g_max - recipe.g_min;
+        let (cells, inside) = (targets.len(), programmed.inside());
         output.say(format_args!(
-            "inside   {} of {} cells ({}), {:.1} pulses per cell",
-            programmed.inside(),
-            targets.len(),
-            percent(programmed.inside() as f64 / targets.len() as f64),
+            "inside   {inside} of {cells} cells ({}), {:.1} pulses per cell",
+            percent(inside as f64 / cells as f64),
             programmed.pulses_mean()
         ));
-        output.say(format_args!(
-            "error    {} rms against the targets, read again at once with {CHECK_CONVERSIONS} conversions per polarity",
-            si(error, "S")
-        ));
-        let left = left_out(&programmed);
-        if excluded > 0 {
-            output.say(format_args!("outside  {left}"));
+        for (number, pass) in (1..).zip(&programmed.passes) {
+            output.say(format_args!(
+                "pass {number}   {} cells, {} pulses; {}{} rms right after",
+                pass.cells,
+                pass.pulses,
+                pass.error_before_rms
+                    .map_or_else(String::new, |rms| format!("{} rms before, ", si(rms, "S"))),
+                si(pass.error_rms, "S")
+            ));
         }
-        output.set("cells", targets.len());
-        output.set("inside_window", programmed.inside());
-        output.set("excluded", excluded);
-        output.set("outcomes", &left);
+        output.say(format_args!(
+            "error    {} rms against the targets ({} of the range), read again at once with {CHECK_CONVERSIONS} conversions per \
+             polarity",
+            si(error, "S"),
+            percent(error / span)
+        ));
+        for line in left.lines("outside") {
+            output.say(line);
+        }
+        let passes: Vec<_> = programmed
+            .passes
+            .iter()
+            .map(|pass| {
+                json!({
+                    "cells": pass.cells, "pulses": pass.pulses, "inside": pass.inside, "error_rms_s": pass.error_rms,
+                    "error_before_rms_s": pass.error_before_rms,
+                })
+            })
+            .collect();
+        output.set("cells", cells);
+        output.set("inside_window", inside);
+        output.set("excluded", cells - inside);
+        output.set("excluded_cells", left.json());
         output.set("pulses_per_cell_mean", programmed.pulses_mean());
         output.set("error_rms_s", error);
         output.set("window_s", recipe.window);
         output.set("recipe", &recipe.name);
-        let pulses = programmed.pulses.mapv(f64::from);
+        output.set("algorithm", recipe.method.name());
+        output.set("passes", &passes);
         if let Some(path) = &self.output {
             arrays::write(path, map.conductance.view()).map_err(Failure::failed)?;
         }
-        let outcomes = programmed.outcome.mapv(|outcome| f64::from(outcome as u8));
         work.done(
             &mut opened,
             output,
             &json!({
-                "cells": targets.len(), "inside_window": programmed.inside(), "error_rms_s": error,
-                "pulses_per_cell_mean": programmed.pulses_mean(), "outcomes": left,
+                "cells": cells, "inside_window": inside, "error_rms_s": error, "excluded_cells": left.json(),
+                "passes": passes, "pulses_per_cell_mean": programmed.pulses_mean(), "range_s": span,
             }),
             &[
                 ("conductance_s", map.conductance.view()),
                 ("uncertainty_s", map.uncertainty.view()),
-                ("pulses", pulses.view()),
-                ("outcome", outcomes.view()),
+                ("verified_s", programmed.conductance.view()),
+                ("verified_uncertainty_s", programmed.uncertainty.view()),
+                ("pulses", programmed.pulses.mapv(f64::from).view()),
+                ("reversals", programmed.reversals.mapv(f64::from).view()),
+                ("outcome", programmed.outcome.mapv(|outcome| f64::from(outcome as u8)).view()),
+            ],
+        )
+    }
+}
+
+impl ProgramCommand {
+    /// Says and records what in-circuit programming has reached.
+    fn tell_in_circuit(
+        &self,
+        done: &InCircuit,
+        recipe: &Recipe,
+        opened: &mut Opened,
+        work: Work,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        let span = recipe.g_max - recipe.g_min;
+        let (cells, inside) = (done.cells.outcome.len(), done.cells.inside());
+        for (number, turn) in (1..).zip(&done.turns) {
+            output.say(format_args!(
+                "turn {number}   {} cells, {} pulses; matrix in circuit {} rms from the targets ({} of the range) after gains",
+                turn.cells,
+                turn.pulses,
+                si(turn.error_rms, "S"),
+                percent(turn.error_rms / span)
+            ));
+        }
+        let extent = |gains: &Array1<f64>| {
+            let least = gains.iter().copied().fold(f64::INFINITY, f64::min);
+            format!("{least:.4} to {:.4}", gains.iter().copied().fold(0.0, f64::max))
+        };
+        output.say(format_args!(
+            "gains    rows {}, columns {}: for the inputs and outputs of products",
+            extent(&done.gains.rows),
+            extent(&done.gains.columns)
+        ));
+        let left = left_list(&done.cells.outcome, (0, 0), Outcome::Inside);
+        for line in left.lines("outside") {
+            output.say(line);
+        }
+        let turns: Vec<_> = done
+            .turns
+            .iter()
+            .map(|turn| json!({"cells": turn.cells, "pulses": turn.pulses, "error_rms_s": turn.error_rms}))
+            .collect();
+        let error = done.turns.last().map(|turn| turn.error_rms);
+        output.set("cells", cells);
+        output.set("inside_window", inside);
+        output.set("excluded", cells - inside);
+        output.set("excluded_cells", left.json());
+        output.set("pulses_per_cell_mean", done.cells.pulses_mean());
+        output.set("error_rms_s", error);
+        output.set("window_s", recipe.window);
+        output.set("recipe", &recipe.name);
+        output.set("algorithm", recipe.method.name());
+        output.set("turns", &turns);
+        output.set("row_gains", done.gains.rows.to_vec());
+        output.set("column_gains", done.gains.columns.to_vec());
+        let line = |gains: &Array1<f64>| gains.view().insert_axis(Axis(0)).to_owned();
+        if let Some(path) = &self.output {
+            arrays::write(path, done.matrix.siemens.view()).map_err(Failure::failed)?;
+        }
+        work.done(
+            opened,
+            output,
+            &json!({
+                "cells": cells, "inside_window": inside, "error_rms_s": error, "excluded_cells": left.json(),
+                "turns": turns, "pulses_per_cell_mean": done.cells.pulses_mean(), "range_s": span,
+            }),
+            &[
+                ("matrix_s", done.matrix.siemens.view()),
+                ("matrix_uncertainty_s", done.matrix.uncertainty.view()),
+                ("row_gain", line(&done.gains.rows).view()),
+                ("column_gain", line(&done.gains.columns).view()),
+                ("pulses", done.cells.pulses.mapv(f64::from).view()),
+                ("outcome", done.cells.outcome.mapv(|outcome| f64::from(outcome as u8)).view()),
             ],
         )
     }
@@ -144,47 +257,68 @@ fn check_targets(what: &str, targets: &Array2<f64>, recipe: &Recipe) -> Result<(
     }
 }
 
-/// A recipe applied to targets.
-pub(super) fn order(recipe: &Recipe, origin: (u16, u16), targets: Array2<f64>) -> ProgramOrder {
-    ProgramOrder {
-        origin,
-        targets,
-        window: recipe.window,
-        algorithm: recipe.algorithm,
-        width: recipe.width,
-        scheme: recipe.scheme,
-        read_volts: recipe.read_volts,
-        range: None,
-        conversions: recipe.conversions,
-        max_pulses: recipe.max_pulses,
-        max_reversals: recipe.max_reversals,
-        passes: recipe.passes,
-    }
-}
-
 /// Root mean square.
 pub(super) fn rms(values: &Array2<f64>) -> f64 {
     (values.iter().map(|v| v * v).sum::<f64>() / values.len().max(1) as f64).sqrt()
 }
 
-/// Why cells were left outside their window, with counts.
-fn left_out(programmed: &Programmed) -> String {
-    let reasons = [
-        (Outcome::Pulses, "pulse budget spent"),
-        (Outcome::Reversals, "reversal budget spent"),
-        (Outcome::Stuck, "stuck"),
-        (Outcome::Saturated, "saturated"),
-        (Outcome::Limit, "next pulse beyond the current limit"),
-        (Outcome::OverCurrent, "column current passed its limit in a pulse"),
-        (Outcome::Budget, "cell's budget spent"),
-        (Outcome::Pending, "not reached"),
-    ];
-    let parts: Vec<String> = reasons
-        .into_iter()
-        .filter_map(|(outcome, text)| {
-            let count = programmed.outcome.iter().filter(|&&o| o == outcome).count();
-            (count > 0).then(|| format!("{count} {text}"))
-        })
-        .collect();
-    parts.join(", ")
+/// Cells that were not brought to where they should be, with reasons.
+pub(super) struct LeftList {
+    cells: Vec<(usize, usize, &'static str)>,
+}
+
+/// Of a region that begins at `origin`, all cells but those with the outcome that was wanted.
+pub(super) fn left_list(outcomes: &Array2<Outcome>, origin: (u16, u16), wanted: Outcome) -> LeftList {
+    let at = |(row, column): (usize, usize)| (usize::from(origin.0) + row, usize::from(origin.1) + column);
+    let left = outcomes.indexed_iter().filter(|(_, outcome)| **outcome != wanted);
+    LeftList {
+        cells: left
+            .map(|(index, &outcome)| {
+                let (row, column) = at(index);
+                (row, column, reason(outcome))
+            })
+            .collect(),
+    }
+}
+
+impl LeftList {
+    /// Most cells that are named on a line of their own reason.
+    const NAMED: usize = 8;
+
+    /// A line for each reason.
+    pub(super) fn lines(&self, what: &str) -> Vec<String> {
+        let mut reasons: Vec<&str> = self.cells.iter().map(|cell| cell.2).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        let line = |reason: &str| {
+            let cells: Vec<_> = self.cells.iter().filter(|cell| cell.2 == reason).collect();
+            let named: Vec<String> =
+                cells.iter().take(Self::NAMED).map(|cell| format!("[{}, {}]", cell.0, cell.1)).collect();
+            let more = if cells.len() > Self::NAMED { ", …" } else { "" };
+            format!("{what:<8} {} {reason}: {}{more}", cells.len(), named.join(", "))
+        };
+        reasons.into_iter().map(line).collect()
+    }
+
+    /// All of them, for scripts.
+    pub(super) fn json(&self) -> serde_json::Value {
+        self.cells.iter().map(|(row, col, why)| json!({"row": row, "col": col, "why": why})).collect()
+    }
+}
+
+/// An outcome in words.
+fn reason(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pending => "not reached",
+        Outcome::Inside => "inside",
+        Outcome::Pulses => "pulse budget spent",
+        Outcome::Reversals => "reversal budget spent",
+        Outcome::Stuck => "doesn't move",
+        Outcome::Saturated => "saturates the amplifier",
+        Outcome::Limit => "next pulse beyond the current limit",
+        Outcome::OverCurrent => "column current passed its limit in a pulse",
+        Outcome::Skipped => "left alone",
+        Outcome::Noisy => "noisier than the window",
+        Outcome::Budget => "cell's budget spent",
+    }
 }

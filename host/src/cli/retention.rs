@@ -3,10 +3,10 @@
 
 use super::open::{Opened, open};
 use super::output::si;
-use super::program::order;
 use super::settings::{ReadArgs, RecipeArgs, RegionArgs, recipe_settings};
 use super::work::Work;
 use super::{Failure, Global, Output};
+use crate::instrument::ProgramOrder;
 use crate::metrology::Estimate;
 use crate::recipe::Recipe;
 use crate::run_file::MeasurementOrder;
@@ -114,7 +114,7 @@ pub(super) fn age(
         }
         None => {
             let bar = output.bar(targets.len() * usize::from(recipe.passes), "programming");
-            let order = order(recipe, (region.row, region.column), targets.clone());
+            let order = ProgramOrder::new(recipe, (region.row, region.column), targets.clone());
             let programmed = opened.program(work, "", &order, output, |progress| {
                 bar.set_position(u64::from(progress.cells));
             })?;

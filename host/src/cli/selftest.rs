@@ -3,9 +3,9 @@
 
 use super::open::{Opened, open};
 use super::{Failure, Global, Kind, Output};
-use crate::instrument::NoBooks;
 use crate::instrument::self_test::{Line, SelfTest};
 use crate::instrument::{InstrumentError, ReadSettings, refusal};
+use crate::instrument::{NoBooks, ProgramOrder};
 use clap::Args;
 use ndarray::{Array2, Axis};
 use ohmrig_protocol::message::{Outcome, Refusal};
@@ -156,7 +156,7 @@ impl Selftest {
         let mut stuck: Option<Vec<(usize, usize)>> = None;
         for share in [0.8, 0.2] {
             let targets = Array2::from_elem(shape, recipe.g_min + share * span);
-            let mut order = super::program::order(&recipe, (0, 0), targets);
+            let mut order = ProgramOrder::new(&recipe, (0, 0), targets);
             order.window = 0.2 * span;
             order.passes = 1;
             let programmed = opened.instrument.program(&order, &[], &mut NoBooks, |_| {})?;

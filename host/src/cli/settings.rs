@@ -2,9 +2,9 @@
 
 use super::Failure;
 use crate::instrument::{Instrument, ReadSettings};
-use crate::recipe::Recipe;
+use crate::recipe::{Method, Recipe};
 use clap::{Args, ValueEnum};
-use ohmrig_protocol::message::{Algorithm, Region, Scheme, Staircase};
+use ohmrig_protocol::message::{Region, Scheme, Staircase};
 use ohmrig_protocol::units::Volts;
 
 /// Which cells; all of them unless said otherwise.
@@ -90,7 +90,7 @@ impl From<SchemeArg> for Scheme {
 
 /// START:STEP:STOP in V.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct StaircaseArg(Staircase);
+pub(super) struct StaircaseArg(pub(super) Staircase);
 
 impl std::str::FromStr for StaircaseArg {
     type Err = String;
@@ -110,6 +110,33 @@ impl std::str::FromStr for StaircaseArg {
     }
 }
 
+/// How pulses follow reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum MethodArg {
+    /// One calculated pulse after the other, learning each cell's step
+    Model,
+    /// Amplitudes that grow until the cell has crossed its target
+    Incremental,
+    /// One amplitude per direction: the first of --set and of --reset
+    Identical,
+    /// As incremental, for devices of unknown polarity
+    Seeking,
+}
+
+impl From<MethodArg> for Method {
+    fn from(method: MethodArg) -> Self {
+        match method {
+            MethodArg::Model => Self::Model,
+            MethodArg::Incremental => Self::Incremental,
+            MethodArg::Identical => Self::Identical,
+            MethodArg::Seeking => Self::Seeking,
+        }
+    }
+}
+
+/// Passes with a wait between them: three narrow the relaxed distribution by 29 % (Wan et al., Nature 608, 504, 2022).
+const PASSES_WITH_WAIT: u8 = 3;
+
 /// How devices are programmed; a recipe's numbers unless said otherwise.
 #[derive(Clone, Debug, Args)]
 pub(super) struct RecipeArgs {
@@ -122,9 +149,15 @@ pub(super) struct RecipeArgs {
     /// Highest target, S
     #[arg(long, value_name = "S")]
     g_max_s: Option<f64>,
-    /// A cell is done when it is read within ± this of its target, S
+    /// A cell should read within ± this of its target afterwards, S
     #[arg(long, value_name = "S")]
     window_s: Option<f64>,
+    /// The same in percent of the range of targets
+    #[arg(long, value_name = "PCT", conflicts_with = "window_s")]
+    window: Option<f64>,
+    /// How pulses follow reads [default: model, or incremental with --set or --reset]
+    #[arg(long, value_enum, value_name = "ALGORITHM")]
+    algorithm: Option<MethodArg>,
     /// SET amplitudes
     #[arg(long, value_name = "START:STEP:STOP")]
     set: Option<StaircaseArg>,
@@ -140,7 +173,7 @@ pub(super) struct RecipeArgs {
     /// Voltage of reads, V
     #[arg(long, value_name = "V")]
     read_volts: Option<f64>,
-    /// Conversions of a verify read
+    /// Conversions at each polarity of a verify read that is clear at once
     #[arg(long, value_name = "N")]
     verify_conversions: Option<u16>,
     /// Most pulses for one cell
@@ -149,7 +182,13 @@ pub(super) struct RecipeArgs {
     /// Most changes of direction for one cell
     #[arg(long, value_name = "N")]
     max_reversals: Option<u8>,
-    /// Times the cells are gone through; what one cell is set to changes how others of its row read
+    /// Instrument time between two passes, s, for cells to relax; three passes unless --passes says otherwise
+    #[arg(long, value_name = "S")]
+    wait: Option<f64>,
+    /// Ω between a row's driver and its cells [default: the board's]; 0 takes reads for what they are and makes no survey
+    #[arg(long, value_name = "OHM")]
+    row_ohms: Option<f64>,
+    /// Times the cells are gone through at most; from the second on only those that have left their window
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=10))]
     passes: Option<u8>,
 }
@@ -160,7 +199,6 @@ impl RecipeArgs {
         for (name, asked, value) in [
             ("--g-min-s", self.g_min_s, &mut recipe.g_min),
             ("--g-max-s", self.g_max_s, &mut recipe.g_max),
-            ("--window-s", self.window_s, &mut recipe.window),
             ("--width-s", self.width_s, &mut recipe.width),
             ("--read-volts", self.read_volts, &mut recipe.read_volts),
         ] {
@@ -170,23 +208,63 @@ impl RecipeArgs {
             }
             *value = asked;
         }
+        if let Some(asked) = self.window_s {
+            if !(asked.is_finite() && asked > 0.0) {
+                return Err(Failure::usage(format!("--window-s {asked}: it must be positive")));
+            }
+            recipe.guard *= asked / recipe.window;
+            recipe.window = asked;
+        }
         if recipe.g_min >= recipe.g_max {
             return Err(Failure::usage(format!(
                 "the lowest target, {} S, must be below the highest, {} S",
                 recipe.g_min, recipe.g_max
             )));
         }
-        let Algorithm::Incremental { set, reset } = &mut recipe.algorithm;
+        let staircases = self.set.is_some() || self.reset.is_some();
+        recipe.method = match self.algorithm.map(Method::from) {
+            Some(Method::Model) if staircases => {
+                return Err(Failure::usage(
+                    "--set and --reset are staircases; --algorithm model has none: leave them out or choose incremental, identical \
+                     or seeking",
+                ));
+            }
+            Some(method) => method,
+            None if staircases => Method::Incremental,
+            None => recipe.method,
+        };
         if let Some(StaircaseArg(asked)) = self.set {
-            *set = asked;
+            recipe.stairs.0 = asked;
         }
         if let Some(StaircaseArg(asked)) = self.reset {
-            *reset = asked;
+            recipe.stairs.1 = asked;
+        }
+        if let Some(percent) = self.window {
+            if !(percent.is_finite() && percent > 0.0) {
+                return Err(Failure::usage(format!("--window {percent}: it must be positive")));
+            }
+            recipe.guard *= percent / 100.0 * (recipe.g_max - recipe.g_min) / recipe.window;
+            recipe.window = percent / 100.0 * (recipe.g_max - recipe.g_min);
+        }
+        if let Some(wait) = self.wait {
+            if !(wait.is_finite() && wait >= 0.0) {
+                return Err(Failure::usage(format!("--wait {wait}: it must be a time in seconds")));
+            }
+            recipe.wait = wait;
+            recipe.passes = recipe.passes.max(PASSES_WITH_WAIT);
         }
         if let Some(scheme) = self.scheme {
             recipe.scheme = scheme.into();
         }
-        recipe.conversions = self.verify_conversions.unwrap_or(recipe.conversions);
+        if let Some(asked) = self.verify_conversions {
+            recipe.conversions = (asked, recipe.conversions.1.max(asked));
+        }
+        if let Some(ohms) = self.row_ohms {
+            if !(ohms.is_finite() && ohms >= 0.0) {
+                return Err(Failure::usage(format!("--row-ohms {ohms}: it must be a resistance")));
+            }
+            recipe.row_ohms = ohms;
+        }
         recipe.max_pulses = self.max_pulses.unwrap_or(recipe.max_pulses);
         recipe.max_reversals = self.max_reversals.unwrap_or(recipe.max_reversals);
         recipe.passes = self.passes.unwrap_or(recipe.passes);
@@ -198,9 +276,10 @@ impl RecipeArgs {
 pub(super) fn recipe_settings(recipe: &Recipe) -> serde_json::Value {
     serde_json::json!({
         "name": recipe.name, "g_min_s": recipe.g_min, "g_max_s": recipe.g_max, "window_s": recipe.window,
-        "algorithm": recipe.algorithm, "width_s": recipe.width, "scheme": recipe.scheme,
-        "read_volts": recipe.read_volts, "conversions": recipe.conversions, "max_pulses": recipe.max_pulses,
-        "max_reversals": recipe.max_reversals, "passes": recipe.passes,
+        "guard_s": recipe.guard, "method": recipe.method.name(), "algorithm": recipe.algorithm(), "width_s": recipe.width,
+        "scheme": recipe.scheme, "read_volts": recipe.read_volts, "conversions": recipe.conversions,
+        "confirm": recipe.confirm, "max_pulses": recipe.max_pulses, "max_reversals": recipe.max_reversals,
+        "passes": recipe.passes, "wait_s": recipe.wait, "row_ohms": recipe.row_ohms,
     })
 }
 

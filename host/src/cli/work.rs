@@ -4,7 +4,10 @@
 use super::open::Opened;
 use super::output::{Mark, Output};
 use super::{Failure, Global};
-use crate::instrument::{InstrumentError, NoBooks, ProgramOrder, Programmed, Progress, ResetCells};
+use crate::calibration::EffectiveSettings;
+use crate::instrument::{
+    FormOrder, Formed, InCircuit, InstrumentError, NoBooks, ProgramOrder, Programmed, Progress, ResetCells,
+};
 use crate::run_file::{Measurement, MeasurementOrder, Moment, Piece};
 use ndarray::{Array2, ArrayView2};
 use ohmrig_protocol::message::FaultCode;
@@ -126,6 +129,45 @@ impl Opened {
                 Err(error.into())
             }
         }
+    }
+}
+
+impl Opened {
+    /// Programs in circuit. Its jobs are kept; a run that is taken up starts with the first turn again, which leaves alone
+    /// what is where it should be.
+    pub(super) fn program_in_circuit(
+        &mut self,
+        work: &mut Work,
+        order: &ProgramOrder,
+        settings: &EffectiveSettings,
+        turns: u8,
+        progress: impl FnMut(Progress),
+    ) -> Result<InCircuit, Failure> {
+        let instrument = &mut self.instrument;
+        Ok(match &mut work.measurement {
+            None => instrument.program_in_circuit(order, settings, turns, &mut NoBooks, progress)?,
+            Some(measurement) => {
+                let mut jobs = measurement.jobs("in circuit");
+                instrument.program_in_circuit(order, settings, turns, &mut jobs, progress)?
+            }
+        })
+    }
+
+    /// Forms cells; those that an earlier process has formed are done.
+    pub(super) fn form(
+        &mut self,
+        work: &mut Work,
+        order: &FormOrder,
+        progress: impl FnMut(Progress),
+    ) -> Result<Formed, Failure> {
+        Ok(match &mut work.measurement {
+            None => self.instrument.form(order, &[], &mut NoBooks, progress)?,
+            Some(measurement) => {
+                let mut jobs = measurement.jobs("form");
+                let past = jobs.past()?;
+                self.instrument.form(order, &past, &mut jobs, progress)?
+            }
+        })
     }
 }
 

@@ -115,70 +115,14 @@ fn contains(region: Region, (row, column): (u16, u16)) -> bool {
         && (region.column..region.column + region.columns).contains(&column)
 }
 
-/// The cells that are `left` of an order at `origin`, as few rectangles: runs of rows that are the same in neighbouring
-/// columns go together.
-pub(super) fn rectangles(origin: (u16, u16), left: &Array2<bool>) -> Vec<Region> {
-    let mut done: Vec<Region> = Vec::new();
-    let mut open: Vec<Region> = Vec::new();
-    for (number, column) in left.columns().into_iter().enumerate() {
-        let at = origin.1 + number as u16;
-        let mut runs: Vec<Region> = Vec::new();
-        for (row, _) in column.iter().enumerate().filter(|(_, left)| **left) {
-            let row = origin.0 + row as u16;
-            match runs.last_mut() {
-                Some(run) if run.row + run.rows == row => run.rows += 1,
-                _ => runs.push(Region { row, column: at, rows: 1, columns: 1 }),
-            }
-        }
-        let (stay, end): (Vec<Region>, Vec<Region>) =
-            open.into_iter().partition(|o| runs.iter().any(|run| (run.row, run.rows) == (o.row, o.rows)));
-        done.extend(end);
-        runs.retain(|run| !stay.iter().any(|o| (run.row, run.rows) == (o.row, o.rows)));
-        open = stay.into_iter().map(|o| Region { columns: o.columns + 1, ..o }).chain(runs).collect();
-    }
-    done.extend(open);
-    done.sort_by_key(|region| (region.column, region.row));
-    done
-}
-
-/// Whether a result is a cell's last one.
+/// Whether a result is a cell's last one of a job that was to work on it.
 pub(super) fn is_final(result: &CellResult) -> bool {
-    result.outcome != Outcome::Pending
+    !matches!(result.outcome, Outcome::Pending | Outcome::Skipped)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_left_of_a_job_that_works_by_columns_is_two_rectangles() {
-        let left = Array2::from_shape_fn((4, 5), |(row, column)| column * 4 + row >= 6);
-        let found = rectangles((10, 20), &left);
-        assert_eq!(
-            found,
-            [
-                Region { row: 12, column: 21, rows: 2, columns: 1 },
-                Region { row: 10, column: 22, rows: 4, columns: 3 }
-            ]
-        );
-    }
-
-    #[test]
-    fn rectangles_cover_any_set_of_cells_once() {
-        for seed in 0..50_u64 {
-            let mut random = ohmrig_emulator::random::Random::new(seed, 0);
-            let left = Array2::from_shape_simple_fn((7, 9), || random.uniform() < 0.6);
-            let mut seen = Array2::<u8>::zeros((7, 9));
-            for region in rectangles((0, 0), &left) {
-                for row in region.row..region.row + region.rows {
-                    for column in region.column..region.column + region.columns {
-                        seen[(usize::from(row), usize::from(column))] += 1;
-                    }
-                }
-            }
-            assert_eq!(seen, left.mapv(u8::from), "seed {seed}");
-        }
-    }
 
     #[test]
     fn after_a_reset_a_cell_is_done_not_done_or_unknown() {

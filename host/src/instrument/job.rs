@@ -21,7 +21,7 @@ const LONGEST_LOOK: Duration = Duration::from_millis(500);
 const LOOKS: u32 = 3;
 
 /// Times a lost link is picked up again within one job.
-const RECONNECTS: u32 = 3;
+pub(super) const RECONNECTS: u32 = 3;
 
 /// What became of a job.
 #[derive(Debug)]

@@ -202,6 +202,7 @@ const fn field_name(field: Field) -> &'static str {
         Field::Offset => "the offset into the results",
         Field::Interval => "the time between samples or of all of them (s)",
         Field::Samples => "the number of samples",
+        Field::Model => "a number of the device model",
     }
 }
 

@@ -6,6 +6,7 @@
 mod budget;
 mod condition;
 mod identity;
+mod programming;
 mod reading;
 mod record;
 mod refusal;
@@ -15,6 +16,9 @@ mod writing;
 pub use budget::{BUDGET_BYTES, CellBudget, MAX_ARRAY_NAME_BYTES};
 pub use condition::{Counters, Fault, FaultCode, Mode, Status};
 pub use identity::{Converters, Identity, Limits, MAX_PANIC_BYTES, MAX_RANGES, ResetReason};
+pub use programming::{
+    Algorithm, CELL_RESULT_BYTES, CellResult, DoseLaw, Forming, Model, Outcome, Program, Staircase,
+};
 pub use reading::{
     CELL_SUMS_BYTES, CellSums, MAX_CONVERSIONS, Mvm, ReadCells, ReadColumn, ReadReference, Region,
 };
@@ -24,10 +28,7 @@ pub use record::{
 };
 pub use refusal::{Field, LimitName, Refusal};
 pub use trace::{Samples, Trace, TraceSource};
-pub use writing::{
-    Algorithm, CELL_RESULT_BYTES, CellResult, JobEnd, JobId, JobState, MAX_ARM_MS, MAX_INSTANT_NS, Outcome,
-    Program, Pulse, Scheme, Staircase,
-};
+pub use writing::{JobEnd, JobId, JobState, MAX_ARM_MS, MAX_INSTANT_NS, Pulse, Scheme};
 
 use crate::units::Amperes;
 use serde::{Deserialize, Serialize};

@@ -154,4 +154,6 @@ pub enum Field {
     Samples,
     /// An array's name: its length in bytes, all of them printable.
     Name,
+    /// A number of a model of the devices.
+    Model,
 }

@@ -4,7 +4,7 @@
 use super::Totals;
 use super::campaign::{ARM_MS, Campaign, Failure, JOBS_PER_PASS, Result, other_v, worst_v};
 use ndarray::Array2;
-use ohmrig::instrument::{Books, CellDone, InstrumentError, JobNote, ProgramOrder};
+use ohmrig::instrument::{Books, CellDone, InstrumentError, JobNote, ProgramOrder, Target};
 use ohmrig_protocol::message::{
     Algorithm, JobEnd, JobId, LimitName, Limits, Pulse, Refusal, Region, Reply, Request, Scheme, Staircase,
 };
@@ -206,16 +206,22 @@ impl Campaign {
         let order = ProgramOrder {
             origin: (region.row, region.column),
             targets: Array2::from_shape_fn(shape, |(i, j)| targets[i * shape.1 + j]),
+            target: Target::InPlace,
+            row_ohms: 0.0,
+            work: None,
+            guard: 0.0,
             window: 0.02 * targets.iter().copied().fold(0.0, f64::max),
             algorithm: Algorithm::Incremental { set, reset },
             width: 50e-6,
             scheme: Scheme::Half,
             read_volts: 0.2,
             range: Some(2),
-            conversions: 4,
+            conversions: (4, 16),
+            confirm: 0,
             max_pulses,
             max_reversals: 6,
             passes,
+            wait: 0.0,
         };
         self.ledger.allow(worst_v(top / 2.0).max(worst_v(0.2)));
         let cells: Vec<(usize, (usize, usize))> = (0..shape.0)
