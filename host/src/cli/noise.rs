@@ -131,7 +131,7 @@ impl Noise {
         let sampling = Sampling { interval_s: self.interval_s, averaged: u32::from(self.average) };
         if let Some(asked) = self.lowest_hz {
             let lowest = SEGMENTS as f64 / (2.0 * f64::from(self.samples) * sampling.spacing_s());
-            if !(asked >= lowest) {
+            if asked.is_nan() || asked < lowest {
                 let needed = (SEGMENTS as f64 / (2.0 * asked * sampling.spacing_s())).ceil();
                 return Err(Failure::usage(format!(
                     "--lowest-hz {asked}: {} samples every {} s resolve {lowest:.3e} Hz and up with {SEGMENTS} averages; use \

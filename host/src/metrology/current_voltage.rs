@@ -228,6 +228,7 @@ impl Fluctuating {
         let mut determinant = 0.0;
         for i in 0..n {
             let mut row: Vec<f64> = Vec::with_capacity(i + 1);
+            #[allow(clippy::needless_range_loop)] // Indices of a matrix.
             for j in 0..=i {
                 let other = if j < i { &lower[j] } else { &row };
                 let dot: f64 = row.iter().zip(other).take(j).map(|(a, b)| a * b).sum();

@@ -188,6 +188,8 @@ impl Fit {
         normal
     }
 
+    /// Parameters, their covariance and the cost.
+    #[allow(clippy::type_complexity)]
     fn run<const P: usize>(&self, start: [f64; P]) -> Result<([f64; P], [[f64; P]; P], f64), FitError> {
         let (p, inverse) = minimise(start, |p| self.cost(p), |p| self.normal(p))?;
         Ok((p, inverse, self.cost(&p)))

@@ -154,6 +154,7 @@ mod tests {
             normal.add(&[1.0, 1e-6 * x, 1e6 * x * x], 1.0, 1.0 + x);
         }
         let inverse = normal.inverse().unwrap();
+        #[allow(clippy::needless_range_loop)] // Indices of a matrix.
         for i in 0..3 {
             for j in 0..3 {
                 let product: f64 = (0..3).map(|k| inverse[i][k] * normal.matrix[k][j]).sum();

@@ -342,6 +342,7 @@ impl Explained {
                 let a = regressors[i][index];
                 all.vector[i] += weight * (a.conj() * signal[index]).re;
                 all.matrix[i][i] += weight * open[i];
+                #[allow(clippy::needless_range_loop)] // Indices of a matrix.
                 for j in 0..traps {
                     let product = weight * (a.conj() * regressors[j][index]).re;
                     all.matrix[i][j] += product;
@@ -391,6 +392,7 @@ impl Explained {
             }
             let h = steps[i];
             information.matrix[i][i] = -(value(&[(i, h)]) - 2.0 * centre + value(&[(i, -h)])) / (h * h);
+            #[allow(clippy::needless_range_loop)] // Indices of a matrix.
             for j in 0..i {
                 let g = steps[j];
                 let mixed = value(&[(i, h), (j, g)]) - value(&[(i, h), (j, -g)]) - value(&[(i, -h), (j, g)])
