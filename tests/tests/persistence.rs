@@ -199,7 +199,9 @@ fn take(talk: &mut Talk, step: Step) {
                 scheme: Scheme::Half,
                 read_volts: Volts(0.2),
                 range: 1,
-                conversions: 1,
+                conversions: 2,
+                max_conversions: 4,
+                confirm: 0,
                 max_pulses: JOB_PULSES,
                 max_reversals: 4,
             };
@@ -549,6 +551,7 @@ fn start(contents: Vec<u8>, panic: Option<&'static str>) -> (Device, Vec<u8>, An
         lines: vec![0; usize::from(ROWS + COLUMNS) + 1].leak(),
         item: vec![0; STORE_BYTES].leak(),
         job: vec![JobCell::EMPTY; CELLS].leak(),
+        ring: vec![0; 2 * FRAME].leak(),
     };
     let nameplate = Nameplate { board: "test", emulated: true, firmware: "0", git: "0" };
     let reset = if panic.is_some() { ResetReason::Panic } else { ResetReason::PowerOn };

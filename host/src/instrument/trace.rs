@@ -269,7 +269,7 @@ mod tests {
         let short = TraceOrder { interval_ns: 6_000, columns: 15, ..ORDER };
         match instrument.trace(&short, |_| {}) {
             Err(InstrumentError::JobEnded { end: JobEnd::LostSample, done, of: 20_000, .. }) => {
-                assert!(done >= 1 && done < 10, "{done}");
+                assert!((1..10).contains(&done), "{done}");
             }
             other => panic!("{other:?}"),
         }

@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn white_noise_averages_down_and_the_intervals_contain_it_as_often_as_they_say() {
-        let (mut inside, mut all) = (0.0, 0.0);
+        let (mut inside, mut all) = (0.0, 0.0_f64);
         for seed in 0..250 {
             for point in overlapping(&white(4096, 1.0, seed), 0.5).into_iter().take(8) {
                 let (low, high) = point.interval(0.95);
@@ -113,7 +113,7 @@ mod tests {
             }
         }
         // 2000 intervals, those of one trace nearly independent (octaves): 3.5 binomial standard deviations.
-        let allowed = 3.5 * (0.95 * 0.05 / all as f64).sqrt();
+        let allowed = 3.5 * (0.95 * 0.05 / all).sqrt();
         assert!((inside / all - 0.95_f64).abs() < allowed, "{inside} of {all}");
     }
 

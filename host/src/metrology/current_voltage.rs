@@ -343,7 +343,7 @@ mod tests {
             bias += (found.value - 0.25) / found.standard_uncertainty / n;
         }
         // 3.5 binomial standard deviations.
-        let allowed = 3.5 * (0.95 * 0.05 / n as f64).sqrt();
+        let allowed = 3.5 * (0.95 * 0.05 / n).sqrt();
         for (what, inside) in [("V0", v0), ("G", g)] {
             assert!((inside / n - 0.95_f64).abs() < allowed, "{what}: {inside} of {n} contain the truth");
         }
@@ -364,7 +364,7 @@ mod tests {
             bias += (found.value - 0.25) / found.standard_uncertainty / n;
         }
         // 3.5 binomial standard deviations; a tenth and 3.5 standard errors.
-        assert!((inside / n - 0.95_f64).abs() < 3.5 * (0.95 * 0.05 / n as f64).sqrt(), "{inside} of {n}");
+        assert!((inside / n - 0.95_f64).abs() < 3.5 * (0.95 * 0.05 / n).sqrt(), "{inside} of {n}");
         assert!(bias.abs() < 0.1 + 3.5 / n.sqrt(), "bias {bias}");
     }
 

@@ -289,7 +289,7 @@ mod tests {
                 bias += (fit.exponent.value - exponent) / fit.exponent.standard_uncertainty / n;
             }
             // 3.5 binomial standard deviations; a tenth and 3.5 standard errors.
-            let allowed = 3.5 * (0.95 * 0.05 / n as f64).sqrt();
+            let allowed = 3.5 * (0.95 * 0.05 / n).sqrt();
             let case = format!("ν {exponent}, t₀ {t0_s}, 1/f {level}, white {alone}");
             assert!((inside / n - 0.95_f64).abs() < allowed, "{case}: {inside} of {n} contain the truth");
             assert!(bias.abs() < 0.1 + 3.5 / n.sqrt(), "{case}: bias {bias}");

@@ -192,7 +192,7 @@ mod tests {
             inside += f64::from(u8::from(fit.ln_scale.covers(1000.0_f64.ln(), 0.95)));
         }
         // 3.5 binomial standard deviations.
-        assert!((inside / n - 0.95_f64).abs() < 3.5 * (0.95 * 0.05 / n as f64).sqrt(), "{inside} of {n}");
+        assert!((inside / n - 0.95_f64).abs() < 3.5 * (0.95 * 0.05 / n).sqrt(), "{inside} of {n}");
     }
 
     #[test]

@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn intervals_of_the_density_contain_the_truth_as_often_as_they_say() {
-        let (spacing_s, mut inside, mut all) = (1.0, 0.0, 0.0);
+        let (spacing_s, mut inside, mut all) = (1.0, 0.0, 0.0_f64);
         for seed in 0..400 {
             let samples = white(2048, 1.0, seed);
             let welch = welch(&samples, spacing_s, 256).unwrap();
@@ -249,7 +249,7 @@ mod tests {
             }
         }
         // 3.5 binomial standard deviations of 1600 draws.
-        let allowed = 3.5 * (0.95 * 0.05 / all as f64).sqrt();
+        let allowed = 3.5 * (0.95 * 0.05 / all).sqrt();
         assert!((inside / all - 0.95_f64).abs() < allowed, "{inside} of {all}");
     }
 
