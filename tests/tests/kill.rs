@@ -149,7 +149,11 @@ fn a_killed_pulse_train_is_finished_and_every_pulse_counts_once() {
     let (mut resumed, mut certain) = (0, 0);
     let train = ["pulse", "--row=2", "--column=3", "--volts=1.6", "--width-s=50e-6", "--count=150"];
     let alone = undisturbed("rram-cmo", &train);
-    for seed in 1..=4 {
+    // Where a kill hits is chance: until there are two of either kind.
+    for seed in 1..=20 {
+        if resumed > 1 && certain > 1 {
+            break;
+        }
         let mut lab = Lab::new("kill-pulse", "rram-cmo", seed, alone);
         let (said, killed) = lab.until_done(&train);
         assert_taken_up(&lab, &said, killed);
@@ -164,8 +168,8 @@ fn a_killed_pulse_train_is_finished_and_every_pulse_counts_once() {
         );
         certain += u32::from(unknown == 0);
     }
-    assert!(certain > 1, "the device's count could tell in {certain} of 4 only");
-    assert!(resumed > 1, "only {resumed} of 4 were interrupted");
+    assert!(certain > 1, "the device's count could tell in {certain} of 20 only");
+    assert!(resumed > 1, "only {resumed} of 20 were interrupted");
 }
 
 #[test]
@@ -177,7 +181,10 @@ fn killed_programming_goes_on_where_it_stopped_and_tells_every_pulse() {
     let targets = npy(&scratch.path("targets.npy"), targets.view());
     let program = ["program", &targets, "--recipe", "rram-cmo"];
     let alone = undisturbed("rram-cmo", &program);
-    for seed in 1..=4 {
+    for seed in 1..=12 {
+        if resumed > 1 {
+            break;
+        }
         let mut lab = Lab::new("kill-program", "rram-cmo", seed, alone);
         let (said, killed) = lab.until_done(&program);
         assert_taken_up(&lab, &said, killed);
@@ -188,7 +195,7 @@ fn killed_programming_goes_on_where_it_stopped_and_tells_every_pulse() {
         assert_eq!(told, lab.pulses(), "seed {seed}");
         assert!(said["reset"].is_null(), "{said}");
     }
-    assert!(resumed > 1, "only {resumed} of 4 were interrupted in a job");
+    assert!(resumed > 1, "only {resumed} of 12 were interrupted in a job");
 }
 
 #[test]
@@ -224,7 +231,10 @@ fn killed_reads_and_products_go_on_with_what_is_missing() {
     let input = npy(&scratch.path("input.npy"), input.view());
     let products = ["mvm", &input, "--repeat"];
     let products_alone = undisturbed("ideal", &products);
-    for seed in 1..=2 {
+    for seed in 1..=6 {
+        if resumed > 1 {
+            break;
+        }
         let mut lab = Lab::new("kill-read", "rram-cmo", seed, read_alone);
         let (said, killed) = lab.until_done(&read);
         assert_taken_up(&lab, &said, killed);
@@ -241,7 +251,7 @@ fn killed_reads_and_products_go_on_with_what_is_missing() {
         let currents = array(&lab.file(), "current_a");
         assert_eq!(currents[..160], currents[160 * 7..160 * 8]);
     }
-    assert!(resumed > 0, "none of 4 had pieces to go on with");
+    assert!(resumed > 0, "none of 12 had pieces to go on with");
 }
 
 #[test]
