@@ -218,10 +218,12 @@ fn attribute(inputs: &Array2<f64>, outputs: &Array2<f64>, targets: &Array2<f64>)
             left[(vector, column)] -= offset[column] + gain[column] * exact[(vector, column)];
         }
     }
-    // Normal equations of the inputs; these are random and ten times as many as rows, hence well conditioned.
-    let inverse = inverse(&inputs.t().dot(inputs))?;
-    let slope = inverse.dot(&inputs.t().dot(&left));
-    let residual = &left - &inputs.dot(&slope);
+    // Normal equations of the inputs about their means, since the offsets are off already; these are random and ten times
+    // as many as rows, hence well conditioned.
+    let centred = inputs - &inputs.mean_axis(Axis(0))?;
+    let inverse = inverse(&centred.t().dot(&centred))?;
+    let slope = inverse.dot(&centred.t().dot(&left));
+    let residual = &left - &centred.dot(&slope);
     let free = (vectors - rows - 2).max(1) as f64;
     let spread = residual.map_axis(Axis(0), |column| column.dot(&column) / free);
     let excess = Array2::from_shape_fn((rows, columns), |(i, j)| slope[(i, j)] / gain[j]);
