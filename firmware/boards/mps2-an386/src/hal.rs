@@ -354,8 +354,7 @@ impl Board {
         let queue0 = cortex_m::singleton!(: ReceiveQueue = Queue::new())?;
         let queue1 = cortex_m::singleton!(: ReceiveQueue = Queue::new())?;
 
-        let reset =
-            if LAST_WORDS.read() == BITTEN { ResetReason::Watchdog } else { ResetReason::PowerOn };
+        let reset = if LAST_WORDS.read() == BITTEN { ResetReason::Watchdog } else { ResetReason::PowerOn };
         LAST_WORDS.write(0);
         PRESCALE.write(0);
         COUNTER.write(0);

@@ -44,8 +44,7 @@ fn main() -> ! {
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
     };
-    let mut core =
-        Core::new(nameplate, Boot { nonce: info.boot_nonce, reset }, storage);
+    let mut core = Core::new(nameplate, Boot { nonce: info.boot_nonce, reset }, storage);
     let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
     let mut front_end = match Or16::new(bench, config) {
         Ok(front_end) => front_end,
