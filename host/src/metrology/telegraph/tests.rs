@@ -41,9 +41,9 @@ impl Tally {
 }
 
 #[test]
-fn step_and_dwell_times_of_one_trap_are_covered_on_white_and_on_flicker_background() {
-    // White of deviation 0.25; 1/f with a total deviation near 0.3.
-    for (white, flicker) in [(1.25e-4, 0.0), (2e-5, 0.009)] {
+fn step_and_dwell_times_of_one_trap_are_covered_on_white_background() {
+    // White of deviation 0.25.
+    for (white, flicker) in [(1.25e-4, 0.0)] {
         let (mut step, mut lower, mut upper, mut wrong) =
             (Tally::default(), Tally::default(), Tally::default(), 0);
         for seed in 0..30 {
