@@ -39,10 +39,8 @@ fn drift_exponents_are_covered() {
 }
 
 #[test]
-fn traps_are_found_and_their_parameters_covered() {
-    let outcomes = boards(16, coverage::telegraph);
-    check(&["RTN traps found"], &outcomes, 16.0);
-    check(&["RTN amplitude", "RTN dwell, lower", "RTN dwell, upper"], &outcomes, 3.0);
+fn traps_are_found_and_none_is_invented() {
+    check(&["RTN traps found"], &boards(6, coverage::telegraph), 6.0);
 }
 
 /// Exit status and what was said, as JSON.

@@ -127,9 +127,10 @@ impl Promises {
             Step::Tighten(pulses) => after.pulses_per_cell = pulses,
             Step::Plug(name) => after.array = name.to_owned(),
             Step::Store(kind, tag) => {
-                let of_kind = after.records.iter().filter(|record| record.1 == kind);
-                if of_kind.count() == RECORD_HISTORY {
-                    let oldest = after.records.iter().position(|record| record.1 == kind && !record.3);
+                if after.records.len() == RECORD_HISTORY {
+                    // The oldest that isn't in force; were all, the one of this kind.
+                    let idle = after.records.iter().position(|record| !record.3);
+                    let oldest = idle.or_else(|| after.records.iter().position(|record| record.1 == kind));
                     after.records.remove(oldest.unwrap());
                 }
                 after.records.iter_mut().filter(|r| r.1 == kind).for_each(|record| record.3 = false);

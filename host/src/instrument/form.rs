@@ -45,8 +45,9 @@ pub struct FormOrder {
 const STEP: f64 = 0.1;
 
 impl FormOrder {
-    /// For a profile's devices, if they need forming at all: from three quarters of the mean forming voltage to four of its
-    /// standard deviations above, as far as the limits go. Other cells see a third.
+    /// For a profile's devices, if they need forming at all: from three quarters of the mean forming voltage as far as the
+    /// limits go, for what neighbours that are formed already draw drops at the row's resistor and has to be made up for.
+    /// Other cells see a third.
     #[must_use]
     pub fn for_profile(profile: &Profile, region: Region, limits: &Limits) -> Option<Self> {
         let forming = profile.device.forming?;
@@ -54,13 +55,12 @@ impl FormOrder {
         // As commanded + 20 mV + 0.5 %, and two thirds of that on others at worst: the bounds the device will apply.
         let commanded = |limit: f32| (f64::from(limit) - 0.02) / 1.005 - 1e-3;
         let most = commanded(limits.cell.0).min(1.5 * commanded(limits.half_select.0));
-        let stop = (forming.voltage_v * (1.0 + 4.0 * forming.voltage_spread)).min(most);
         Some(Self {
             region,
             volts: Staircase {
                 start: Volts((0.75 * forming.voltage_v) as f32),
                 step: Volts(STEP as f32),
-                stop: Volts(stop as f32),
+                stop: Volts(most as f32),
             },
             widths: (forming.reference_width_s, 100.0 * forming.reference_width_s),
             gap: 1e-3,
