@@ -20,6 +20,7 @@ fn go_on(path: &Path) -> Result<(), RunFileError> {
         columns: 2,
         boot_nonce: 1,
         session: 1,
+        calibration: None,
     };
     let file = RunFile::open(path, &identity)?;
     let settings = json!({

@@ -10,6 +10,7 @@
 //! | `curvature` | nonlinearity of the devices' I–V curves |
 //! | `effective` | the matrix that the array multiplies by, measured in circuit |
 //! | `correction` | inputs and outputs of products |
+//! | `on_board` | the one in force, kept in the board's flash with those before it |
 //!
 //! Voltages are in units of the mean row driver, so that conductances are ratios to R_cal whatever the converters'
 //! absolute scale is; a current carries that scale's uncertainty besides.
@@ -19,6 +20,7 @@ mod curvature;
 mod effective;
 mod hum;
 mod linearity;
+pub mod on_board;
 mod procedure;
 mod settling;
 
@@ -32,6 +34,7 @@ pub use procedure::{Check, Moved, Plan, calibrate, check};
 pub use settling::Settling;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// A value with its standard uncertainty, in the same unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,12 +130,15 @@ pub enum Mismatch {
     },
 }
 
+fn id(hash: &[u8; 32]) -> String {
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Calibration {
-    /// A number that names it: the CRC-64/XZ of its bytes, in hexadecimal.
+    /// A number that names it: the first eight bytes of the SHA-256 of its bytes, in hexadecimal.
     #[must_use]
     pub fn id(&self) -> String {
-        let digest = crc::Crc::<u64>::new(&crc::CRC_64_XZ).checksum(&self.to_bytes());
-        format!("{digest:016x}")
+        id(&Sha256::digest(self.to_bytes()).into())
     }
 
     /// As stored on the board.

@@ -9,6 +9,9 @@ use ohmrig::device::EmulatedDevice;
 use ohmrig::error_metrics::{MvmErrors, errors, noise_rms};
 use ohmrig::instrument::{Instrument, ProductSettings};
 use ohmrig::transport::InProcess;
+use ohmrig_tests::{Scratch, ohmrig};
+use serde_json::Value;
+use std::process::{Command, Stdio};
 
 const VOLTS: f64 = 0.2;
 
@@ -112,4 +115,60 @@ fn a_calibration_holds_on_its_own_board_survives_storage_and_is_refused_elsewher
     assert!(stored.require("another", 16, 16, 3).is_err());
     assert!(stored.require("or16-emulated", 16, 17, 3).is_err());
     assert!(Calibration::from_bytes(&calibration.to_bytes()[1..]).is_err());
+}
+
+/// `ohmrig --json` on a board that is kept in `state`; its exit status and what it said.
+fn said(state: &str, arguments: &[&str]) -> (i32, Value) {
+    let mut command = Command::new(ohmrig());
+    command
+        .args(["--json", "--port", "emulated:resistor", "--seed", "1004", "--state", state])
+        .args(arguments);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    (output.status.code().unwrap(), serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[test]
+fn the_board_keeps_its_calibrations_products_use_the_one_in_force_and_one_can_go_back() {
+    let scratch = Scratch::new("kept-calibration");
+    let path = |name: &str| scratch.path(name).display().to_string();
+    let (state, run, input) = (path("state"), path("run"), path("input.npy"));
+    ohmrig::arrays::write(&scratch.path("input.npy"), signed_vectors(4, 16).view()).unwrap();
+    let product = ["--run", &run, "mvm", &input, "--again"];
+    let (status, raw) = said(&state, &product);
+    assert_eq!((status, &raw["calibration"]), (0, &Value::Null));
+    let ids: Vec<Value> = (1..=2)
+        .map(|number| {
+            let (status, made) = said(&state, &["calibrate", "--conversions", "16"]);
+            assert_eq!((status, &made["number"]), (0, &Value::from(number)));
+            made["id"].clone()
+        })
+        .collect();
+    assert_ne!(ids[0], ids[1]);
+    let (_, history) = said(&state, &["calibrate", "--history"]);
+    let list = history["calibrations"].as_array().unwrap();
+    assert_eq!(list.iter().map(|kept| kept["id"].clone()).collect::<Vec<_>>(), ids);
+    assert_eq!((&list[0]["in_force"], &list[1]["in_force"]), (&Value::from(false), &Value::from(true)));
+    assert_eq!(said(&state, &product).1["calibration"], ids[1]);
+    assert_eq!(said(&state, &["calibrate", "--roll-back", "1"]).0, 0);
+    assert_eq!(said(&state, &product).1["calibration"], ids[0]);
+    assert_eq!(said(&state, &["mvm", &input, "--raw"]).1["calibration"], Value::Null);
+    let (status, held) = said(&state, &["calibrate", "--check"]);
+    assert_eq!((status, &held["id"]), (0, &ids[0]), "{held}");
+    // Every record carries the one that was in force.
+    let open = rusqlite::Connection::open(&run).unwrap();
+    let mut rows = open.prepare("SELECT calibration FROM measurement ORDER BY id").unwrap();
+    let kept: Vec<Value> = rows
+        .query_map([], |row| row.get::<_, Option<String>>(0))
+        .unwrap()
+        .map(|id| id.unwrap().into())
+        .collect();
+    assert_eq!(kept, [Value::Null, ids[1].clone(), ids[0].clone()]);
+
+    let (status, none) = said(&state, &["calibrate", "--roll-back", "9"]);
+    assert_ne!(status, 0);
+    assert!(none["error"]["message"].as_str().unwrap().contains("it has 1, 2"), "{none}");
+    let (status, none) = said(&path("another"), &["mvm", &input, "--no-row-gain"]);
+    assert_eq!(status, 2, "{none}");
+    let (status, none) = said(&path("another"), &["calibrate", "--check"]);
+    assert_eq!(status, 1, "{none}");
 }

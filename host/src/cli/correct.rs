@@ -16,20 +16,23 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Corrections")]
 pub(super) struct CorrectionArgs {
-    /// Correct with this calibration (`ohmrig calibrate --output FILE`)
+    /// Correct with this calibration (`ohmrig calibrate --output FILE`) [default: the one in force on the board, if any]
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
+    /// Correct nothing, even if the board has a calibration
+    #[arg(long, conflicts_with_all = ["calibration", "no_predistortion", "no_row_gain", "no_column_affine", "drift_from"])]
+    raw: bool,
     /// Don't bend inputs against the devices' curve
-    #[arg(long, requires = "calibration")]
+    #[arg(long)]
     no_predistortion: bool,
     /// Don't scale inputs to each row's driver
-    #[arg(long, requires = "calibration")]
+    #[arg(long)]
     no_row_gain: bool,
     /// Don't scale outputs to each column's amplifier, nor subtract what flows at zero input
-    #[arg(long, requires = "calibration")]
+    #[arg(long)]
     no_column_affine: bool,
     /// Undo drift per column since this effective matrix was measured, S, .npy of (rows, columns)
-    #[arg(long, value_name = "NPY", requires = "calibration")]
+    #[arg(long, value_name = "NPY")]
     drift_from: Option<PathBuf>,
     /// Measure the array's effective matrix in circuit first and compare with it
     #[arg(long)]
@@ -84,11 +87,33 @@ impl CorrectionArgs {
 }
 
 impl Asked<'_> {
-    /// Refuses what doesn't belong to this board.
-    pub(super) fn require(&self, opened: &Opened) -> Result<(), Failure> {
+    /// Takes the board's own calibration if none was named, and refuses what doesn't belong to this board.
+    pub(super) fn settle(&mut self, opened: &mut Opened, output: &mut Output) -> Result<(), Failure> {
+        let args = self.args;
+        if self.calibration.is_none() && !args.raw {
+            self.calibration = calibrate::own(opened)?;
+            if let Some(own) = &self.calibration {
+                output.say(format_args!("corrected by calibration {}, in force on the board", own.id()));
+            }
+        }
         if let Some(calibration) = &self.calibration {
             calibrate::require(calibration, &opened.instrument)?;
+        } else {
+            for (given, name) in [
+                (args.no_predistortion, "--no-predistortion"),
+                (args.no_row_gain, "--no-row-gain"),
+                (args.no_column_affine, "--no-column-affine"),
+                (args.drift_from.is_some(), "--drift-from"),
+            ] {
+                if given {
+                    return Err(Failure::usage(format!(
+                        "{name} needs a calibration, and the board has none: run `ohmrig calibrate`, or name one with \
+                         --calibration FILE"
+                    )));
+                }
+            }
         }
+        output.set("calibration", self.calibration.as_ref().map(Calibration::id));
         let device = opened.instrument.device();
         if let (Some(path), Some(matrix)) = (&self.args.drift_from, &self.drift_from) {
             let (rows, columns) = (usize::from(device.rows), usize::from(device.columns));

@@ -54,9 +54,9 @@ impl MvmCommand {
         let reference =
             self.reference.as_ref().map(|path| arrays::read(path, "(batch, columns)")).transpose()?;
         let target = self.target.as_ref().map(|path| arrays::read(path, "(rows, columns)")).transpose()?;
-        let correct = self.correct.ask()?;
+        let mut correct = self.correct.ask()?;
         let mut opened = open(global, output)?;
-        correct.require(&opened)?;
+        correct.settle(&mut opened, output)?;
         let (rows, columns) = (opened.instrument.device().rows, opened.instrument.device().columns);
         arrays::require_shape(&self.input, &input, None, Some(usize::from(rows)))?;
         if let (Some(path), Some(reference)) = (&self.reference, &reference) {

@@ -3,6 +3,7 @@
 use super::output::Output;
 use super::{Failure, Global};
 use crate::bench::{Emulation, profile};
+use crate::calibration::on_board;
 use crate::client::Client;
 use crate::device::EmulatedDevice;
 use crate::instrument::Instrument;
@@ -101,7 +102,12 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
         transport = Box::new(faulty);
     }
     let client = Client::connect(transport, &global.port.to_string())?;
-    let instrument = Instrument::new(client);
+    let mut instrument = Instrument::new(client);
+    // Every record says by which calibration it was made.
+    let calibration = match claimed {
+        Some(_) => on_board::in_force(&mut instrument)?.map(|kept| kept.id()),
+        None => None,
+    };
     let device = instrument.device();
     let seed = found.as_ref().map(|_| global.seed());
     output.set("port", global.port.to_string());
@@ -141,6 +147,7 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
             columns: device.columns,
             boot_nonce: instrument.client().welcome().boot_nonce,
             session: instrument.client().welcome().sessions,
+            calibration,
         })?),
     };
     Ok(Opened {

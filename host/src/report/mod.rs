@@ -131,7 +131,7 @@ fn unit_of(name: &str, values: impl Iterator<Item = f64>) -> (String, f64) {
 
 /// Date and time of day, UTC, from seconds since 1970 (days to dates: Hinnant, "chrono-compatible low-level date
 /// algorithms", 2013).
-fn utc(unix_s: f64) -> String {
+pub(crate) fn utc(unix_s: f64) -> String {
     let seconds = unix_s as i64;
     let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let shifted = days + 719_468;

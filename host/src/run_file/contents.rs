@@ -71,7 +71,7 @@ pub struct Recorded {
     pub ended_unix_s: Option<f64>,
     /// Beside the array, K.
     pub temperature_k: Option<f64>,
-    /// The calibration that was applied.
+    /// The calibration in force on the board; one that was applied from a file is in the settings.
     pub calibration: Option<String>,
     /// Results; `Null` if it isn't done.
     pub value: Value,

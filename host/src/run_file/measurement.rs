@@ -153,7 +153,7 @@ impl Measurement {
         let id = file.transaction(|connection| {
             connection.execute(
                 "INSERT INTO measurement (run, last_run, kind, digest, settings, state, started_unix_s, \
-                 started_instrument_ns, temperature_k) VALUES (?1, ?1, ?2, ?3, ?4, 'open', ?5, ?6, ?7)",
+                 started_instrument_ns, temperature_k, calibration) VALUES (?1, ?1, ?2, ?3, ?4, 'open', ?5, ?6, ?7, ?8)",
                 params![
                     file.run,
                     order.kind,
@@ -161,7 +161,8 @@ impl Measurement {
                     order.settings.to_string(),
                     unix_s(),
                     now.at_ns as i64,
-                    now.temperature_k
+                    now.temperature_k,
+                    file.calibration
                 ],
             )?;
             let id = connection.last_insert_rowid();
@@ -372,8 +373,16 @@ impl RunFile {
         self.transaction(|connection| {
             connection.execute(
                 "INSERT INTO measurement (run, last_run, kind, digest, settings, state, started_unix_s, ended_unix_s, \
-                 value_json) VALUES (?1, ?1, ?2, ?3, ?4, 'said', ?5, ?5, ?6)",
-                params![self.run, kind, digest, settings.to_string(), unix_s(), values.to_string()],
+                 value_json, calibration) VALUES (?1, ?1, ?2, ?3, ?4, 'said', ?5, ?5, ?6, ?7)",
+                params![
+                    self.run,
+                    kind,
+                    digest,
+                    settings.to_string(),
+                    unix_s(),
+                    values.to_string(),
+                    self.calibration
+                ],
             )?;
             insert_arrays(connection, connection.last_insert_rowid(), "", arrays)
         })

@@ -43,6 +43,8 @@ pub struct RunIdentity {
     pub boot_nonce: u64,
     /// The link's session, counted within the boot.
     pub session: u32,
+    /// Id of the calibration in force on the board.
+    pub calibration: Option<String>,
 }
 
 impl RunIdentity {
@@ -72,6 +74,7 @@ pub struct RunFile {
     path: Rc<Path>,
     /// This process's row in `run`.
     run: i64,
+    calibration: Option<String>,
     _lock: Rc<File>,
 }
 
@@ -144,7 +147,14 @@ impl ClaimedFile {
             )
             .map_err(at)?;
         let run = connection.last_insert_rowid();
-        Ok(RunFile { connection: Rc::new(connection), path: path.into(), run, _lock: Rc::new(lock) })
+        let calibration = identity.calibration.clone();
+        Ok(RunFile {
+            connection: Rc::new(connection),
+            path: path.into(),
+            run,
+            calibration,
+            _lock: Rc::new(lock),
+        })
     }
 }
 

@@ -17,6 +17,7 @@ fn identity(emulated: bool) -> RunIdentity {
         columns: 16,
         boot_nonce: 77,
         session: 1,
+        calibration: None,
     }
 }
 

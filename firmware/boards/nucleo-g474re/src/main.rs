@@ -25,8 +25,8 @@ use ohmrig_firmware::hardware::WithFlash;
 use ohmrig_firmware::or16::Or16;
 use static_cell::ConstStaticCell;
 
-/// 16 × 16 cells, frames of 2 KiB, one reply leaving while the next is made.
-static MEMORY: ConstStaticCell<Memory<256, 16, 2048, 4096>> = ConstStaticCell::new(Memory::new());
+/// 16 × 16 cells, frames that hold a target for each of them, one reply leaving while the next is made.
+static MEMORY: ConstStaticCell<Memory<256, 16, 1152, 2304>> = ConstStaticCell::new(Memory::new());
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
