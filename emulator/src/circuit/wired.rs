@@ -21,6 +21,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+mod batch;
 mod coarse;
 mod extrapolation;
 mod iteration;

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::PANEL;
+use super::batch::STRIP;
 use super::sweep::Sources;
 
 /// Blocks along each side at most. More cost time in proportion to their cube, and gain no iteration up to 512 × 512.
@@ -123,6 +124,8 @@ impl Coarse {
                 ends.iter().map(|g| g / (1.0 + g * half)).collect()
             }),
             stretches: (0..row_blocks.lines)
+                // Rows that are passed at once lie in one stretch.
+                .map(|row| row / STRIP * STRIP)
                 .map(|row| (0..rows).filter(|&block| row_blocks.center(block) <= row as f64).count())
                 .collect(),
             between: (0..column_blocks.lines)
