@@ -25,6 +25,7 @@ mod batch;
 mod coarse;
 mod extrapolation;
 mod iteration;
+mod lanes;
 mod nonlinear;
 mod pass;
 mod sweep;

@@ -8,6 +8,7 @@ use core::array;
 
 use super::PANEL;
 use super::coarse::{Coarse, Corrections};
+use super::lanes::{scaled, sum_of};
 use super::pass::{CORRECTED, FIRST, PLAIN};
 use super::sweep::{Fields, Passes, Sweeper};
 
@@ -230,14 +231,4 @@ fn back<const L: usize, const K: usize, const UP: bool>(
     }
     *after = last;
     sum
-}
-
-#[inline(always)]
-fn scaled<const L: usize>(factor: f64, values: [f64; L]) -> [f64; L] {
-    values.map(|value| factor * value)
-}
-
-#[inline(always)]
-fn sum_of<const L: usize>(a: [f64; L], b: [f64; L]) -> [f64; L] {
-    array::from_fn(|l| a[l] + b[l])
 }

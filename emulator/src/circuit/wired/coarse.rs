@@ -15,6 +15,7 @@ use core::ops::Range;
 
 use super::PANEL;
 use super::batch::STRIP;
+use super::lanes::{difference, scaled, sum_of};
 use super::sweep::Sources;
 
 /// Blocks along each side at most. More cost time in proportion to their cube, and gain no iteration up to 512 × 512.
@@ -231,6 +232,7 @@ impl Coarse {
     }
 
     /// T_r⁻¹ of one coarse row, in place.
+    #[inline(always)]
     fn solve_row<const L: usize>(&self, i: usize, values: &mut [[f64; L]]) {
         let row = &self.row[i * values.len()..][..values.len()];
         let mut carry = [0.0; L];
@@ -250,6 +252,7 @@ impl Coarse {
     }
 
     /// T_c⁻¹ of all coarse columns, in place.
+    #[inline(always)]
     fn solve_columns<const L: usize>(&self, values: &mut [[f64; L]]) {
         let columns = self.column_blocks.count();
         for at in columns..values.len() {
@@ -268,6 +271,7 @@ impl Coarse {
     }
 
     /// S⁻¹, in place.
+    #[inline(always)]
     fn solve_complement<const L: usize>(&self, values: &mut [[f64; L]]) {
         let columns = self.column_blocks.count();
         let width = columns + 1;
@@ -276,21 +280,17 @@ impl Coarse {
             let factor = &self.factor[line * width..][..width];
             let mut rest = values[line];
             for (known, f) in values[first..line].iter().zip(&factor[columns - (line - first)..]) {
-                for l in 0..L {
-                    rest[l] -= f * known[l];
-                }
+                rest = difference(rest, scaled(*f, *known));
             }
-            values[line] = rest.map(|rest| rest * factor[columns]);
+            values[line] = scaled(factor[columns], rest);
         }
         for line in (0..values.len()).rev() {
             let first = line.saturating_sub(columns);
             let factor = &self.factor[line * width..][..width];
-            let value = values[line].map(|value| value * factor[columns]);
+            let value = scaled(factor[columns], values[line]);
             values[line] = value;
             for (other, f) in values[first..line].iter_mut().zip(&factor[columns - (line - first)..]) {
-                for l in 0..L {
-                    other[l] -= f * value[l];
-                }
+                *other = difference(*other, scaled(*f, value));
             }
         }
     }
@@ -335,6 +335,11 @@ impl Coarse {
 
     /// From the sums that a pass has left, the correction for the next one.
     pub(super) fn correct<const L: usize>(&self, state: &mut Corrections<L>) {
+        correct(self, state);
+    }
+
+    #[inline(always)]
+    fn find<const L: usize>(&self, state: &mut Corrections<L>) {
         self.add_up(state);
         let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
         let Corrections { known, correction, work, .. } = state;
@@ -366,20 +371,17 @@ impl Coarse {
     }
 
     /// Sums over the blocks, and by how much they differ from what was known.
+    #[inline(always)]
     fn add_up<const L: usize>(&self, state: &mut Corrections<L>) {
         let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
         for i in 0..rows {
             for j in 0..columns {
                 let mut sum = [0.0; L];
                 for line in self.row_blocks.range(i) {
-                    for l in 0..L {
-                        sum[l] += state.row_sums[line * columns + j][l];
-                    }
+                    sum = sum_of(sum, state.row_sums[line * columns + j]);
                 }
                 let at = i * columns + j;
-                for l in 0..L {
-                    state.work[at][l] = sum[l] - state.known[at][l];
-                }
+                state.work[at] = difference(sum, state.known[at]);
                 state.known[at] = sum;
             }
         }
@@ -395,24 +397,28 @@ impl Coarse {
     pub(super) fn interpolate<const L: usize>(&self, state: &mut Corrections<L>, stretch: usize) {
         let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
         let (above, below) = (stretch.saturating_sub(1), stretch.min(rows - 1));
-        let [first, last] = [above, below].map(|row| &state.correction[row * columns..][..columns]);
+        let Corrections { correction, base, slope, .. } = state;
+        let [first, last] = [above, below].map(|row| &correction[row * columns..][..columns]);
         let center = self.row_blocks.center(above);
-        let distance = self.row_blocks.center(below) - center;
-        for (j, &(left, part)) in self.between.iter().enumerate() {
+        let per_line = 1.0 / (self.row_blocks.center(below) - center);
+        let lines = base.iter_mut().zip(slope).zip(&self.between).zip(self.ends[0].iter().zip(&self.ends[1]));
+        for (((base, slope), &(left, part)), (top, bottom)) in lines {
             let right = (left + 1).min(columns - 1);
-            for l in 0..L {
-                let from = first[left][l] + part * (first[right][l] - first[left][l]);
-                let to = last[left][l] + part * (last[right][l] - last[left][l]);
-                let slope = if stretch == 0 {
-                    from * self.ends[0][j]
-                } else if stretch == rows {
-                    -from * self.ends[1][j]
-                } else {
-                    (to - from) / distance
-                };
-                state.base[j][l] = from - center * slope;
-                state.slope[j][l] = slope;
-            }
+            let between = |row: &[[f64; L]]| sum_of(row[left], scaled(part, difference(row[right], row[left])));
+            let from = between(first);
+            *slope = if stretch == 0 {
+                scaled(*top, from)
+            } else if stretch == rows {
+                scaled(-*bottom, from)
+            } else {
+                scaled(per_line, difference(between(last), from))
+            };
+            *base = difference(from, scaled(center, *slope));
         }
     }
+}
+
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2"))]
+fn correct<const L: usize>(coarse: &Coarse, state: &mut Corrections<L>) {
+    coarse.find(state);
 }

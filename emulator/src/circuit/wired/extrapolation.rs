@@ -6,8 +6,10 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::array;
 
 use super::Source;
+use super::lanes::{difference, product, sum_of};
 
 /// As many iterations are combined at most; then the combination starts anew.
 const MOST_COMBINED: usize = 24;
@@ -77,22 +79,18 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
             self.orthonormal.clear();
             self.triangle.clear();
         }
-        let mut difference = outputs.to_vec();
-        for (difference, before) in difference.iter_mut().zip(&self.before) {
-            for l in 0..L {
-                difference[l] -= before[l];
-            }
+        let mut now = outputs.to_vec();
+        for (now, before) in now.iter_mut().zip(&self.before) {
+            *now = difference(*now, *before);
         }
         self.before.copy_from_slice(outputs);
         self.outputs.push(outputs.to_vec());
-        self.orthogonalise(difference);
+        self.orthogonalise(now);
         let factors = self.factors();
         let mut estimate = vec![[0.0; L]; outputs.len()];
         for (outputs, factor) in self.outputs.iter().zip(&factors) {
             for (sum, output) in estimate.iter_mut().zip(outputs) {
-                for l in 0..L {
-                    sum[l] += factor[l] * output[l];
-                }
+                *sum = sum_of(*sum, product(*factor, *output));
             }
         }
         self.judge(&estimate, tolerance);
@@ -100,36 +98,29 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
 
     /// Adds a column to Q and R.
     #[inline(always)]
-    fn orthogonalise(&mut self, mut difference: Vec<[f64; L]>) {
+    fn orthogonalise(&mut self, mut direction: Vec<[f64; L]>) {
         let mut column = Vec::with_capacity(self.orthonormal.len() + 1);
-        let whole = norm(&difference);
-        for direction in &self.orthonormal {
-            let mut product = [0.0; L];
-            for (a, b) in direction.iter().zip(&difference) {
-                for l in 0..L {
-                    product[l] += a[l] * b[l];
-                }
+        let whole = norm(&direction);
+        for known in &self.orthonormal {
+            let mut part = [0.0; L];
+            for (a, b) in known.iter().zip(&direction) {
+                part = sum_of(part, product(*a, *b));
             }
-            for (a, b) in direction.iter().zip(&mut difference) {
-                for l in 0..L {
-                    b[l] -= product[l] * a[l];
-                }
+            for (a, b) in known.iter().zip(&mut direction) {
+                *b = difference(*b, product(part, *a));
             }
-            column.push(product);
+            column.push(part);
         }
-        let mut length = norm(&difference);
-        for l in 0..L {
-            // A direction that is there already counts as new by no more than rounding.
-            length[l] = length[l].max(f64::EPSILON * whole[l]);
-        }
-        for value in &mut difference {
-            for l in 0..L {
-                value[l] = if length[l] > 0.0 { value[l] / length[l] } else { 0.0 };
-            }
+        let length = norm(&direction);
+        // A direction that is there already counts as new by no more than rounding.
+        let length: [f64; L] = array::from_fn(|l| length[l].max(f64::EPSILON * whole[l]));
+        for value in &mut direction {
+            let quotient: [f64; L] = array::from_fn(|l| value[l] / length[l]);
+            *value = array::from_fn(|l| if length[l] > 0.0 { quotient[l] } else { 0.0 });
         }
         column.push(length);
         self.triangle.push(column);
-        self.orthonormal.push(difference);
+        self.orthonormal.push(direction);
     }
 
     /// γ for every iteration that is combined.
@@ -163,21 +154,20 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
         let driven = || self.sources.iter().enumerate().filter(|(_, source)| source.siemens != 0.0);
         let mut largest = [0.0_f64; L];
         for (j, source) in driven() {
-            for l in 0..L {
-                largest[l] = largest[l].max(libm::fabs(estimate[j][l] - source.volts));
-            }
+            let size = estimate[j].map(|estimate| libm::fabs(estimate - source.volts));
+            largest = array::from_fn(|l| largest[l].max(size[l]));
         }
         // Relative to each output, since small ones may converge more slowly than large ones.
         let mut change = [0.0_f64; L];
         for (j, source) in driven() {
-            for l in 0..L {
-                let rounding = ROUNDING * (libm::fabs(estimate[j][l]) + libm::fabs(source.volts));
-                let moved = libm::fabs(estimate[j][l] - self.estimate[j][l]) - rounding;
-                let size = libm::fabs(estimate[j][l] - source.volts).max(SMALLEST_OUTPUT * largest[l]);
-                if moved > 0.0 {
-                    change[l] = change[l].max(moved / size);
-                }
-            }
+            let (estimate, before) = (estimate[j], self.estimate[j]);
+            let rounding = estimate.map(|volts| ROUNDING * (libm::fabs(volts) + libm::fabs(source.volts)));
+            let moved = difference(difference(estimate, before).map(libm::fabs), rounding);
+            let size = estimate.map(|estimate| libm::fabs(estimate - source.volts));
+            let size: [f64; L] = array::from_fn(|l| size[l].max(SMALLEST_OUTPUT * largest[l]));
+            let relative: [f64; L] = array::from_fn(|l| moved[l] / size[l]);
+            // Not a number where nothing flows or moves: no change.
+            change = array::from_fn(|l| change[l].max(relative[l]));
         }
         let (mut residual, mut rates) = ([0.0_f64; L], [0.0; L]);
         for l in 0..L {
@@ -190,15 +180,15 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
             let usual = if self.rate[l] > LONG_WAY { self.rate[l] * self.change[l] } else { 0.0 };
             residual[l] = rate * change[l].max(usual.min(self.change[l]));
         }
+        let done = self.done;
+        for (kept, estimate) in self.estimate.iter_mut().zip(estimate) {
+            *kept = array::from_fn(|l| if done[l] { kept[l] } else { estimate[l] });
+        }
         for l in 0..L {
-            if self.done[l] {
-                continue;
+            if !done[l] {
+                (self.change[l], self.residual[l], self.rate[l]) = (change[l], residual[l], rates[l]);
+                self.done[l] = residual[l] <= tolerance;
             }
-            for (kept, estimate) in self.estimate.iter_mut().zip(estimate) {
-                kept[l] = estimate[l];
-            }
-            (self.change[l], self.residual[l], self.rate[l]) = (change[l], residual[l], rates[l]);
-            self.done[l] = residual[l] <= tolerance;
         }
         self.iterations += 1;
     }
@@ -225,9 +215,7 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
 fn norm<const L: usize>(values: &[[f64; L]]) -> [f64; L] {
     let mut sum = [0.0; L];
     for value in values {
-        for l in 0..L {
-            sum[l] += value[l] * value[l];
-        }
+        sum = sum_of(sum, product(*value, *value));
     }
     sum.map(libm::sqrt)
 }

@@ -8,6 +8,7 @@ use core::array;
 
 use super::PANEL;
 use super::coarse::{Coarse, Corrections};
+use super::lanes::{product, sum_of};
 use super::nonlinear::Devices;
 use super::sweep::{Fields, Passes, Sweeper};
 
@@ -234,16 +235,6 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool>
             }
         }
     }
-}
-
-#[inline(always)]
-fn sum_of<const L: usize>(a: [f64; L], b: [f64; L]) -> [f64; L] {
-    array::from_fn(|l| a[l] + b[l])
-}
-
-#[inline(always)]
-fn product<const L: usize>(a: [f64; L], b: [f64; L]) -> [f64; L] {
-    array::from_fn(|l| a[l] * b[l])
 }
 
 /// The first of the vectors side by side.
