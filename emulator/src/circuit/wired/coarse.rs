@@ -190,7 +190,7 @@ impl Coarse {
         let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
         let width = columns + 1;
         let mut factor = vec![0.0; rows * columns * width];
-        let mut unit = vec![[0.0; 1]; columns];
+        let (mut unit, mut ignored) = (vec![[0.0; 1]; columns], vec![[0.0; 1]; columns]);
         for i in 0..rows {
             for j in 0..columns {
                 let line = i * columns + j;
@@ -201,11 +201,10 @@ impl Coarse {
             }
             for k in 0..columns {
                 unit.fill([0.0]);
-                unit[k] = [self.device[i * columns + k]];
-                self.solve_row(i, &mut unit);
+                unit[k] = [1.0];
+                self.row_sweep(i, &mut unit, &mut ignored);
                 for j in k..columns {
-                    factor[(i * columns + j) * width + columns - (j - k)] -=
-                        self.device[i * columns + j] * unit[j][0];
+                    factor[(i * columns + j) * width + columns - (j - k)] -= unit[j][0];
                 }
             }
         }
@@ -231,23 +230,23 @@ impl Coarse {
         self.factor = factor;
     }
 
-    /// T_r⁻¹ of one coarse row, in place.
+    /// D·T_r⁻¹·D of one coarse row, in place; adds the result to `known`.
     #[inline(always)]
-    fn solve_row<const L: usize>(&self, i: usize, values: &mut [[f64; L]]) {
-        let row = &self.row[i * values.len()..][..values.len()];
+    fn row_sweep<const L: usize>(&self, i: usize, values: &mut [[f64; L]], known: &mut [[f64; L]]) {
+        let range = i * values.len()..(i + 1) * values.len();
+        let (row, device) = (&self.row[range.clone()], &self.device[range]);
         let mut carry = [0.0; L];
-        for (value, (inverse, ahead)) in values.iter_mut().zip(row) {
-            for l in 0..L {
-                value[l] += carry[l];
-                carry[l] = ahead * inverse * value[l];
-            }
+        for ((value, (inverse, ahead)), device) in values.iter_mut().zip(row).zip(device) {
+            *value = sum_of(scaled(*device, *value), carry);
+            carry = scaled(ahead * inverse, *value);
         }
         let mut after = [0.0; L];
-        for (value, (inverse, ahead)) in values.iter_mut().zip(row).rev() {
-            for l in 0..L {
-                value[l] = inverse * (value[l] + ahead * after[l]);
-                after[l] = value[l];
-            }
+        for (((value, (inverse, ahead)), device), known) in
+            values.iter_mut().zip(row).zip(device).zip(known).rev()
+        {
+            after = scaled(*inverse, sum_of(*value, scaled(*ahead, after)));
+            *value = scaled(*device, after);
+            *known = sum_of(*known, *value);
         }
     }
 
@@ -257,16 +256,12 @@ impl Coarse {
         let columns = self.column_blocks.count();
         for at in columns..values.len() {
             let (inverse, ahead) = self.column[at - columns];
-            for l in 0..L {
-                values[at][l] += ahead * inverse * values[at - columns][l];
-            }
+            values[at] = sum_of(values[at], scaled(ahead * inverse, values[at - columns]));
         }
         for at in (0..values.len()).rev() {
             let (inverse, ahead) = self.column[at];
-            for l in 0..L {
-                let below = if at + columns < values.len() { ahead * values[at + columns][l] } else { 0.0 };
-                values[at][l] = inverse * (values[at][l] + below);
-            }
+            let below = values.get(at + columns).map_or([0.0; L], |below| scaled(ahead, *below));
+            values[at] = scaled(inverse, sum_of(values[at], below));
         }
     }
 
@@ -346,21 +341,10 @@ impl Coarse {
         self.solve_complement(work);
         for i in 0..rows {
             let row = i * columns..(i + 1) * columns;
-            let device = &self.device[row.clone()];
-            for (value, g) in work[row.clone()].iter_mut().zip(device) {
-                *value = value.map(|value| value * g);
-            }
-            self.solve_row(i, &mut work[row.clone()]);
-            for (value, g) in work[row].iter_mut().zip(device) {
-                *value = value.map(|value| value * g);
-            }
+            let known = &mut known[row.clone()];
+            self.row_sweep(i, &mut work[row], known);
         }
         correction.copy_from_slice(work);
-        for (known, added) in known.iter_mut().zip(correction.iter()) {
-            for l in 0..L {
-                known[l] += added[l];
-            }
-        }
         self.solve_columns(correction);
     }
 

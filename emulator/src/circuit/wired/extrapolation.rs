@@ -28,7 +28,9 @@ pub(super) struct Extrapolation<'a, const L: usize> {
     /// y of the iterations that are combined, the last one included.
     outputs: Vec<Vec<[f64; L]>>,
     before: Vec<[f64; L]>,
-    orthonormal: Vec<Vec<[f64; L]>>,
+    /// Q, each times its length, and the squares of these.
+    directions: Vec<Vec<[f64; L]>>,
+    squares: Vec<[f64; L]>,
     /// `[column][row]` of R.
     triangle: Vec<Vec<[f64; L]>>,
     estimate: Vec<[f64; L]>,
@@ -50,7 +52,8 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
             most: (columns / 2).clamp(1, MOST_COMBINED),
             outputs: Vec::new(),
             before: vec![[0.0; L]; columns],
-            orthonormal: Vec::new(),
+            directions: Vec::new(),
+            squares: Vec::new(),
             triangle: Vec::new(),
             // Nothing flows yet.
             estimate: sources.iter().map(|source| [source.volts; L]).collect(),
@@ -76,51 +79,52 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
     fn extend(&mut self, outputs: &[[f64; L]], tolerance: f64) {
         if self.outputs.len() == self.most {
             self.outputs.clear();
-            self.orthonormal.clear();
+            self.directions.clear();
+            self.squares.clear();
             self.triangle.clear();
         }
-        let mut now = outputs.to_vec();
-        for (now, before) in now.iter_mut().zip(&self.before) {
-            *now = difference(*now, *before);
+        let mut direction = outputs.to_vec();
+        let mut whole = [0.0; L];
+        for (now, before) in direction.iter_mut().zip(&mut self.before) {
+            let output = *now;
+            *now = difference(output, *before);
+            *before = output;
+            whole = sum_of(whole, product(*now, *now));
         }
-        self.before.copy_from_slice(outputs);
         self.outputs.push(outputs.to_vec());
-        self.orthogonalise(now);
+        self.orthogonalise(direction, whole);
         let factors = self.factors();
-        let mut estimate = vec![[0.0; L]; outputs.len()];
-        for (outputs, factor) in self.outputs.iter().zip(&factors) {
-            for (sum, output) in estimate.iter_mut().zip(outputs) {
-                *sum = sum_of(*sum, product(*factor, *output));
-            }
-        }
-        self.judge(&estimate, tolerance);
+        self.judge(&factors, tolerance);
     }
 
-    /// Adds a column to Q and R.
+    /// Adds a column to Q (not normalised) and R, for a difference of the outputs and its square.
     #[inline(always)]
-    fn orthogonalise(&mut self, mut direction: Vec<[f64; L]>) {
-        let mut column = Vec::with_capacity(self.orthonormal.len() + 1);
-        let whole = norm(&direction);
-        for known in &self.orthonormal {
+    fn orthogonalise(&mut self, mut direction: Vec<[f64; L]>, whole: [f64; L]) {
+        let mut column = Vec::with_capacity(self.directions.len() + 1);
+        let mut square = whole;
+        for ((known, known_square), diagonal) in
+            self.directions.iter().zip(&self.squares).zip(self.triangle.iter().map(|column| column.last()))
+        {
             let mut part = [0.0; L];
             for (a, b) in known.iter().zip(&direction) {
                 part = sum_of(part, product(*a, *b));
             }
+            let length = diagonal.copied().unwrap_or([0.0; L]);
+            let along: [f64; L] =
+                array::from_fn(|l| if known_square[l] > 0.0 { part[l] / known_square[l] } else { 0.0 });
+            square = [0.0; L];
             for (a, b) in known.iter().zip(&mut direction) {
-                *b = difference(*b, product(part, *a));
+                *b = difference(*b, product(along, *a));
+                square = sum_of(square, product(*b, *b));
             }
-            column.push(part);
+            column.push(product(along, length));
         }
-        let length = norm(&direction);
         // A direction that is there already counts as new by no more than rounding.
-        let length: [f64; L] = array::from_fn(|l| length[l].max(f64::EPSILON * whole[l]));
-        for value in &mut direction {
-            let quotient: [f64; L] = array::from_fn(|l| value[l] / length[l]);
-            *value = array::from_fn(|l| if length[l] > 0.0 { quotient[l] } else { 0.0 });
-        }
+        let length = array::from_fn(|l| libm::sqrt(square[l]).max(f64::EPSILON * libm::sqrt(whole[l])));
         column.push(length);
         self.triangle.push(column);
-        self.orthonormal.push(direction);
+        self.squares.push(square);
+        self.directions.push(direction);
     }
 
     /// γ for every iteration that is combined.
@@ -148,26 +152,36 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
         factors
     }
 
-    /// Takes over the estimate of every vector that isn't done, and guesses how far it is off.
+    /// Takes over the estimate Σ factor·output of every vector that isn't done, and guesses how far it is off.
     #[inline(always)]
-    fn judge(&mut self, estimate: &[[f64; L]], tolerance: f64) {
-        let driven = || self.sources.iter().enumerate().filter(|(_, source)| source.siemens != 0.0);
+    fn judge(&mut self, factors: &[[f64; L]], tolerance: f64) {
+        let mut estimates = self.before.clone();
         let mut largest = [0.0_f64; L];
-        for (j, source) in driven() {
-            let size = estimate[j].map(|estimate| libm::fabs(estimate - source.volts));
-            largest = array::from_fn(|l| largest[l].max(size[l]));
+        for (j, (estimate, source)) in estimates.iter_mut().zip(self.sources).enumerate() {
+            *estimate = [0.0; L];
+            for (outputs, factor) in self.outputs.iter().zip(factors) {
+                *estimate = sum_of(*estimate, product(*factor, outputs[j]));
+            }
+            if source.siemens != 0.0 {
+                let size = estimate.map(|estimate| libm::fabs(estimate - source.volts));
+                largest = array::from_fn(|l| if size[l] > largest[l] { size[l] } else { largest[l] });
+            }
         }
         // Relative to each output, since small ones may converge more slowly than large ones.
+        let done = self.done;
         let mut change = [0.0_f64; L];
-        for (j, source) in driven() {
-            let (estimate, before) = (estimate[j], self.estimate[j]);
-            let rounding = estimate.map(|volts| ROUNDING * (libm::fabs(volts) + libm::fabs(source.volts)));
-            let moved = difference(difference(estimate, before).map(libm::fabs), rounding);
-            let size = estimate.map(|estimate| libm::fabs(estimate - source.volts));
-            let size: [f64; L] = array::from_fn(|l| size[l].max(SMALLEST_OUTPUT * largest[l]));
-            let relative: [f64; L] = array::from_fn(|l| moved[l] / size[l]);
-            // Not a number where nothing flows or moves: no change.
-            change = array::from_fn(|l| change[l].max(relative[l]));
+        for ((estimate, kept), source) in estimates.iter().zip(&mut self.estimate).zip(self.sources) {
+            if source.siemens != 0.0 {
+                let rounding =
+                    estimate.map(|volts| ROUNDING * (libm::fabs(volts) + libm::fabs(source.volts)));
+                let moved = difference(difference(*estimate, *kept).map(libm::fabs), rounding);
+                let size = estimate.map(|estimate| libm::fabs(estimate - source.volts));
+                let size: [f64; L] = array::from_fn(|l| size[l].max(SMALLEST_OUTPUT * largest[l]));
+                let relative: [f64; L] = array::from_fn(|l| moved[l] / size[l]);
+                // Not a number where nothing flows or moves: no change.
+                change = array::from_fn(|l| if relative[l] > change[l] { relative[l] } else { change[l] });
+            }
+            *kept = array::from_fn(|l| if done[l] { kept[l] } else { estimate[l] });
         }
         let (mut residual, mut rates) = ([0.0_f64; L], [0.0; L]);
         for l in 0..L {
@@ -179,10 +193,6 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
             // Where the way is long, a change may be small by chance.
             let usual = if self.rate[l] > LONG_WAY { self.rate[l] * self.change[l] } else { 0.0 };
             residual[l] = rate * change[l].max(usual.min(self.change[l]));
-        }
-        let done = self.done;
-        for (kept, estimate) in self.estimate.iter_mut().zip(estimate) {
-            *kept = array::from_fn(|l| if done[l] { kept[l] } else { estimate[l] });
         }
         for l in 0..L {
             if !done[l] {
@@ -209,15 +219,6 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
             *current = volts.map(|volts| (volts - source.volts) * source.siemens);
         }
     }
-}
-
-#[inline(always)]
-fn norm<const L: usize>(values: &[[f64; L]]) -> [f64; L] {
-    let mut sum = [0.0; L];
-    for value in values {
-        sum = sum_of(sum, product(*value, *value));
-    }
-    sum.map(libm::sqrt)
 }
 
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2"))]
