@@ -43,7 +43,8 @@ impl Strips {
         self.0.resize(rows * columns, Factors::default());
         for row in 0..rows {
             let (panel, k) = (row / PANEL * columns, row % PANEL);
-            let (downwards, upwards) = (&sweeper.downwards[row * columns..], &sweeper.upwards[row * columns..]);
+            let (downwards, upwards) =
+                (&sweeper.downwards[row * columns..], &sweeper.upwards[row * columns..]);
             let (first, step) = place(rows, columns, row);
             for (j, factors) in self.0[first..].iter_mut().step_by(step).take(columns).enumerate() {
                 *factors = Factors {

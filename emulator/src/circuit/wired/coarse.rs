@@ -388,7 +388,8 @@ impl Coarse {
         let lines = base.iter_mut().zip(slope).zip(&self.between).zip(self.ends[0].iter().zip(&self.ends[1]));
         for (((base, slope), &(left, part)), (top, bottom)) in lines {
             let right = (left + 1).min(columns - 1);
-            let between = |row: &[[f64; L]]| sum_of(row[left], scaled(part, difference(row[right], row[left])));
+            let between =
+                |row: &[[f64; L]]| sum_of(row[left], scaled(part, difference(row[right], row[left])));
             let from = between(first);
             *slope = if stretch == 0 {
                 scaled(*top, from)

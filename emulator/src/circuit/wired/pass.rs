@@ -5,8 +5,10 @@
 //! same in both, and on any target: nothing is fused, and no sum depends on the width.
 
 use core::array;
+use core::ops::Range;
 
 use super::PANEL;
+use super::batch::STRIP;
 use super::coarse::{Coarse, Corrections};
 use super::lanes::{product, sum_of};
 use super::nonlinear::Devices;
@@ -62,6 +64,9 @@ pub(super) fn nonlinear_pass<const UP: bool, const KIND: u8>(
     Pass::<UP, KIND, true>::new(sweeper, fields, left_volts, coarse, Some(devices)).run();
 }
 
+/// Columns of a panel that stay in the fastest cache while its rows are turned into lanes and back.
+const CHUNK: usize = 128;
+
 struct Pass<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> {
     sweeper: &'a Sweeper,
     fields: &'a mut Fields<1>,
@@ -73,9 +78,7 @@ struct Pass<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> {
     inverse_after: &'a [f64],
 }
 
-impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool>
-    Pass<'a, UP, KIND, NONLINEAR>
-{
+impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIND, NONLINEAR> {
     #[inline(always)]
     fn new(
         sweeper: &'a Sweeper,
@@ -136,33 +139,10 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool>
         if height < PANEL || KIND == FIRST {
             self.fields.panel.fill([[0.0; 1]; PANEL]);
         }
-        for step in 0..height {
-            if KIND == FIRST || KIND == RESUMED {
-                break;
-            }
-            let k = if UP { height - 1 - step } else { step };
-            self.interpolate(start + k);
-            let row = (start + k) * columns;
-            let inverse = &self.inverse_before[row..][..columns];
-            let field = &self.fields.cells[row..][..columns];
-            let volts = &mut self.fields.volts[..columns];
-            let cells = &mut self.fields.panel[..columns];
-            if KIND == CORRECTED
-                && let Some((_, corrections)) = &self.coarse
-            {
-                let (base, slope) = (&corrections.base[..columns], &corrections.slope[..columns]);
-                let at = (start + k) as f64;
-                for j in 0..columns {
-                    let now = inverse[j] * (field[j][0] + volts[j][0]);
-                    volts[j][0] = now;
-                    cells[j][k][0] = now + (base[j][0] + at * slope[j][0]);
-                }
-            } else {
-                for j in 0..columns {
-                    let now = inverse[j] * (field[j][0] + volts[j][0]);
-                    volts[j][0] = now;
-                    cells[j][k][0] = now;
-                }
+        if KIND == PLAIN || KIND == CORRECTED {
+            for strip in 0..PANEL / STRIP {
+                let first = STRIP * if UP { PANEL / STRIP - 1 - strip } else { strip };
+                self.substitute_columns(start, first..height.min(first + STRIP));
             }
         }
         let device = &self.sweeper.device[panel * columns..][..columns];
@@ -221,17 +201,58 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool>
                 }
             }
         }
-        for step in 0..height {
-            let k = if UP { height - 1 - step } else { step };
-            let row = (start + k) * columns;
-            let inverse = &self.inverse_after[row..][..columns];
-            let field = &mut self.fields.cells[row..][..columns];
-            let carried = &mut self.fields.carried[..columns];
-            let cells = &self.fields.panel[..columns];
-            for j in 0..columns {
-                let eliminated = cells[j][k][0] + carried[j][0];
-                field[j][0] = eliminated;
-                carried[j][0] = inverse[j] * eliminated;
+        for at in (0..columns).step_by(CHUNK) {
+            let width = CHUNK.min(columns - at);
+            for step in 0..height {
+                let k = if UP { height - 1 - step } else { step };
+                let row = (start + k) * columns + at;
+                let inverse = &self.inverse_after[row..][..width];
+                let field = &mut self.fields.cells[row..][..width];
+                let carried = &mut self.fields.carried[at..][..width];
+                let cells = &self.fields.panel[at..][..width];
+                for j in 0..width {
+                    let eliminated = cells[j][k][0] + carried[j][0];
+                    field[j][0] = eliminated;
+                    carried[j][0] = inverse[j] * eliminated;
+                }
+            }
+        }
+    }
+
+    /// Substitutes the columns back into some rows of a panel, which lie in one stretch.
+    #[inline(always)]
+    fn substitute_columns(&mut self, start: usize, rows: Range<usize>) {
+        if rows.is_empty() {
+            return;
+        }
+        let columns = self.sweeper.columns;
+        self.interpolate(start + rows.start);
+        for at in (0..columns).step_by(CHUNK) {
+            let width = CHUNK.min(columns - at);
+            for step in 0..rows.len() {
+                let k = if UP { rows.end - 1 - step } else { rows.start + step };
+                let row = (start + k) * columns + at;
+                let inverse = &self.inverse_before[row..][..width];
+                let field = &self.fields.cells[row..][..width];
+                let volts = &mut self.fields.volts[at..][..width];
+                let cells = &mut self.fields.panel[at..][..width];
+                if KIND == CORRECTED
+                    && let Some((_, corrections)) = &self.coarse
+                {
+                    let (base, slope) = (&corrections.base[at..][..width], &corrections.slope[at..][..width]);
+                    let line = (start + k) as f64;
+                    for j in 0..width {
+                        let now = inverse[j] * (field[j][0] + volts[j][0]);
+                        volts[j][0] = now;
+                        cells[j][k][0] = now + (base[j][0] + line * slope[j][0]);
+                    }
+                } else {
+                    for j in 0..width {
+                        let now = inverse[j] * (field[j][0] + volts[j][0]);
+                        volts[j][0] = now;
+                        cells[j][k][0] = now;
+                    }
+                }
             }
         }
     }

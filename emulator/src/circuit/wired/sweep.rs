@@ -11,9 +11,9 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::batch::Strips;
 use super::coarse::{Coarse, Corrections};
 use super::extrapolation::Extrapolation;
-use super::batch::Strips;
 use super::pass::{CORRECTED, FIRST, One, PLAIN};
 use super::{Convergence, PANEL, Source, Wiring};
 use crate::circuit::CircuitError;
@@ -258,7 +258,8 @@ impl Sweeper {
                     *lane = given[l * self.rows + i];
                 }
             }
-            worst = worst.worse(self.run(fields, passes, &mut corrections, &volts, tolerance, &mut outputs)?);
+            worst =
+                worst.worse(self.run(fields, passes, &mut corrections, &volts, tolerance, &mut outputs)?);
             for (j, lanes) in outputs.iter().enumerate() {
                 for (l, lane) in lanes.iter().enumerate() {
                     currents[l * self.columns + j] = *lane;
@@ -293,7 +294,12 @@ impl Sweeper {
             if !up {
                 match &mut coarse {
                     Some((coarse, corrections)) => {
-                        passes.pass::<false, CORRECTED>(self, fields, left_volts, Some((coarse, corrections)));
+                        passes.pass::<false, CORRECTED>(
+                            self,
+                            fields,
+                            left_volts,
+                            Some((coarse, corrections)),
+                        );
                     }
                     None => passes.pass::<false, PLAIN>(self, fields, left_volts, None),
                 }
