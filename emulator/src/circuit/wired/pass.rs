@@ -139,11 +139,15 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIN
         if height < PANEL || KIND == FIRST {
             self.fields.panel.fill([[0.0; 1]; PANEL]);
         }
-        if KIND == PLAIN || KIND == CORRECTED {
-            for strip in 0..PANEL / STRIP {
-                let first = STRIP * if UP { PANEL / STRIP - 1 - strip } else { strip };
-                self.substitute_columns(start, first..height.min(first + STRIP));
+        match KIND {
+            PLAIN => self.substitute_columns(start, 0..height),
+            CORRECTED => {
+                for strip in 0..PANEL / STRIP {
+                    let first = STRIP * if UP { PANEL / STRIP - 1 - strip } else { strip };
+                    self.substitute_columns(start, first..height.min(first + STRIP));
+                }
             }
+            _ => {}
         }
         let device = &self.sweeper.device[panel * columns..][..columns];
         let inverse = &self.sweeper.row[panel * columns..][..columns];
@@ -219,7 +223,7 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIN
         }
     }
 
-    /// Substitutes the columns back into some rows of a panel, which lie in one stretch.
+    /// Substitutes the columns back into some rows of a panel, which lie in one stretch if there is a coarse array.
     #[inline(always)]
     fn substitute_columns(&mut self, start: usize, rows: Range<usize>) {
         if rows.is_empty() {
