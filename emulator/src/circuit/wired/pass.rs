@@ -1,8 +1,8 @@
 //! One pass over the array: substitutes the columns back, solves the rows, and eliminates the columns for the next pass,
 //! which goes the other way.
 //!
-//! One vector runs on the rows of a panel side by side, several vectors beside one another. Each value's arithmetic is the
-//! same in both, and on any target: nothing is fused, and no sum depends on the width.
+//! One vector, on the rows of a panel side by side; several ones run beside one another in `batch`. Each value's arithmetic is
+//! the same in both, and on any target: nothing is fused, and no sum depends on the width.
 
 use core::array;
 use core::ops::Range;
