@@ -1,4 +1,4 @@
-//! One pass over the array for several vectors side by side: what [`super::pass`] does for one, value by value the same.
+//! One pass over the array for several vectors side by side: what `pass` does for one, value by value the same.
 //!
 //! Fields and factors lie in strips of [`STRIP`] rows, column by column, so that a pass reads one stream of each and a
 //! factor serves all vectors; what the rows' elimination leaves is kept in the field itself until their substitution.
