@@ -21,9 +21,11 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+mod batch;
 mod coarse;
 mod extrapolation;
 mod iteration;
+mod lanes;
 mod nonlinear;
 mod pass;
 mod sweep;

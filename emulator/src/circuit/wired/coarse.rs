@@ -14,6 +14,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::PANEL;
+use super::batch::STRIP;
+use super::lanes::{difference, scaled, sum_of};
 use super::sweep::Sources;
 
 /// Blocks along each side at most. More cost time in proportion to their cube, and gain no iteration up to 512 × 512.
@@ -123,6 +125,8 @@ impl Coarse {
                 ends.iter().map(|g| g / (1.0 + g * half)).collect()
             }),
             stretches: (0..row_blocks.lines)
+                // Rows that are passed at once lie in one stretch.
+                .map(|row| row / STRIP * STRIP)
                 .map(|row| (0..rows).filter(|&block| row_blocks.center(block) <= row as f64).count())
                 .collect(),
             between: (0..column_blocks.lines)
@@ -186,7 +190,7 @@ impl Coarse {
         let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
         let width = columns + 1;
         let mut factor = vec![0.0; rows * columns * width];
-        let mut unit = vec![[0.0; 1]; columns];
+        let (mut unit, mut ignored) = (vec![[0.0; 1]; columns], vec![[0.0; 1]; columns]);
         for i in 0..rows {
             for j in 0..columns {
                 let line = i * columns + j;
@@ -197,11 +201,10 @@ impl Coarse {
             }
             for k in 0..columns {
                 unit.fill([0.0]);
-                unit[k] = [self.device[i * columns + k]];
-                self.solve_row(i, &mut unit);
+                unit[k] = [1.0];
+                self.row_sweep(i, &mut unit, &mut ignored);
                 for j in k..columns {
-                    factor[(i * columns + j) * width + columns - (j - k)] -=
-                        self.device[i * columns + j] * unit[j][0];
+                    factor[(i * columns + j) * width + columns - (j - k)] -= unit[j][0];
                 }
             }
         }
@@ -227,44 +230,43 @@ impl Coarse {
         self.factor = factor;
     }
 
-    /// T_r⁻¹ of one coarse row, in place.
-    fn solve_row<const L: usize>(&self, i: usize, values: &mut [[f64; L]]) {
-        let row = &self.row[i * values.len()..][..values.len()];
+    /// D·T_r⁻¹·D of one coarse row, in place; adds the result to `known`.
+    #[inline(always)]
+    fn row_sweep<const L: usize>(&self, i: usize, values: &mut [[f64; L]], known: &mut [[f64; L]]) {
+        let range = i * values.len()..(i + 1) * values.len();
+        let (row, device) = (&self.row[range.clone()], &self.device[range]);
         let mut carry = [0.0; L];
-        for (value, (inverse, ahead)) in values.iter_mut().zip(row) {
-            for l in 0..L {
-                value[l] += carry[l];
-                carry[l] = ahead * inverse * value[l];
-            }
+        for ((value, (inverse, ahead)), device) in values.iter_mut().zip(row).zip(device) {
+            *value = sum_of(scaled(*device, *value), carry);
+            carry = scaled(ahead * inverse, *value);
         }
         let mut after = [0.0; L];
-        for (value, (inverse, ahead)) in values.iter_mut().zip(row).rev() {
-            for l in 0..L {
-                value[l] = inverse * (value[l] + ahead * after[l]);
-                after[l] = value[l];
-            }
+        for (((value, (inverse, ahead)), device), known) in
+            values.iter_mut().zip(row).zip(device).zip(known).rev()
+        {
+            after = scaled(*inverse, sum_of(*value, scaled(*ahead, after)));
+            *value = scaled(*device, after);
+            *known = sum_of(*known, *value);
         }
     }
 
     /// T_c⁻¹ of all coarse columns, in place.
+    #[inline(always)]
     fn solve_columns<const L: usize>(&self, values: &mut [[f64; L]]) {
         let columns = self.column_blocks.count();
         for at in columns..values.len() {
             let (inverse, ahead) = self.column[at - columns];
-            for l in 0..L {
-                values[at][l] += ahead * inverse * values[at - columns][l];
-            }
+            values[at] = sum_of(values[at], scaled(ahead * inverse, values[at - columns]));
         }
         for at in (0..values.len()).rev() {
             let (inverse, ahead) = self.column[at];
-            for l in 0..L {
-                let below = if at + columns < values.len() { ahead * values[at + columns][l] } else { 0.0 };
-                values[at][l] = inverse * (values[at][l] + below);
-            }
+            let below = values.get(at + columns).map_or([0.0; L], |below| scaled(ahead, *below));
+            values[at] = scaled(inverse, sum_of(values[at], below));
         }
     }
 
     /// S⁻¹, in place.
+    #[inline(always)]
     fn solve_complement<const L: usize>(&self, values: &mut [[f64; L]]) {
         let columns = self.column_blocks.count();
         let width = columns + 1;
@@ -273,21 +275,17 @@ impl Coarse {
             let factor = &self.factor[line * width..][..width];
             let mut rest = values[line];
             for (known, f) in values[first..line].iter().zip(&factor[columns - (line - first)..]) {
-                for l in 0..L {
-                    rest[l] -= f * known[l];
-                }
+                rest = difference(rest, scaled(*f, *known));
             }
-            values[line] = rest.map(|rest| rest * factor[columns]);
+            values[line] = scaled(factor[columns], rest);
         }
         for line in (0..values.len()).rev() {
             let first = line.saturating_sub(columns);
             let factor = &self.factor[line * width..][..width];
-            let value = values[line].map(|value| value * factor[columns]);
+            let value = scaled(factor[columns], values[line]);
             values[line] = value;
             for (other, f) in values[first..line].iter_mut().zip(&factor[columns - (line - first)..]) {
-                for l in 0..L {
-                    other[l] -= f * value[l];
-                }
+                *other = difference(*other, scaled(*f, value));
             }
         }
     }
@@ -332,27 +330,21 @@ impl Coarse {
 
     /// From the sums that a pass has left, the correction for the next one.
     pub(super) fn correct<const L: usize>(&self, state: &mut Corrections<L>) {
+        correct(self, state);
+    }
+
+    #[inline(always)]
+    fn find<const L: usize>(&self, state: &mut Corrections<L>) {
         self.add_up(state);
         let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
         let Corrections { known, correction, work, .. } = state;
         self.solve_complement(work);
         for i in 0..rows {
             let row = i * columns..(i + 1) * columns;
-            let device = &self.device[row.clone()];
-            for (value, g) in work[row.clone()].iter_mut().zip(device) {
-                *value = value.map(|value| value * g);
-            }
-            self.solve_row(i, &mut work[row.clone()]);
-            for (value, g) in work[row].iter_mut().zip(device) {
-                *value = value.map(|value| value * g);
-            }
+            let known = &mut known[row.clone()];
+            self.row_sweep(i, &mut work[row], known);
         }
         correction.copy_from_slice(work);
-        for (known, added) in known.iter_mut().zip(correction.iter()) {
-            for l in 0..L {
-                known[l] += added[l];
-            }
-        }
         self.solve_columns(correction);
     }
 
@@ -363,20 +355,17 @@ impl Coarse {
     }
 
     /// Sums over the blocks, and by how much they differ from what was known.
+    #[inline(always)]
     fn add_up<const L: usize>(&self, state: &mut Corrections<L>) {
         let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
         for i in 0..rows {
             for j in 0..columns {
                 let mut sum = [0.0; L];
                 for line in self.row_blocks.range(i) {
-                    for l in 0..L {
-                        sum[l] += state.row_sums[line * columns + j][l];
-                    }
+                    sum = sum_of(sum, state.row_sums[line * columns + j]);
                 }
                 let at = i * columns + j;
-                for l in 0..L {
-                    state.work[at][l] = sum[l] - state.known[at][l];
-                }
+                state.work[at] = difference(sum, state.known[at]);
                 state.known[at] = sum;
             }
         }
@@ -392,24 +381,29 @@ impl Coarse {
     pub(super) fn interpolate<const L: usize>(&self, state: &mut Corrections<L>, stretch: usize) {
         let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
         let (above, below) = (stretch.saturating_sub(1), stretch.min(rows - 1));
-        let [first, last] = [above, below].map(|row| &state.correction[row * columns..][..columns]);
+        let Corrections { correction, base, slope, .. } = state;
+        let [first, last] = [above, below].map(|row| &correction[row * columns..][..columns]);
         let center = self.row_blocks.center(above);
-        let distance = self.row_blocks.center(below) - center;
-        for (j, &(left, part)) in self.between.iter().enumerate() {
+        let per_line = 1.0 / (self.row_blocks.center(below) - center);
+        let lines = base.iter_mut().zip(slope).zip(&self.between).zip(self.ends[0].iter().zip(&self.ends[1]));
+        for (((base, slope), &(left, part)), (top, bottom)) in lines {
             let right = (left + 1).min(columns - 1);
-            for l in 0..L {
-                let from = first[left][l] + part * (first[right][l] - first[left][l]);
-                let to = last[left][l] + part * (last[right][l] - last[left][l]);
-                let slope = if stretch == 0 {
-                    from * self.ends[0][j]
-                } else if stretch == rows {
-                    -from * self.ends[1][j]
-                } else {
-                    (to - from) / distance
-                };
-                state.base[j][l] = from - center * slope;
-                state.slope[j][l] = slope;
-            }
+            let between =
+                |row: &[[f64; L]]| sum_of(row[left], scaled(part, difference(row[right], row[left])));
+            let from = between(first);
+            *slope = if stretch == 0 {
+                scaled(*top, from)
+            } else if stretch == rows {
+                scaled(-*bottom, from)
+            } else {
+                scaled(per_line, difference(between(last), from))
+            };
+            *base = difference(from, scaled(center, *slope));
         }
     }
+}
+
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2"))]
+fn correct<const L: usize>(coarse: &Coarse, state: &mut Corrections<L>) {
+    coarse.find(state);
 }

@@ -6,8 +6,10 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::array;
 
 use super::Source;
+use super::lanes::{difference, product, sum_of};
 
 /// As many iterations are combined at most; then the combination starts anew.
 const MOST_COMBINED: usize = 24;
@@ -26,7 +28,9 @@ pub(super) struct Extrapolation<'a, const L: usize> {
     /// y of the iterations that are combined, the last one included.
     outputs: Vec<Vec<[f64; L]>>,
     before: Vec<[f64; L]>,
-    orthonormal: Vec<Vec<[f64; L]>>,
+    /// Q, each times its length, and the squares of these.
+    directions: Vec<Vec<[f64; L]>>,
+    squares: Vec<[f64; L]>,
     /// `[column][row]` of R.
     triangle: Vec<Vec<[f64; L]>>,
     estimate: Vec<[f64; L]>,
@@ -48,7 +52,8 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
             most: (columns / 2).clamp(1, MOST_COMBINED),
             outputs: Vec::new(),
             before: vec![[0.0; L]; columns],
-            orthonormal: Vec::new(),
+            directions: Vec::new(),
+            squares: Vec::new(),
             triangle: Vec::new(),
             // Nothing flows yet.
             estimate: sources.iter().map(|source| [source.volts; L]).collect(),
@@ -74,62 +79,52 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
     fn extend(&mut self, outputs: &[[f64; L]], tolerance: f64) {
         if self.outputs.len() == self.most {
             self.outputs.clear();
-            self.orthonormal.clear();
+            self.directions.clear();
+            self.squares.clear();
             self.triangle.clear();
         }
-        let mut difference = outputs.to_vec();
-        for (difference, before) in difference.iter_mut().zip(&self.before) {
-            for l in 0..L {
-                difference[l] -= before[l];
-            }
+        let mut direction = outputs.to_vec();
+        let mut whole = [0.0; L];
+        for (now, before) in direction.iter_mut().zip(&mut self.before) {
+            let output = *now;
+            *now = difference(output, *before);
+            *before = output;
+            whole = sum_of(whole, product(*now, *now));
         }
-        self.before.copy_from_slice(outputs);
         self.outputs.push(outputs.to_vec());
-        self.orthogonalise(difference);
+        self.orthogonalise(direction, whole);
         let factors = self.factors();
-        let mut estimate = vec![[0.0; L]; outputs.len()];
-        for (outputs, factor) in self.outputs.iter().zip(&factors) {
-            for (sum, output) in estimate.iter_mut().zip(outputs) {
-                for l in 0..L {
-                    sum[l] += factor[l] * output[l];
-                }
-            }
-        }
-        self.judge(&estimate, tolerance);
+        self.judge(&factors, tolerance);
     }
 
-    /// Adds a column to Q and R.
+    /// Adds a column to Q (not normalised) and R, for a difference of the outputs and its square.
     #[inline(always)]
-    fn orthogonalise(&mut self, mut difference: Vec<[f64; L]>) {
-        let mut column = Vec::with_capacity(self.orthonormal.len() + 1);
-        let whole = norm(&difference);
-        for direction in &self.orthonormal {
-            let mut product = [0.0; L];
-            for (a, b) in direction.iter().zip(&difference) {
-                for l in 0..L {
-                    product[l] += a[l] * b[l];
-                }
+    fn orthogonalise(&mut self, mut direction: Vec<[f64; L]>, whole: [f64; L]) {
+        let mut column = Vec::with_capacity(self.directions.len() + 1);
+        let mut square = whole;
+        for ((known, known_square), diagonal) in
+            self.directions.iter().zip(&self.squares).zip(self.triangle.iter().map(|column| column.last()))
+        {
+            let mut part = [0.0; L];
+            for (a, b) in known.iter().zip(&direction) {
+                part = sum_of(part, product(*a, *b));
             }
-            for (a, b) in direction.iter().zip(&mut difference) {
-                for l in 0..L {
-                    b[l] -= product[l] * a[l];
-                }
+            let length = diagonal.copied().unwrap_or([0.0; L]);
+            let along: [f64; L] =
+                array::from_fn(|l| if known_square[l] > 0.0 { part[l] / known_square[l] } else { 0.0 });
+            square = [0.0; L];
+            for (a, b) in known.iter().zip(&mut direction) {
+                *b = difference(*b, product(along, *a));
+                square = sum_of(square, product(*b, *b));
             }
-            column.push(product);
+            column.push(product(along, length));
         }
-        let mut length = norm(&difference);
-        for l in 0..L {
-            // A direction that is there already counts as new by no more than rounding.
-            length[l] = length[l].max(f64::EPSILON * whole[l]);
-        }
-        for value in &mut difference {
-            for l in 0..L {
-                value[l] = if length[l] > 0.0 { value[l] / length[l] } else { 0.0 };
-            }
-        }
+        // A direction that is there already counts as new by no more than rounding.
+        let length = array::from_fn(|l| libm::sqrt(square[l]).max(f64::EPSILON * libm::sqrt(whole[l])));
         column.push(length);
         self.triangle.push(column);
-        self.orthonormal.push(difference);
+        self.squares.push(square);
+        self.directions.push(direction);
     }
 
     /// γ for every iteration that is combined.
@@ -157,27 +152,36 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
         factors
     }
 
-    /// Takes over the estimate of every vector that isn't done, and guesses how far it is off.
+    /// Takes over the estimate Σ factor·output of every vector that isn't done, and guesses how far it is off.
     #[inline(always)]
-    fn judge(&mut self, estimate: &[[f64; L]], tolerance: f64) {
-        let driven = || self.sources.iter().enumerate().filter(|(_, source)| source.siemens != 0.0);
+    fn judge(&mut self, factors: &[[f64; L]], tolerance: f64) {
+        let mut estimates = self.before.clone();
         let mut largest = [0.0_f64; L];
-        for (j, source) in driven() {
-            for l in 0..L {
-                largest[l] = largest[l].max(libm::fabs(estimate[j][l] - source.volts));
+        for (j, (estimate, source)) in estimates.iter_mut().zip(self.sources).enumerate() {
+            *estimate = [0.0; L];
+            for (outputs, factor) in self.outputs.iter().zip(factors) {
+                *estimate = sum_of(*estimate, product(*factor, outputs[j]));
+            }
+            if source.siemens != 0.0 {
+                let size = estimate.map(|estimate| libm::fabs(estimate - source.volts));
+                largest = array::from_fn(|l| if size[l] > largest[l] { size[l] } else { largest[l] });
             }
         }
         // Relative to each output, since small ones may converge more slowly than large ones.
+        let done = self.done;
         let mut change = [0.0_f64; L];
-        for (j, source) in driven() {
-            for l in 0..L {
-                let rounding = ROUNDING * (libm::fabs(estimate[j][l]) + libm::fabs(source.volts));
-                let moved = libm::fabs(estimate[j][l] - self.estimate[j][l]) - rounding;
-                let size = libm::fabs(estimate[j][l] - source.volts).max(SMALLEST_OUTPUT * largest[l]);
-                if moved > 0.0 {
-                    change[l] = change[l].max(moved / size);
-                }
+        for ((estimate, kept), source) in estimates.iter().zip(&mut self.estimate).zip(self.sources) {
+            if source.siemens != 0.0 {
+                let rounding =
+                    estimate.map(|volts| ROUNDING * (libm::fabs(volts) + libm::fabs(source.volts)));
+                let moved = difference(difference(*estimate, *kept).map(libm::fabs), rounding);
+                let size = estimate.map(|estimate| libm::fabs(estimate - source.volts));
+                let size: [f64; L] = array::from_fn(|l| size[l].max(SMALLEST_OUTPUT * largest[l]));
+                let relative: [f64; L] = array::from_fn(|l| moved[l] / size[l]);
+                // Not a number where nothing flows or moves: no change.
+                change = array::from_fn(|l| if relative[l] > change[l] { relative[l] } else { change[l] });
             }
+            *kept = array::from_fn(|l| if done[l] { kept[l] } else { estimate[l] });
         }
         let (mut residual, mut rates) = ([0.0_f64; L], [0.0; L]);
         for l in 0..L {
@@ -191,14 +195,10 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
             residual[l] = rate * change[l].max(usual.min(self.change[l]));
         }
         for l in 0..L {
-            if self.done[l] {
-                continue;
+            if !done[l] {
+                (self.change[l], self.residual[l], self.rate[l]) = (change[l], residual[l], rates[l]);
+                self.done[l] = residual[l] <= tolerance;
             }
-            for (kept, estimate) in self.estimate.iter_mut().zip(estimate) {
-                kept[l] = estimate[l];
-            }
-            (self.change[l], self.residual[l], self.rate[l]) = (change[l], residual[l], rates[l]);
-            self.done[l] = residual[l] <= tolerance;
         }
         self.iterations += 1;
     }
@@ -219,17 +219,6 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
             *current = volts.map(|volts| (volts - source.volts) * source.siemens);
         }
     }
-}
-
-#[inline(always)]
-fn norm<const L: usize>(values: &[[f64; L]]) -> [f64; L] {
-    let mut sum = [0.0; L];
-    for value in values {
-        for l in 0..L {
-            sum[l] += value[l] * value[l];
-        }
-    }
-    sum.map(libm::sqrt)
 }
 
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2"))]

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use super::coarse::Coarse;
 use super::extrapolation::Extrapolation;
-use super::pass::{CORRECTED, FIRST, PLAIN, RESUMED, nonlinear_pass};
+use super::pass::{CORRECTED, FIRST, One, PLAIN, RESUMED, nonlinear_pass};
 use super::{Convergence, PANEL, Wiring, Workspace};
 use crate::circuit::CurrentLaw;
 
@@ -262,18 +262,17 @@ pub(super) fn solve(
                 } else {
                     coarse.correct(corrections);
                 }
-                let coarse = Some((*coarse, &mut **corrections));
-                if up {
-                    nonlinear_pass::<true, CORRECTED>(sweeper, fields, left_lanes, coarse, &mut devices);
-                } else {
-                    nonlinear_pass::<false, CORRECTED>(sweeper, fields, left_lanes, coarse, &mut devices);
-                }
-            } else if up {
-                nonlinear_pass::<true, PLAIN>(sweeper, fields, left_lanes, None, &mut devices);
-            } else {
-                nonlinear_pass::<false, PLAIN>(sweeper, fields, left_lanes, None, &mut devices);
             }
-            up = !up;
+            if !up {
+                match &mut coarse {
+                    Some((coarse, corrections)) => {
+                        let coarse = Some((*coarse, &mut **corrections));
+                        nonlinear_pass::<false, CORRECTED>(sweeper, fields, left_lanes, coarse, &mut devices);
+                    }
+                    None => nonlinear_pass::<false, PLAIN>(sweeper, fields, left_lanes, None, &mut devices),
+                }
+            }
+            sweeper.outputs::<1, One>(fields, &mut coarse, up);
             sweeps += 1;
             if devices.keeps {
                 break;
@@ -287,6 +286,16 @@ pub(super) fn solve(
             if !residual.is_finite() {
                 return None;
             }
+            if up {
+                match &mut coarse {
+                    Some((coarse, corrections)) => {
+                        let coarse = Some((*coarse, &mut **corrections));
+                        nonlinear_pass::<true, CORRECTED>(sweeper, fields, left_lanes, coarse, &mut devices);
+                    }
+                    None => nonlinear_pass::<true, PLAIN>(sweeper, fields, left_lanes, None, &mut devices),
+                }
+            }
+            up = !up;
         }
         volts = devices.volts();
     }

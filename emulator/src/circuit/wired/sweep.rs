@@ -11,9 +11,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::batch::Strips;
 use super::coarse::{Coarse, Corrections};
 use super::extrapolation::Extrapolation;
-use super::pass::{CORRECTED, FIRST, PLAIN, pass};
+use super::pass::{CORRECTED, FIRST, One, PLAIN};
 use super::{Convergence, PANEL, Source, Wiring};
 use crate::circuit::CircuitError;
 
@@ -86,6 +87,22 @@ impl<const L: usize> Fields<L> {
 pub(super) struct Memory {
     pub(super) one: Fields<1>,
     together: Fields<TOGETHER>,
+    strips: Strips,
+}
+
+/// How `L` vectors are passed over.
+pub(super) trait Passes<const L: usize> {
+    /// The pass for left voltages `[row][vector]` (V). Where there is a coarse array, the sums that it needs are left behind.
+    fn pass<const UP: bool, const KIND: u8>(
+        &self,
+        sweeper: &Sweeper,
+        fields: &mut Fields<L>,
+        left_volts: &[[f64; L]],
+        coarse: Option<(&Coarse, &mut Corrections<L>)>,
+    );
+
+    /// Where a row's first cell lies in its field, and how far apart its cells are.
+    fn place(rows: usize, columns: usize, row: usize) -> (usize, usize);
 }
 
 /// 1/pivot of one step of an elimination over segments of 1 S from a cell that sees `own` to the ground beside the
@@ -209,14 +226,18 @@ impl Sweeper {
         let whole = vectors / TOGETHER * TOGETHER;
         let (volts, last_volts) = left_volts.split_at(whole * self.rows);
         let (currents, last_currents) = currents.split_at_mut(whole * self.columns);
-        let first = self.solve_by(&mut memory.together, volts, tolerance, currents)?;
-        Ok(first.worse(self.solve_by(&mut memory.one, last_volts, tolerance, last_currents)?))
+        if whole > 0 {
+            memory.strips.fill(self);
+        }
+        let first = self.solve_by(&mut memory.together, &memory.strips, volts, tolerance, currents)?;
+        Ok(first.worse(self.solve_by(&mut memory.one, &One, last_volts, tolerance, last_currents)?))
     }
 
     /// A multiple of `L` vectors.
     fn solve_by<const L: usize>(
         &self,
         fields: &mut Fields<L>,
+        passes: &impl Passes<L>,
         left_volts: &[f64],
         tolerance: f64,
         currents: &mut [f64],
@@ -237,7 +258,8 @@ impl Sweeper {
                     *lane = given[l * self.rows + i];
                 }
             }
-            worst = worst.worse(self.run(fields, &mut corrections, &volts, tolerance, &mut outputs)?);
+            worst =
+                worst.worse(self.run(fields, passes, &mut corrections, &volts, tolerance, &mut outputs)?);
             for (j, lanes) in outputs.iter().enumerate() {
                 for (l, lane) in lanes.iter().enumerate() {
                     currents[l * self.columns + j] = *lane;
@@ -248,9 +270,10 @@ impl Sweeper {
     }
 
     /// Solves for `L` vectors of left voltages (`[row][vector]`, V): currents out of the bottom ends (A).
-    fn run<const L: usize>(
+    fn run<const L: usize, P: Passes<L>>(
         &self,
         fields: &mut Fields<L>,
+        passes: &P,
         corrections: &mut Option<Corrections<L>>,
         left_volts: &[[f64; L]],
         tolerance: f64,
@@ -261,24 +284,27 @@ impl Sweeper {
         if let Some((coarse, corrections)) = &mut coarse {
             coarse.start(corrections, &self.top, &self.bottom);
         }
-        pass::<L, true, FIRST>(self, fields, left_volts, coarse.as_mut().map(|(a, b)| (*a, &mut **b)));
+        passes.pass::<true, FIRST>(self, fields, left_volts, coarse.as_mut().map(|(a, b)| (*a, &mut **b)));
         let mut up = false;
         let mut sweeps = 0;
         loop {
             if let Some((coarse, corrections)) = &mut coarse {
                 coarse.correct(corrections);
-                let coarse = Some((*coarse, &mut **corrections));
-                if up {
-                    pass::<L, true, CORRECTED>(self, fields, left_volts, coarse);
-                } else {
-                    pass::<L, false, CORRECTED>(self, fields, left_volts, coarse);
-                }
-            } else if up {
-                pass::<L, true, PLAIN>(self, fields, left_volts, None);
-            } else {
-                pass::<L, false, PLAIN>(self, fields, left_volts, None);
             }
-            up = !up;
+            if !up {
+                match &mut coarse {
+                    Some((coarse, corrections)) => {
+                        passes.pass::<false, CORRECTED>(
+                            self,
+                            fields,
+                            left_volts,
+                            Some((coarse, corrections)),
+                        );
+                    }
+                    None => passes.pass::<false, PLAIN>(self, fields, left_volts, None),
+                }
+            }
+            self.outputs::<L, P>(fields, &mut coarse, up);
             sweeps += 1;
             extrapolation.add(&fields.outputs, tolerance);
             let residual = extrapolation.residual();
@@ -288,6 +314,48 @@ impl Sweeper {
             }
             if sweeps == MOST_SWEEPS || !residual.is_finite() {
                 return Err(CircuitError::NotConverged { residual, tolerance, iterations: sweeps });
+            }
+            if up {
+                match &mut coarse {
+                    Some((coarse, corrections)) => {
+                        passes.pass::<true, CORRECTED>(self, fields, left_volts, Some((coarse, corrections)));
+                    }
+                    None => passes.pass::<true, PLAIN>(self, fields, left_volts, None),
+                }
+            }
+            up = !up;
+        }
+    }
+
+    /// Column voltages of the bottom row: what a pass upwards begins with, or one downwards has ended with.
+    pub(super) fn outputs<const L: usize, P: Passes<L>>(
+        &self,
+        fields: &mut Fields<L>,
+        coarse: &mut Option<(&Coarse, &mut Corrections<L>)>,
+        up: bool,
+    ) {
+        let (rows, columns) = (self.rows, self.columns);
+        if up {
+            let (first, step) = P::place(rows, columns, rows - 1);
+            let cells = fields.cells[first..].iter().step_by(step);
+            let inverses = &self.downwards[(rows - 1) * columns..];
+            for (((output, cell), inverse), source) in
+                fields.outputs.iter_mut().zip(cells).zip(inverses).zip(&self.bottom)
+            {
+                *output = cell.map(|cell| inverse * (cell + source));
+            }
+        } else {
+            fields.outputs.copy_from_slice(&fields.volts);
+        }
+        if let Some((coarse, corrections)) = coarse {
+            coarse.interpolate(corrections, coarse.stretch(rows - 1));
+            let at = (rows - 1) as f64;
+            for ((output, base), slope) in
+                fields.outputs.iter_mut().zip(&corrections.base).zip(&corrections.slope)
+            {
+                for l in 0..L {
+                    output[l] += base[l] + at * slope[l];
+                }
             }
         }
     }
