@@ -344,7 +344,8 @@ impl Device {
 }
 
 impl Direction {
-    const NEVER: Self = Self { threshold_v: f64::INFINITY, step: 0.0 };
+    /// No voltage is as large. Not infinity, which JSON doesn't have: a state file would keep it as null.
+    const NEVER: Self = Self { threshold_v: f64::MAX, step: 0.0 };
 
     fn draw(pulse: &PulseResponse, side: &Switching, random: &mut Random) -> Self {
         Self {

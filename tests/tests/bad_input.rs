@@ -229,6 +229,17 @@ fn usage_errors_have_their_own_status() {
 }
 
 #[test]
+fn a_state_file_of_every_built_in_profile_can_be_read_again() {
+    let scratch = Scratch::new("states");
+    for profile in ["ideal", "resistor", "rram-hfox", "rram-cmo", "pcm", "ecram"] {
+        let (port, state) = (format!("emulated:{profile}"), scratch.path(profile).display().to_string());
+        for _ in 0..2 {
+            ohmrig_tests::run(["--port", &port, "--state", &state, "info"]);
+        }
+    }
+}
+
+#[test]
 fn a_state_file_keeps_devices_between_processes_and_is_held_by_one() {
     let scratch = Scratch::new("state");
     let path = |name: &str| -> PathBuf { scratch.path(name) };

@@ -133,7 +133,7 @@ fn the_board_keeps_its_calibrations_products_use_the_one_in_force_and_one_can_go
     let path = |name: &str| scratch.path(name).display().to_string();
     let (state, run, input) = (path("state"), path("run"), path("input.npy"));
     ohmrig::arrays::write(&scratch.path("input.npy"), signed_vectors(4, 16).view()).unwrap();
-    let product = ["--run", &run, "mvm", &input, "--again"];
+    let product = ["--run", &run, "mvm", &input];
     let (status, raw) = said(&state, &product);
     assert_eq!((status, &raw["calibration"]), (0, &Value::Null));
     let ids: Vec<Value> = (1..=2)
