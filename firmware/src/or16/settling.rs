@@ -97,6 +97,34 @@ mod tests {
     }
 
     #[test]
+    fn a_read_waits_longer_than_the_simulated_circuit_needs_with_up_to_470_pf_of_line() {
+        let mut least_us = [f64::INFINITY; 3];
+        for row in include_str!("../../../docs/hardware/settling.csv").lines().skip(1) {
+            let columns: std::vec::Vec<f64> = row.split(',').map(|column| column.parse().unwrap()).collect();
+            let [range, line_pf, .., slow_path_us] = columns[..] else { panic!("{row}") };
+            let spare_us = f64::from(read(range as u8).ns) / 1e3 - slow_path_us;
+            if line_pf <= 470.0 {
+                least_us[range as usize] = least_us[range as usize].min(spare_us);
+            }
+        }
+        for spare_us in least_us {
+            assert!(spare_us > 0.0 && spare_us.is_finite(), "{least_us:?}");
+        }
+    }
+
+    #[test]
+    fn after_an_overload_the_wait_of_a_range_is_over_when_the_simulated_amplifier_is_back() {
+        let mut rows = 0;
+        for row in include_str!("../../../docs/hardware/overload.csv").lines().skip(1) {
+            let columns: std::vec::Vec<f64> = row.split(',').map(|column| column.parse().unwrap()).collect();
+            let [range, .., back_us] = columns[..] else { panic!("{row}") };
+            assert!(f64::from(sense(range as u8).ns) / 1e3 > back_us, "{row}");
+            rows += 1;
+        }
+        assert_eq!(rows, SENSE_NS.len());
+    }
+
+    #[test]
     fn the_amplifier_lags_are_those_of_the_closed_loop() {
         let (input, unity) = (250e-12, 2.0 * core::f64::consts::PI * 10e6);
         let branches = [(f64::INFINITY, 0.0), (10e3, 15e-12), (1e3, 56e-12)];

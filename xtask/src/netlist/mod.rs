@@ -151,7 +151,8 @@ mod tests {
         for net in ["DAC_CLEAR", "SWITCH_RESET", "ADC_RESET", "TGP0", "CONVST", "SWITCH_VL_ON"] {
             assert!(pulled(net, "DGND"), "{net}");
         }
-        for net in ["DECODER_ENABLE", "SELECT_ROWS", "SELECT_BIAS", "SELECT_GATES", "SELECT_ADC0", "SELECT_ADC1"]
+        for net in
+            ["DECODER_ENABLE", "SELECT_ROWS", "SELECT_BIAS", "SELECT_GATES", "SELECT_ADC0", "SELECT_ADC1"]
         {
             assert!(pulled(net, "+3V3"), "{net}");
         }

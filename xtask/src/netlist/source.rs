@@ -118,7 +118,11 @@ impl Symbol {
     }
 
     /// The pattern whose channels include the pin `name`, and which channel it is.
-    fn pattern<'a>(&self, nets: &'a BTreeMap<String, String>, name: &str) -> Option<(&'a str, Option<usize>)> {
+    fn pattern<'a>(
+        &self,
+        nets: &'a BTreeMap<String, String>,
+        name: &str,
+    ) -> Option<(&'a str, Option<usize>)> {
         if let Some(net) = nets.get(name) {
             return Some((net, None));
         }
@@ -150,7 +154,8 @@ impl Source {
             let value = group.value.clone().or_else(|| symbol.part.clone()).unwrap_or_default();
             for (part, reference) in group.references()?.into_iter().enumerate() {
                 for [number, pin, kind] in &pins {
-                    let found = symbol.pattern(&group.nets, pin).or_else(|| symbol.pattern(&symbol.nets, pin));
+                    let found =
+                        symbol.pattern(&group.nets, pin).or_else(|| symbol.pattern(&symbol.nets, pin));
                     let (net, channel) =
                         found.ok_or_else(|| format!("{reference} pin {number} ({pin}) has no net"))?;
                     let line = channel.map_or(part, |channel| part * symbol.channels.len() + channel);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use super::Connection;
 use super::source::{Numbers, Source};
-use crate::Result;
+use crate::{Result, page::with_table};
 
 /// One line per pin: reference, value, package, pin, name, net (empty: open).
 pub(super) fn csv(pins: &[Connection]) -> String {
@@ -27,18 +27,9 @@ pub(super) fn into_page(page: &str, source: &Source, pins: &[Connection]) -> Res
         ("test-points", test_points(source, pins)),
         ("counts", counts(source, pins)),
     ] {
-        page = between(&page, name, &table)?;
+        page = with_table(&page, name, &table)?;
     }
     Ok(page)
-}
-
-/// `page` with `text` between the markers `name`.
-pub(crate) fn between(page: &str, name: &str, text: &str) -> Result<String> {
-    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
-    let missing = || format!("no marker {name}");
-    let (before, rest) = page.split_once(&begin).ok_or_else(missing)?;
-    let (_, after) = rest.split_once(&end).ok_or_else(missing)?;
-    Ok(format!("{before}{begin}{text}{end}{after}"))
 }
 
 fn parts(source: &Source) -> String {
