@@ -70,6 +70,7 @@ pub(super) fn read(range: u8) -> Settle {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 
