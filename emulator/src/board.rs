@@ -52,13 +52,14 @@ pub use imperfections::{BoardImperfections, MAINS_HZ};
 pub use settling::{CLAMP_V, GAIN_BANDWIDTH_HZ, INPUT_F, LINEAR_V};
 pub use wiring::{CALIBRATION_OHMS, FORMING_OHMS, ROW_OHMS, SWITCH_OHMS};
 
-/// One SPI bit, ns, by chip: 20 MHz each, which all of them stand in both directions.
+/// One SPI bit, ns: 20 MHz for every chip, as a board's DACs and ADCs have. A board takes 10 MHz for what the switches shift
+/// out (`firmware/src/board/spi_clock.rs`), so that its switch frames last 1.2 µs longer than here.
 ///
 /// | chip | bit | its limit |
 /// | --- | --- | --- |
 /// | LTC2688 | 50 ns | 50 MHz to write, 20 MHz to read (the board's design) |
 /// | AD7606C-16 | 50 ns | 23.5 MHz (Linux `ad7606_spi.c`, `MAX_SPI_FREQ_HZ`) |
-/// | ADGS1414D | 50 ns | 50 MHz (ADGS1412 data sheet rev. B, "Theory of Operation") |
+/// | ADGS1414D | 50 ns | 50 MHz to write (data sheet rev. 0, table 6) |
 pub const SPI_BIT_NS: u64 = 50;
 /// Chip select high between frames, ns.
 pub const CHIP_SELECT_GAP_NS: u64 = 100;

@@ -7,12 +7,15 @@ mod debian;
 mod fuzz;
 mod images;
 mod lock_files;
+mod netlist;
 mod new_board;
+mod page;
 mod peers;
 mod qemu;
 mod reproducible;
 mod sizes;
 mod soak;
+mod spice;
 mod test_run;
 mod toolchain;
 #[cfg(test)]
@@ -34,6 +37,9 @@ cargo xtask COMMAND
   new-board NAME [--like BOARD]
                           a new folder under firmware/boards, as a copy of BOARD (nucleo-g474re)
   sizes                   flash, static RAM and panic sites of the images against their budgets
+  netlist                 checks OR-16's netlist, rewrites its list of pins and the tables of docs/hardware.md
+  spice                   simulates OR-16's amplifiers and switches in ngspice; rewrites tables and plots of
+                          docs/hardware
   toolchain               makes the boards' targets buildable
   qemu                    makes qemu-system-arm available
   coverage [FIRST LAST]   emulated boards of these seeds (1000 2999) against their truth, into docs/truth.md; hours,
@@ -62,6 +68,8 @@ fn main() -> ExitCode {
         ["reproducible", "--board", board] => images::check_reproducible(&root, board),
         ["new-board", name] => new_board::create(&root, name, new_board::LIKE),
         ["new-board", name, "--like", board] => new_board::create(&root, name, board),
+        ["netlist"] => netlist::write(&root),
+        ["spice"] => spice::simulate(&root),
         ["sizes"] => sizes::check(&root),
         ["qemu"] => qemu::ensure().map(|version| println!("{version}")),
         ["test"] => test_run::all(&root, test_run::Extent::Usual),

@@ -9,12 +9,12 @@ use std::{
 use crate::{
     Result,
     command::{command, output, run, rust_tool},
-    debian,
+    debian, spice,
 };
 
 /// What can't be done without.
 const BASE: &str = "base";
-const NGSPICE: &str = "ngspice";
+const NGSPICE: &str = spice::NGSPICE;
 
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(crate) fn compare(root: &Path, options: Options<'_>) -> Result<()> {
     let folder = folder.canonicalize()?;
     let binaries = build(root)?;
     let mut missing = Vec::new();
-    if let Err(error) = ensure_ngspice() {
+    if let Err(error) = spice::ensure() {
         missing.push(Missing { name: NGSPICE.to_owned(), reason: cause(&error.to_string()) });
     }
     let requirements = fs::read_to_string(scripts.join("requirements.txt"))?;
@@ -102,16 +102,6 @@ fn build(root: &Path) -> Result<PathBuf> {
         run(&mut cargo)?;
     }
     Ok(target.join("release"))
-}
-
-fn ensure_ngspice() -> Result<()> {
-    if output(command(NGSPICE).arg("--version")).is_ok() {
-        return Ok(());
-    }
-    if !debian::can_install() {
-        return Err(format!("not installed; on Debian as root: apt-get install {NGSPICE}").into());
-    }
-    debian::install(&[NGSPICE])
 }
 
 /// A Python with all groups that can be installed.

@@ -115,7 +115,7 @@ impl BoardImperfections {
     /// | R_cal | 0.05 %, 5 ppm/K | the board's design |
     /// | switch | ±0.25 Ω per chip | assumed |
     /// | | ±0.05 Ω per switch | ADGS1414D data sheet rev. 0, first page: match between channels 0.1 Ω typical |
-    /// | leakage | 0.5 nA | assumed |
+    /// | leakage | 0.5 nA | ADGS1414D data sheet rev. 0, table 1: ±0.55 nA at most, open, at 25 °C |
     /// | hum | 0.3, 0.1, 0.05 mV | assumed; ±0.02 Hz is the usual wander of the European grid |
     /// | supply | 5 µV/√Hz at 1 Hz, 10 µV rms | assumed |
     /// | temperature | 0.5 K | assumed: a room; its time constant is [`Climate`](super::climate::TIME_CONSTANT_S)'s |

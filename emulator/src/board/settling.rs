@@ -220,12 +220,14 @@ impl Stairs {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     const FILTER_S: f64 = 1.0 / (TAU * 220e3);
 
     /// The chain in small Euler steps: its output after each 1 µs.
-    fn simulate(step_v: f64, amplifier: &Loop, filter_s: f64, microseconds: usize) -> alloc::vec::Vec<f64> {
+    fn simulate(step_v: f64, amplifier: &Loop, filter_s: f64, microseconds: usize) -> Vec<f64> {
         const STEPS: usize = 10_000;
         let dt = 1e-6 / STEPS as f64;
         let (mut dac, mut tia, mut slope, mut filter) = (0.0, 0.0, 0.0, 0.0);
@@ -300,6 +302,38 @@ mod tests {
                 "{ohms} {load_s}: {area}"
             );
         }
+    }
+
+    /// Where this chain still leaves more than `epsilon` of a 1 V step, the last such time, µs.
+    fn over_us(amplifier: &Loop, epsilon: f64) -> f64 {
+        let mut backwards = (0..10_000).rev().map(|k| f64::from(k) * 5e-9);
+        backwards.find(|&t| libm::fabs(remaining(t, 1.0, amplifier, FILTER_S)) > epsilon).unwrap() * 1e6
+    }
+
+    #[test]
+    fn the_chain_settles_like_the_circuit_simulated_with_the_amplifier_s_parasitics() {
+        // Ranges as in the table: R ‖ C as switched, and the conductance of the stepping cell and of the others.
+        let ranges = [
+            (100e3, 10e-12, 10e-6),
+            (1.0 / (1e-5 + 1e-4), 25e-12, 110e-6),
+            (1.0 / (1e-5 + 1e-3), 66e-12, 1000e-6),
+        ];
+        let mut compared = 0;
+        // The design's 250 pF are 195 pF of the board and 55 pF of wires and array.
+        for row in include_str!("../../../docs/hardware/settling.csv").lines().skip(1) {
+            let columns: Vec<f64> = row.split(',').map(|column| column.parse().unwrap()).collect();
+            let [range, 55.0, _, _, _, a, b, c, _slow] = columns[..] else { continue };
+            let (ohms, farads, load_s) = ranges[range as usize];
+            let amplifier = Loop::new(ohms, farads, load_s);
+            for (epsilon, simulated_us) in [1e-3, 1e-4, libm::exp2(-14.0)].into_iter().zip([a, b, c]) {
+                let us = over_us(&amplifier, epsilon);
+                // The circuit has a tenth more bandwidth, a second pole, an output resistance, and the capacitances of
+                // the branches that are switched off: a tenth of the time.
+                assert!((us / simulated_us - 1.0).abs() < 0.1, "{range} {epsilon}: {us} {simulated_us}");
+                compared += 1;
+            }
+        }
+        assert_eq!(compared, 9);
     }
 
     #[test]

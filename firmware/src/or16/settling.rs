@@ -70,6 +70,7 @@ pub(super) fn read(range: u8) -> Settle {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 
@@ -94,6 +95,34 @@ mod tests {
             let ns = read(range).ns - 1_000 * READ_STEP_V / DAC_SLEW_V_PER_US;
             assert!(left([DAC_TAU_NS, tau, ADC_TAU_NS], ns) < 0.5f64.powi(14), "range {range}");
         }
+    }
+
+    #[test]
+    fn a_read_waits_longer_than_the_simulated_circuit_needs_with_up_to_470_pf_of_line() {
+        let mut least_us = [f64::INFINITY; 3];
+        for row in include_str!("../../../docs/hardware/settling.csv").lines().skip(1) {
+            let columns: std::vec::Vec<f64> = row.split(',').map(|column| column.parse().unwrap()).collect();
+            let [range, line_pf, .., slow_path_us] = columns[..] else { panic!("{row}") };
+            let spare_us = f64::from(read(range as u8).ns) / 1e3 - slow_path_us;
+            if line_pf <= 470.0 {
+                least_us[range as usize] = least_us[range as usize].min(spare_us);
+            }
+        }
+        for spare_us in least_us {
+            assert!(spare_us > 0.0 && spare_us.is_finite(), "{least_us:?}");
+        }
+    }
+
+    #[test]
+    fn after_an_overload_the_wait_of_a_range_is_over_when_the_simulated_amplifier_is_back() {
+        let mut rows = 0;
+        for row in include_str!("../../../docs/hardware/overload.csv").lines().skip(1) {
+            let columns: std::vec::Vec<f64> = row.split(',').map(|column| column.parse().unwrap()).collect();
+            let [range, .., back_us] = columns[..] else { panic!("{row}") };
+            assert!(f64::from(sense(range as u8).ns) / 1e3 > back_us, "{row}");
+            rows += 1;
+        }
+        assert_eq!(rows, SENSE_NS.len());
     }
 
     #[test]

@@ -78,15 +78,13 @@ const _: () = assert!(!conflict(PINS, TAKEN), "two uses of one pin");
 /// System clock, the chip's default; PIO and SPI run at it.
 pub(crate) const CLOCK_HZ: u32 = 150_000_000;
 
-/// SPI clocks. DACs and switches are written no faster than they are read: the HAL's driver has one clock per bus.
+/// SPI clocks. Each chip is written no faster than it is read: the HAL's driver has one clock at a time.
 pub(crate) const ADC_HZ: u32 = even_division(CLOCK_HZ, AD7606C.read_hz);
-pub(crate) const DRIVE_HZ: u32 = even_division(CLOCK_HZ, min(LTC2688.read_hz, ADGS1414D.read_hz));
+pub(crate) const DAC_HZ: u32 = even_division(CLOCK_HZ, LTC2688.read_hz);
+pub(crate) const SWITCH_HZ: u32 = even_division(CLOCK_HZ, ADGS1414D.read_hz);
 const _: () = assert!(ADC_HZ <= AD7606C.read_hz);
-const _: () = assert!(DRIVE_HZ <= LTC2688.read_hz && DRIVE_HZ <= ADGS1414D.read_hz);
-
-const fn min(a: u32, b: u32) -> u32 {
-    if a < b { a } else { b }
-}
+const _: () = assert!(DAC_HZ <= LTC2688.read_hz);
+const _: () = assert!(SWITCH_HZ <= ADGS1414D.read_hz);
 
 /// Write pulses as the PIO program counts them: high for X + 2 cycles (see `edges`).
 pub(crate) const PULSES: PulseTimer =

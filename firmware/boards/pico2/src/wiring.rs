@@ -11,7 +11,7 @@ use ohmrig_firmware::board::serve::InstrumentClock;
 use ohmrig_firmware::hardware::{ChipSelect, Hardware, OutputLine, PerFrame};
 use ohmrig_protocol::bench::ChipKind;
 
-use crate::board::{ADC_HZ, AnalogParts, CLOCK_HZ, DRIVE_HZ, I2C_HZ};
+use crate::board::{ADC_HZ, AnalogParts, CLOCK_HZ, DAC_HZ, I2C_HZ, SWITCH_HZ};
 use crate::edges::Edges;
 
 /// The analog board.
@@ -85,7 +85,7 @@ impl Wiring {
                 parts.drive_sck,
                 parts.drive_mosi,
                 parts.drive_miso,
-                bus(DRIVE_HZ, Polarity::IdleLow),
+                bus(DAC_HZ, Polarity::IdleLow),
             ),
             i2c: I2c::new_blocking(parts.i2c, parts.i2c_scl, parts.i2c_sda, i2c_config),
             edges: Edges::new(
@@ -211,6 +211,7 @@ impl Hardware for Wiring {
         PerFrame(match (kind, index) {
             // The three kinds of DAC are numbered from 0, as their selects are.
             (ChipKind::RowDac | ChipKind::BiasDac | ChipKind::GateDac, 0) => {
+                drive.set_frequency(DAC_HZ);
                 Chip { bus: Bus::Drive(drive), select: pin(dac_selects.get_mut(usize::from(kind as u8))) }
             }
             (ChipKind::Adc, _) => {
@@ -221,6 +222,7 @@ impl Hardware for Wiring {
             }
             // Switch groups by their numbers, two chips each.
             (kind, 0 | 1) => {
+                drive.set_frequency(SWITCH_HZ);
                 let number = (kind as u8 - ChipKind::RowConnect as u8) * 2 + index;
                 Chip { bus: Bus::Drive(drive), select: Select::Decoder(decoder, number) }
             }
