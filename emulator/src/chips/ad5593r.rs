@@ -131,13 +131,11 @@ impl Ad5593r {
                     self.output[number] = self.input[number];
                 }
             }
-            mode::CONFIGURE if number == register::RESET => {
-                if value == RESET_WORD {
-                    self.restart();
-                    self.deaf_until_ns = at_ns + RESET_NS;
-                }
+            mode::CONFIGURE if number == register::RESET && value == RESET_WORD => {
+                self.restart();
+                self.deaf_until_ns = at_ns + RESET_NS;
             }
-            mode::CONFIGURE => {
+            mode::CONFIGURE if number != register::RESET => {
                 self.registers[number] = value;
                 // Mode 2 puts all of them out once.
                 if number == register::LDAC && value & 3 == 2 {

@@ -129,6 +129,7 @@ pub const READ: Settle = Settle { ns: DRIVE_NS + SENSE_NS };
 pub(super) const REPORT_AFTER_NS: u32 = READ.ns;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -143,8 +144,8 @@ mod tests {
     fn lines_are_within_half_a_step_or_refused() {
         for tenth_mv in -7500..7496 {
             let volts = tenth_mv as f32 * 1e-4;
-            let code = row_code(volts).unwrap_or_else(|| panic!("{volts} V"));
-            let Some(number) = (0..4096).find(|&code_| DacCode::new(code_) == Some(code)) else { panic!() };
+            let code = row_code(volts).unwrap();
+            let number = (0..4096).find(|&number| DacCode::new(number) == Some(code)).unwrap();
             assert!(
                 (f32::from(number) * DAC_STEP_VOLTS - VIRTUAL_GROUND_VOLTS - volts).abs()
                     <= 0.501 * DAC_STEP_VOLTS
