@@ -174,6 +174,9 @@ impl BenchServer {
             Operation::StartConversion => return Ok(bench.start_conversion()?),
             Operation::SupplyGood => (bench.supply_good()?, Vec::new()),
             Operation::ConversionDone => (bench.conversion_done()?, Vec::new()),
+            Operation::SetSwitches { closed } => return Ok(bench.set_switches(closed)?),
+            Operation::ArmSwitches { closed } => return Ok(bench.arm_switches(closed)?),
+            Operation::SetDac { code } => return Ok(bench.set_dac(code)?),
             Operation::SpiWrite { select, frame, burst } => {
                 return Ok(bench.spi_write(select, frame.bytes(), &burst)?);
             }
@@ -218,6 +221,11 @@ impl BenchServer {
             Operation::FlashErase { offset } => {
                 bench.flash_erase(offset)?;
                 (false, Vec::new())
+            }
+            Operation::ReadAdc { first, count } => {
+                let mut codes = vec![0; count];
+                bench.read_adc(first, &mut codes)?;
+                (false, codes.into_iter().flat_map(u16::to_le_bytes).collect())
             }
         };
         let now = bench.now_ns()?;
@@ -274,6 +282,10 @@ enum Operation {
     FlashRead { offset: u32, length: usize },
     FlashWrite { offset: u32, bytes: Vec<u8> },
     FlashErase { offset: u32 },
+    SetSwitches { closed: u16 },
+    ArmSwitches { closed: u16 },
+    SetDac { code: u16 },
+    ReadAdc { first: u8, count: usize },
 }
 
 /// Why bytes are no operation (yet).
@@ -353,6 +365,17 @@ impl Operation {
                 Self::FlashWrite { offset, bytes: reader.take(length)?.to_vec() }
             }
             opcode::FLASH_ERASE => Self::FlashErase { offset: u32::from_le_bytes(reader.array()?) },
+            opcode::SET_SWITCHES => Self::SetSwitches { closed: u16::from_le_bytes(reader.array()?) },
+            opcode::ARM_SWITCHES => Self::ArmSwitches { closed: u16::from_le_bytes(reader.array()?) },
+            opcode::SET_DAC => Self::SetDac { code: u16::from_le_bytes(reader.array()?) },
+            opcode::READ_ADC => {
+                let [first, count] = reader.array()?;
+                let count = usize::from(count);
+                if count > wire::MAX_ADC_CODES {
+                    return Err(Unread::BadArgument("number of codes"));
+                }
+                Self::ReadAdc { first, count }
+            }
             _ => return Err(Unread::UnknownOpcode),
         })
     }
@@ -503,6 +526,18 @@ mod tests {
         fn flash_erase(&mut self, _: u32) -> Result<(), Self::Error> {
             Err("flash is locked")
         }
+        fn set_switches(&mut self, _: u16) -> Result<(), Self::Error> {
+            self.count()
+        }
+        fn arm_switches(&mut self, _: u16) -> Result<(), Self::Error> {
+            self.count()
+        }
+        fn set_dac(&mut self, _: u16) -> Result<(), Self::Error> {
+            self.count()
+        }
+        fn read_adc(&mut self, _: u8, _: &mut [u16]) -> Result<(), Self::Error> {
+            self.count()
+        }
     }
 
     fn greeting() -> Vec<u8> {
@@ -543,7 +578,7 @@ mod tests {
 
     #[test]
     fn an_argument_outside_its_range_ends_the_conversation() {
-        let cases: [(&[u8], &'static str); 11] = [
+        let cases: [(&[u8], &'static str); 12] = [
             (&[opcode::SET_OUTPUT, 3], "line"),
             (&[opcode::START_PULSE, 0xFF, 0xFF, 0xFF, 0xFF, 0x1F], "width"),
             (&[opcode::WAIT, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x02], "time"),
@@ -555,6 +590,7 @@ mod tests {
             (&[opcode::SPI_TRANSFER_3, 0x00, 2, 0xC2], "segment"),
             (&[opcode::I2C, 0x80, 0, 0], "address"),
             (&[opcode::I2C, 0x48, 0, 33], "length"),
+            (&[opcode::READ_ADC, 0, 17], "number of codes"),
         ];
         for (bytes, argument) in cases {
             let opcode = bytes[0];
@@ -596,7 +632,7 @@ mod tests {
     fn stream() -> impl Strategy<Value = Vec<u8>> {
         let opcodes: &[u8] = &[
             0x01, 0x02, 0x03, 0x04, 0x08, 0x09, 0x0A, 0x0C, 0x0D, 0x10, 0x11, 0x12, 0x14, 0x15, 0x16, 0x20,
-            0x30, 0x31, 0x32,
+            0x30, 0x31, 0x32, 0x40, 0x41, 0x42, 0x43,
         ];
         let piece = prop_oneof![
             1 => Just(greeting()),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 mod validation;
 
 use crate::aging::{Drift, Relaxation, Retention};
+use crate::board::Shield;
 use crate::circuit::CurrentLaw;
 use crate::crossbar::LineDefects;
 use crate::device::{Defects, Disturb, Endurance, Forming, PhaseChange, TemperatureCoefficient};
@@ -44,12 +45,15 @@ fn default_lines() -> u16 {
     16
 }
 
-/// How imperfect the board is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Which board it is, and how imperfect.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoardProfile {
     /// Which table of imperfections holds.
     pub imperfections: Imperfections,
+    /// The OpenMENA shield's values, with `imperfections = "openmena"` and only then.
+    #[serde(default)]
+    pub openmena: Option<Shield>,
 }
 
 /// The tables of board imperfections.
@@ -60,6 +64,8 @@ pub enum Imperfections {
     Ideal,
     /// The OR-16 with the limits of its parts' datasheets.
     Or16,
+    /// The OpenMENA shield, with those of its own section.
+    OpenMena,
 }
 
 /// One technology of resistive device, with the wires of its array. What is absent doesn't happen.
@@ -278,13 +284,14 @@ impl ReadNoise {
 
 /// The built-in profiles: name and text.
 #[cfg(feature = "std")]
-const BUILT_IN: [(&str, &str); 6] = [
+const BUILT_IN: [(&str, &str); 7] = [
     ("ideal", include_str!("../profiles/ideal.toml")),
     ("resistor", include_str!("../profiles/resistor.toml")),
     ("rram-cmo", include_str!("../profiles/rram-cmo.toml")),
     ("rram-hfox", include_str!("../profiles/rram-hfox.toml")),
     ("pcm", include_str!("../profiles/pcm.toml")),
     ("ecram", include_str!("../profiles/ecram.toml")),
+    ("openmena", include_str!("../profiles/openmena.toml")),
 ];
 
 #[cfg(feature = "std")]
@@ -334,7 +341,8 @@ mod tests {
         for name in Profile::names() {
             let profile = Profile::built_in(name).unwrap();
             assert_eq!(profile.name, name);
-            assert_eq!((profile.rows, profile.columns), (16, 16));
+            let side = if name == "openmena" { 8 } else { 16 };
+            assert_eq!((profile.rows, profile.columns), (side, side));
         }
         assert!(Profile::names().any(|name| name == Profile::DEFAULT));
     }

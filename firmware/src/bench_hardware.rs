@@ -1,7 +1,7 @@
 //! The firmware's hardware traits on any [`Bench`]: the emulator called directly, or one at the far end of a
 //! [`BenchLink`](crate::bench_link::BenchLink).
 
-use crate::hardware::{Flash, FramedSpi, Hardware, Persistent, Sequencer};
+use crate::hardware::{Flash, FramedSpi, Hardware, Mounted, Peripherals, Persistent, Sequencer};
 use embedded_hal::{digital, i2c, spi};
 use ohmrig_protocol::bench::wire::{FrameSize, MAX_I2C_BYTES};
 use ohmrig_protocol::bench::{Bench, BenchInfo, ChipSelect, OutputLine};
@@ -134,6 +134,17 @@ impl<B: Bench> Hardware for BenchHardware<B> {
 
     fn supply_good(&mut self) -> Result<bool, Self::Error> {
         self.bench.supply_good().map_err(BenchError::Bench)
+    }
+}
+
+impl<B: Bench> Mounted for BenchHardware<B> {
+    type Peripherals<'a>
+        = Processor<'a, B>
+    where
+        Self: 'a;
+
+    fn peripherals(&mut self) -> Processor<'_, B> {
+        Processor { bench: &mut self.bench }
     }
 }
 
@@ -355,6 +366,32 @@ impl<B: Bench> Sequencer for Edges<'_, B> {
     }
 }
 
+/// Switch pins and converters of the microcontroller on a bench.
+#[derive(Debug)]
+pub struct Processor<'a, B> {
+    bench: &'a mut B,
+}
+
+impl<B: Bench> Peripherals for Processor<'_, B> {
+    type Error = BenchError<B::Error>;
+
+    fn set_switches(&mut self, closed: u16) -> Result<(), Self::Error> {
+        self.bench.set_switches(closed).map_err(BenchError::Bench)
+    }
+
+    fn arm_switches(&mut self, closed: u16) -> Result<(), Self::Error> {
+        self.bench.arm_switches(closed).map_err(BenchError::Bench)
+    }
+
+    fn set_dac(&mut self, code: u16) -> Result<(), Self::Error> {
+        self.bench.set_dac(code).map_err(BenchError::Bench)
+    }
+
+    fn read_adc(&mut self, first: u8, codes: &mut [u16]) -> Result<(), Self::Error> {
+        self.bench.read_adc(first, codes).map_err(BenchError::Bench)
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
@@ -437,6 +474,19 @@ mod tests {
         }
         fn flash_erase(&mut self, offset: u32) -> Result<(), Self::Error> {
             self.note(format!("flash erase {offset}"))
+        }
+        fn set_switches(&mut self, closed: u16) -> Result<(), Self::Error> {
+            self.note(format!("switches {closed:04x}"))
+        }
+        fn arm_switches(&mut self, closed: u16) -> Result<(), Self::Error> {
+            self.note(format!("armed {closed:04x}"))
+        }
+        fn set_dac(&mut self, code: u16) -> Result<(), Self::Error> {
+            self.note(format!("dac {code:03x}"))
+        }
+        fn read_adc(&mut self, first: u8, codes: &mut [u16]) -> Result<(), Self::Error> {
+            codes.iter_mut().zip(u16::from(first)..).for_each(|(code, n)| *code = 100 * n);
+            self.note(format!("adc {first} {}", codes.len()))
         }
     }
 

@@ -115,6 +115,12 @@ pub enum LinkError<E> {
         /// Bytes of the longer direction.
         bytes: usize,
     },
+    /// More codes of the microcontroller's ADC than the protocol carries.
+    #[error("{codes} ADC codes; {max} are possible", max = wire::MAX_ADC_CODES)]
+    AdcLength {
+        /// Codes asked for.
+        codes: usize,
+    },
     /// A flash access beyond 32-bit offsets.
     #[error("flash access of {bytes} bytes from {offset} ends beyond 32-bit offsets")]
     FlashRange {
@@ -186,6 +192,11 @@ impl<IO: Read + Write> Conversation<IO> {
         self.read(into)?;
         self.check.update(into);
         Ok(())
+    }
+
+    fn send_word(&mut self, opcode: u8, word: u16) -> Result<(), IO> {
+        let [low, high] = word.to_le_bytes();
+        self.send(&[opcode, low, high])
     }
 
     fn receive_array<const N: usize>(&mut self) -> Result<[u8; N], IO> {
@@ -526,5 +537,32 @@ impl<IO: Read + Write> Bench for BenchLink<IO> {
             conversation.ask(&offset.to_le_bytes())?;
             Ok(())
         })
+    }
+
+    fn set_switches(&mut self, closed: u16) -> Result<(), IO> {
+        self.say(|conversation| conversation.send_word(opcode::SET_SWITCHES, closed))
+    }
+
+    fn arm_switches(&mut self, closed: u16) -> Result<(), IO> {
+        self.say(|conversation| conversation.send_word(opcode::ARM_SWITCHES, closed))
+    }
+
+    fn set_dac(&mut self, code: u16) -> Result<(), IO> {
+        self.say(|conversation| conversation.send_word(opcode::SET_DAC, code))
+    }
+
+    fn read_adc(&mut self, first: u8, codes: &mut [u16]) -> Result<(), IO> {
+        let mut bytes = [0; 2 * wire::MAX_ADC_CODES];
+        let Some(bytes) = bytes.get_mut(..2 * codes.len()) else {
+            return Err(LinkError::AdcLength { codes: codes.len() });
+        };
+        self.say(|conversation| {
+            conversation.send(&[opcode::READ_ADC, first, codes.len() as u8])?;
+            conversation.reply(Time::Stands, |conversation| conversation.receive(bytes))
+        })?;
+        for (code, bytes) in codes.iter_mut().zip(bytes.as_chunks::<2>().0) {
+            *code = u16::from_le_bytes(*bytes);
+        }
+        Ok(())
     }
 }

@@ -54,12 +54,35 @@ pub struct Description {
     pub pulse_feedback: [Ohms; MAX_RANGES],
     /// Whether 1T1R gates can be driven.
     pub gates: bool,
+    /// What unselected lines can do in a pulse.
+    pub schemes: &'static [Scheme],
+    /// Whether there are reference resistors, and rows can be disconnected.
+    pub references: bool,
+    /// Whether rows have forming resistors.
+    pub forming: bool,
+    /// Largest row code.
+    pub dac_top: u16,
+    /// Lowest and highest voltage of a row and of a column in a pulse.
+    pub spans: (LineSpan, LineSpan),
+    /// How long after a pulse's edge the selected column's current is first sampled, to cut a pulse beyond its limit, ns.
+    pub guard_after_ns: u32,
+    /// How long after a pulse's edge everything has settled, so that the current is told, ns.
+    pub report_after_ns: u32,
     /// Width below which a pulse has no flat top, ns.
     pub slew_limited_ns: u32,
     /// From CONVST until `conversion_done` may be asked, ns.
     pub conversion_ns: u32,
     /// After this a conversion that isn't done is a fault, ns.
     pub conversion_timeout_ns: u32,
+}
+
+/// What a line can be put to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LineSpan {
+    /// Lowest voltage.
+    pub lowest: Volts,
+    /// Highest voltage.
+    pub highest: Volts,
 }
 
 /// Lines selected for writing one cell.

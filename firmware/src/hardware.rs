@@ -183,6 +183,39 @@ pub trait Hardware {
     fn supply_good(&mut self) -> Result<bool, Self::Error>;
 }
 
+/// What a microcontroller lends an analog board that has no switch chips and converters of its own: switches on its
+/// pins, its DAC and its ADC. Rows are the low byte of a word of switches, columns the high one.
+///
+/// [`Sequencer::start_pulse`] closes what was [armed](Self::arm_switches), [`Sequencer::start_conversion`] samples one
+/// column after the other.
+pub trait Peripherals {
+    /// What can go wrong on the way to the pins.
+    type Error: core::fmt::Debug;
+
+    /// Opens what isn't in `closed`, then closes what is.
+    fn set_switches(&mut self, closed: u16) -> Result<(), Self::Error>;
+
+    /// Which are closed during the next pulse, in place of the others; it uses that up.
+    fn arm_switches(&mut self, closed: u16) -> Result<(), Self::Error>;
+
+    /// Code of the DAC, which is at its pin when this returns, but for settling.
+    fn set_dac(&mut self, code: u16) -> Result<(), Self::Error>;
+
+    /// Codes of the last conversion, from column `first` on.
+    fn read_adc(&mut self, first: u8, codes: &mut [u16]) -> Result<(), Self::Error>;
+}
+
+/// Hardware whose microcontroller is part of the analog board.
+pub trait Mounted: Hardware {
+    /// The microcontroller's switch pins and converters.
+    type Peripherals<'a>: Peripherals
+    where
+        Self: 'a;
+
+    /// The microcontroller's switch pins and converters.
+    fn peripherals(&mut self) -> Self::Peripherals<'_>;
+}
+
 /// Hardware with a flash beside it.
 pub trait Persistent: Hardware {
     /// What survives power loss.
@@ -251,6 +284,17 @@ impl<H: Hardware, F> Hardware for WithFlash<H, F> {
 
     fn supply_good(&mut self) -> Result<bool, H::Error> {
         self.hardware.supply_good()
+    }
+}
+
+impl<H: Mounted, F> Mounted for WithFlash<H, F> {
+    type Peripherals<'a>
+        = H::Peripherals<'a>
+    where
+        Self: 'a;
+
+    fn peripherals(&mut self) -> H::Peripherals<'_> {
+        self.hardware.peripherals()
     }
 }
 

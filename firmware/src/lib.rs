@@ -17,5 +17,6 @@ pub mod core;
 pub mod front_end;
 pub mod hardware;
 mod log;
+pub mod openmena;
 pub mod or16;
 pub mod store;

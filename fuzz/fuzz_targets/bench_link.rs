@@ -139,6 +139,7 @@ fuzz_target!(|input: (bool, Vec<u8>, Vec<(u16, u8)>, Vec<Call>)| {
                 | E::NotWholeFrames { .. }
                 | E::UnequalLengths { .. }
                 | E::I2cLength { .. }
+                | E::AdcLength { .. }
                 | E::FlashRange { .. },
             ) => {}
             Ok(()) => assert!(!broken, "{one:?} worked on a conversation that had ended"),

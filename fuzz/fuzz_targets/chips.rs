@@ -136,6 +136,18 @@ impl Bench for Lying {
     fn flash_erase(&mut self, offset: u32) -> Result<(), LyingError> {
         Ok(self.board.flash_erase(offset)?)
     }
+    fn set_switches(&mut self, closed: u16) -> Result<(), LyingError> {
+        Ok(self.board.set_switches(closed)?)
+    }
+    fn arm_switches(&mut self, closed: u16) -> Result<(), LyingError> {
+        Ok(self.board.arm_switches(closed)?)
+    }
+    fn set_dac(&mut self, code: u16) -> Result<(), LyingError> {
+        Ok(self.board.set_dac(code)?)
+    }
+    fn read_adc(&mut self, first: u8, codes: &mut [u16]) -> Result<(), LyingError> {
+        Ok(self.board.read_adc(first, codes)?)
+    }
 }
 
 /// Hands in bytes, and polls until everything is taken and there is nothing to do but wait for bytes.

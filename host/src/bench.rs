@@ -170,7 +170,7 @@ fn options(
     (rows, columns): (u16, u16),
 ) -> Result<BoardOptions, EmulationError> {
     Ok(BoardOptions {
-        imperfections: profile.board.imperfections.into(),
+        imperfections: profile.board.into(),
         seed,
         boot_nonce: getrandom::u64().map_err(EmulationError::Entropy)?,
         flash_bytes: flash_bytes(rows, columns, ARRAYS),

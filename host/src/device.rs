@@ -1,4 +1,4 @@
-//! A whole emulated board in one value: the firmware core, its OR-16 front end, and the emulated bench below. It moves
+//! A whole emulated board in one value: the firmware core, its front end (OR-16's or the OpenMENA shield's), and the emulated bench below. It moves
 //! only when stepped, on one thread.
 
 use crate::bench::{BenchFiles, Emulation, EmulationError};
@@ -6,6 +6,7 @@ use ohmrig_emulator::board::Board;
 use ohmrig_firmware::bench_hardware::BenchHardware;
 use ohmrig_firmware::core::{Boot, CellCount, Core, JobCell, Liveness, Nameplate, Next, Now, Storage};
 use ohmrig_firmware::hardware::Watchdog;
+use ohmrig_firmware::openmena::OpenMena;
 use ohmrig_firmware::or16::{Or16, Or16Config};
 use ohmrig_firmware::store::STORE_BYTES;
 use ohmrig_protocol::bench::Bench;
@@ -60,10 +61,36 @@ self_cell!(
     }
 );
 
+/// The front end of the board that is emulated.
+enum FrontEnd {
+    Or16(Box<Or16<BenchHardware<Board>>>),
+    OpenMena(Box<OpenMena<BenchHardware<Board>>>),
+}
+
+impl FrontEnd {
+    fn hardware(&mut self) -> &mut BenchHardware<Board> {
+        match self {
+            Self::Or16(front_end) => front_end.hardware_mut(),
+            Self::OpenMena(front_end) => front_end.hardware_mut(),
+        }
+    }
+
+    fn board(&mut self) -> &mut Board {
+        self.hardware().bench()
+    }
+
+    fn poll(&mut self, core: &mut Core<'_>, now: Now) -> Next {
+        match self {
+            Self::Or16(front_end) => core.poll(now, &mut **front_end),
+            Self::OpenMena(front_end) => core.poll(now, &mut **front_end),
+        }
+    }
+}
+
 /// An emulated board running the firmware.
 pub struct EmulatedDevice {
     firmware: Firmware,
-    front_end: Or16<BenchHardware<Board>>,
+    front_end: FrontEnd,
     files: BenchFiles,
     liveness: Liveness,
     watchdog: EmulatedWatchdog,
@@ -125,7 +152,7 @@ impl EmulatedDevice {
     /// # Errors
     /// As for [`power_up`](Self::power_up).
     pub fn reset(&mut self, reason: ResetReason) -> Result<(), EmulationError> {
-        let board = self.files.power_cycle(self.front_end.hardware_mut().bench())?;
+        let board = self.files.power_cycle(self.front_end.board())?;
         (self.firmware, self.front_end) = boot(board, reason)?;
         self.liveness = Liveness::default();
         self.watchdog.feed();
@@ -144,20 +171,20 @@ impl EmulatedDevice {
         out: &mut Vec<u8>,
     ) -> Result<(usize, Wish), EmulationError> {
         self.watchdog.now_ns = link_ns;
-        if self.front_end.hardware_mut().bench().is_hung() {
+        if self.front_end.board().is_hung() {
             // The processor waits in a call that never returns; what comes in meanwhile is lost.
             if self.watchdog.bites() {
                 self.reset(ResetReason::Watchdog)?;
             }
             return Ok((incoming.len(), Wish::Bytes));
         }
-        let instrument_ns = self.front_end.hardware_mut().now_ns().map_err(EmulationError::Board)?;
+        let instrument_ns = self.front_end.hardware().now_ns().map_err(EmulationError::Board)?;
         let front_end = &mut self.front_end;
         let (taken, next) = self.firmware.with_dependent_mut(|_, core| {
             let taken = core.receive(incoming, link_ns);
-            (taken, core.poll(Now { instrument_ns, link_ns }, front_end))
+            (taken, front_end.poll(core, Now { instrument_ns, link_ns }))
         });
-        if self.front_end.hardware_mut().bench().is_hung() {
+        if self.front_end.board().is_hung() {
             // The call hasn't come back, so nothing after it has happened.
             return Ok((taken, Wish::Bytes));
         }
@@ -174,7 +201,7 @@ impl EmulatedDevice {
             self.reset(ResetReason::Watchdog)?;
             return Ok((taken, Wish::Step));
         }
-        let board = self.front_end.hardware_mut().bench();
+        let board = self.front_end.board();
         let wish = match next {
             Next::Ready => Wish::Step,
             Next::WaitUntil(at_ns) => {
@@ -193,7 +220,7 @@ impl EmulatedDevice {
     /// # Errors
     /// [`EmulationError`] if it can't be written.
     pub fn keep_state(&mut self) -> Result<(), EmulationError> {
-        self.files.keep(self.front_end.hardware_mut().bench())
+        self.files.keep(self.front_end.board())
     }
 
     /// Whether its cells began to be with this process: no state file had them.
@@ -204,24 +231,31 @@ impl EmulatedDevice {
 
     /// The board below, for tests and ground truth.
     pub fn board(&mut self) -> &mut Board {
-        self.front_end.hardware_mut().bench()
+        self.front_end.board()
     }
 }
 
 /// The firmware from its first instruction on.
-fn boot(board: Board, reset: ResetReason) -> Result<(Firmware, Or16<BenchHardware<Board>>), EmulationError> {
+fn boot(board: Board, reset: ResetReason) -> Result<(Firmware, FrontEnd), EmulationError> {
+    let shield = board.is_openmena();
+    let name = if shield { "openmena-emulated" } else { "or16-emulated" };
     let hardware = BenchHardware::new(board).map_err(EmulationError::Board)?;
     let info = *hardware.info();
     let nameplate = Nameplate {
-        board: "or16-emulated",
+        board: name,
         emulated: true,
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
     };
     let boot = Boot { nonce: info.boot_nonce, reset, panic: None };
-    let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
-    let front_end = Or16::new(hardware, config)
-        .map_err(|error| EmulationError::Geometry { rows: error.rows, columns: error.columns })?;
+    let front_end = if shield {
+        FrontEnd::OpenMena(Box::new(OpenMena::new(hardware)))
+    } else {
+        let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };
+        let front_end = Or16::new(hardware, config)
+            .map_err(|error| EmulationError::Geometry { rows: error.rows, columns: error.columns })?;
+        FrontEnd::Or16(Box::new(front_end))
+    };
     let memory = MutBorrow::new(Memory::new(usize::from(info.rows), usize::from(info.columns)));
     let firmware = Firmware::new(memory, |memory| Core::new(nameplate, boot, memory.borrow_mut().lend()));
     Ok((firmware, front_end))
@@ -229,7 +263,7 @@ fn boot(board: Board, reset: ResetReason) -> Result<(Firmware, Or16<BenchHardwar
 
 impl Drop for EmulatedDevice {
     fn drop(&mut self) {
-        let board = self.front_end.hardware_mut().bench();
+        let board = self.front_end.board();
         self.files.finish(board);
     }
 }

@@ -84,6 +84,8 @@ pub struct NotWritable {
 
 /// Voltage of reads, V: far below any switching threshold, and the usual one in publications.
 const READ_VOLTS: f64 = 0.2;
+/// The same on an OpenMENA shield: what its own scripts read with (`max_volt_read` in `memristor_main.py`).
+const SHIELD_READ_VOLTS: f64 = 0.05;
 
 /// Half width of the default window as a fraction of the range of targets.
 const WINDOW: f64 = 0.01;
@@ -120,10 +122,15 @@ impl Recipe {
         let wider = (REFERENCE_STEP / slowest).max(1.0).powf(1.0 / pulse.width_exponent);
         let width = (pulse.reference_width_s * wider).clamp(SHORTEST, LONGEST);
         // Melting takes more than twice what crystallises.
-        let (scheme, most) = if melting { (Scheme::Third, 2.9) } else { (Scheme::Half, 1.95) };
+        let (scheme, most) = match profile.board.openmena {
+            // One driver for all columns can't hold the others at half.
+            Some(_) => (Scheme::SymmetricHalf, 1.95),
+            None if melting => (Scheme::Third, 2.9),
+            None => (Scheme::Half, 1.95),
+        };
         let lowest =
             pulse.set.threshold_v.min(pulse.reset.threshold_v) * (1.0 - SPREADS * pulse.threshold_spread);
-        let pulses = Pulses { pulse, width, highest: most * lowest };
+        let pulses = Pulses { pulse, width, highest: most * lowest, at_driver: at_driver(profile) };
         Ok(Self {
             name: profile.name.clone(),
             g_min,
@@ -141,14 +148,15 @@ impl Recipe {
             stairs: (pulses.stairs(&pulse.set), pulses.stairs(&pulse.reset)),
             width,
             scheme,
-            read_volts: READ_VOLTS,
+            read_volts: if profile.board.openmena.is_some() { SHIELD_READ_VOLTS } else { READ_VOLTS },
             conversions: (2, 64),
             confirm: 8,
             max_pulses: 200,
             max_reversals: 100,
             passes: 1,
             wait: 0.0,
-            row_ohms: ROW_OHMS,
+            // A shield's rows hang on resistors to virtual ground, which a survey doesn't know of.
+            row_ohms: if profile.board.openmena.is_some() { 0.0 } else { ROW_OHMS },
         })
     }
 
@@ -169,8 +177,15 @@ impl Recipe {
 struct Pulses<'a> {
     pulse: &'a PulseResponse,
     width: f64,
-    /// Largest amplitude, V.
+    /// Largest amplitude at the cell, V.
     highest: f64,
+    /// What a driver puts out for 1 V at a cell.
+    at_driver: f64,
+}
+
+/// What a driver puts out for 1 V at a cell: a shield's switch and line resistor divide it.
+fn at_driver(profile: &Profile) -> f64 {
+    profile.board.openmena.map_or(1.0, |shield| 1.0 + shield.switch_ohm / shield.row_ohm)
 }
 
 impl Pulses<'_> {
@@ -182,11 +197,11 @@ impl Pulses<'_> {
         // How deep a pulse melts doesn't depend on its width.
         let gain = if melting { 1.0 } else { self.width_gain() };
         DoseLaw {
-            threshold: Volts(switching.threshold_v as f32),
-            reference: Volts(switching.reference_v as f32),
+            threshold: Volts((switching.threshold_v * self.at_driver) as f32),
+            reference: Volts((switching.reference_v * self.at_driver) as f32),
             dose: (switching.step * gain) as f32,
             exponent: self.pulse.amplitude_exponent as f32,
-            stop: Volts(self.highest as f32),
+            stop: Volts((self.highest * self.at_driver) as f32),
         }
     }
 
@@ -195,10 +210,11 @@ impl Pulses<'_> {
         let full = switching.step * self.width_gain();
         let first = (START_STEP / full).powf(1.0 / self.pulse.amplitude_exponent).min(1.0);
         let stop = (switching.threshold_v + STOP * overdrive).min(self.highest);
+        let volts = |at_cell: f64| Volts((at_cell * self.at_driver) as f32);
         Staircase {
-            start: Volts((switching.threshold_v + first * overdrive).min(stop) as f32),
-            step: Volts((STEP * overdrive) as f32),
-            stop: Volts(stop as f32),
+            start: volts((switching.threshold_v + first * overdrive).min(stop)),
+            step: volts(STEP * overdrive),
+            stop: volts(stop),
         }
     }
 }
@@ -240,7 +256,7 @@ mod tests {
                 continue;
             };
             let pulse = profile.device.pulse.unwrap();
-            let part = if recipe.scheme == Scheme::Third { 3.0 } else { 2.0 };
+            let part = if recipe.scheme == Scheme::Third { 3.0 } else { 2.0 } * at_driver(&profile);
             let lowest = pulse.set.threshold_v.min(pulse.reset.threshold_v);
             let spared = lowest * (1.0 - SPREADS * pulse.threshold_spread);
             for staircase in [recipe.stairs.0, recipe.stairs.1] {

@@ -8,121 +8,162 @@ use ohmrig_protocol::units::{Seconds, Siemens, Volts};
 use ohmrig_tests::{Answer, Wire, encode, request};
 use proptest::prelude::*;
 
-/// Above the threshold of every device of the profile, so that one pulse counts as one on exactly one cell.
-fn pulse() -> Request<'static> {
-    Request::Pulse(Pulse {
-        row: 2,
-        column: 3,
-        volts: Volts(1.6),
-        width: Seconds(50e-6),
-        scheme: Scheme::Half,
-        gate: None,
-    })
+/// A profile, on the board it brings, and a pulse above the threshold of all of its devices, so that one pulse counts as
+/// one on exactly one cell.
+#[derive(Clone, Copy, Debug)]
+struct Rig {
+    profile: &'static str,
+    volts: f32,
+    scheme: Scheme,
+}
+
+/// Each board with what it can do.
+const RIGS: [Rig; 2] = [
+    Rig { profile: "rram-cmo", volts: 1.6, scheme: Scheme::Half },
+    Rig { profile: "openmena", volts: 0.28, scheme: Scheme::SymmetricHalf },
+];
+
+impl Rig {
+    fn wire(&self) -> Wire {
+        Wire::new(self.profile, 7)
+    }
+
+    fn pulse(&self) -> Request<'static> {
+        self.pulse_on(2, 3)
+    }
+
+    fn pulse_on(&self, row: u16, column: u16) -> Request<'static> {
+        Request::Pulse(Pulse {
+            row,
+            column,
+            volts: Volts(self.volts),
+            width: Seconds(50e-6),
+            scheme: self.scheme,
+            gate: None,
+        })
+    }
 }
 
 const ARM: Request<'_> = Request::Arm { milliseconds: 60_000 };
 
 #[test]
 fn a_pulse_that_comes_again_is_answered_again_and_not_applied_again() {
-    let mut wire = Wire::new("rram-cmo", 7);
-    let session = wire.open(1);
-    assert_eq!(wire.exchange(&request(session, 0, &ARM)), [Answer::Done]);
-    let frame = request(session, 1, &pulse());
-    assert_eq!(wire.exchange(&frame), [Answer::Pulsed]);
-    assert_eq!(wire.pulses(), 1);
-    for _ in 0..5 {
+    for rig in RIGS {
+        let mut wire = rig.wire();
+        let session = wire.open(1);
+        assert_eq!(wire.exchange(&request(session, 0, &ARM)), [Answer::Done]);
+        let frame = request(session, 1, &rig.pulse());
         assert_eq!(wire.exchange(&frame), [Answer::Pulsed]);
+        assert_eq!(wire.pulses(), 1);
+        for _ in 0..5 {
+            assert_eq!(wire.exchange(&frame), [Answer::Pulsed]);
+        }
+        assert_eq!(wire.exchange(&[frame.clone(), frame.clone(), frame].concat()), vec![Answer::Pulsed; 3]);
+        assert_eq!(wire.pulses(), 1);
     }
-    assert_eq!(wire.exchange(&[frame.clone(), frame.clone(), frame].concat()), vec![Answer::Pulsed; 3]);
-    assert_eq!(wire.pulses(), 1);
 }
 
 #[test]
 fn a_pulse_delayed_until_its_reply_is_forgotten_is_stale() {
-    let mut wire = Wire::new("rram-cmo", 7);
-    let session = wire.open(1);
-    wire.exchange(&request(session, 0, &ARM));
-    let frame = request(session, 1, &pulse());
-    wire.exchange(&frame);
-    for sequence in 2..20 {
-        wire.exchange(&request(session, sequence, &Request::Status));
+    for rig in RIGS {
+        let mut wire = rig.wire();
+        let session = wire.open(1);
+        wire.exchange(&request(session, 0, &ARM));
+        let frame = request(session, 1, &rig.pulse());
+        wire.exchange(&frame);
+        for sequence in 2..20 {
+            wire.exchange(&request(session, sequence, &Request::Status));
+        }
+        assert_eq!(wire.exchange(&frame), [Answer::Unexecuted(Unexecuted::Stale { oldest: 12 })]);
+        assert_eq!(wire.pulses(), 1);
     }
-    assert_eq!(wire.exchange(&frame), [Answer::Unexecuted(Unexecuted::Stale { oldest: 12 })]);
-    assert_eq!(wire.pulses(), 1);
 }
 
 #[test]
 fn a_whole_session_replayed_from_its_hello_on_applies_nothing() {
-    let mut wire = Wire::new("rram-cmo", 7);
-    let session = wire.open(1);
-    let traffic: Vec<_> = [request(session, 0, &ARM), request(session, 1, &pulse())].concat();
-    wire.exchange(&traffic);
-    assert_eq!(wire.pulses(), 1);
-    // While the session is still open: answered from memory.
-    assert_eq!(wire.exchange(&traffic), [Answer::Done, Answer::Pulsed]);
-    // After another one, hello included.
-    wire.open(2);
-    let hello = encode(Kind::Hello, SessionId::NONE, 0, &Hello { host_nonce: 1 });
-    let answers = wire.exchange(&[hello, traffic].concat());
-    assert!(
-        matches!(
-            answers.as_slice(),
-            [
-                Answer::Welcome(_),
-                Answer::Unexecuted(Unexecuted::NoSession { .. }),
-                Answer::Unexecuted(Unexecuted::NoSession { .. })
-            ]
-        ),
-        "{answers:?}"
-    );
-    assert_eq!(wire.pulses(), 1);
+    for rig in RIGS {
+        let mut wire = rig.wire();
+        let session = wire.open(1);
+        let traffic: Vec<_> = [request(session, 0, &ARM), request(session, 1, &rig.pulse())].concat();
+        wire.exchange(&traffic);
+        assert_eq!(wire.pulses(), 1);
+        // While the session is still open: answered from memory.
+        assert_eq!(wire.exchange(&traffic), [Answer::Done, Answer::Pulsed]);
+        // After another one, hello included.
+        wire.open(2);
+        let hello = encode(Kind::Hello, SessionId::NONE, 0, &Hello { host_nonce: 1 });
+        let answers = wire.exchange(&[hello, traffic].concat());
+        assert!(
+            matches!(
+                answers.as_slice(),
+                [
+                    Answer::Welcome(_),
+                    Answer::Unexecuted(Unexecuted::NoSession { .. }),
+                    Answer::Unexecuted(Unexecuted::NoSession { .. })
+                ]
+            ),
+            "{answers:?}"
+        );
+        assert_eq!(wire.pulses(), 1);
+    }
 }
 
 #[test]
 fn traffic_captured_before_a_reset_is_worthless_after_it() {
-    let mut wire = Wire::new("rram-cmo", 7);
-    let session = wire.open(1);
-    let traffic: Vec<_> = [request(session, 0, &ARM), request(session, 1, &pulse())].concat();
-    wire.exchange(&traffic);
-    // The same seed, another boot: the nonce is entropy.
-    let mut wire = Wire::new("rram-cmo", 7);
-    let hello = encode(Kind::Hello, SessionId::NONE, 0, &Hello { host_nonce: 1 });
-    wire.exchange(&[hello, traffic].concat());
-    assert_eq!(wire.pulses(), 0);
+    for rig in RIGS {
+        let mut wire = rig.wire();
+        let session = wire.open(1);
+        let traffic: Vec<_> = [request(session, 0, &ARM), request(session, 1, &rig.pulse())].concat();
+        wire.exchange(&traffic);
+        // The same seed, another boot: the nonce is entropy.
+        let mut wire = rig.wire();
+        let hello = encode(Kind::Hello, SessionId::NONE, 0, &Hello { host_nonce: 1 });
+        wire.exchange(&[hello, traffic].concat());
+        assert_eq!(wire.pulses(), 0);
+    }
 }
 
 #[test]
 fn a_missing_request_holds_up_those_behind_it() {
-    let mut wire = Wire::new("rram-cmo", 7);
-    let session = wire.open(1);
-    wire.exchange(&request(session, 0, &ARM));
-    assert_eq!(
-        wire.exchange(&request(session, 2, &pulse())),
-        [Answer::Unexecuted(Unexecuted::Expected { sequence: 1 })]
-    );
-    assert_eq!(wire.pulses(), 0);
-    wire.exchange(&request(session, 1, &Request::Status));
-    assert_eq!(wire.exchange(&request(session, 2, &pulse())), [Answer::Pulsed]);
-    assert_eq!(wire.pulses(), 1);
+    for rig in RIGS {
+        let mut wire = rig.wire();
+        let session = wire.open(1);
+        wire.exchange(&request(session, 0, &ARM));
+        assert_eq!(
+            wire.exchange(&request(session, 2, &rig.pulse())),
+            [Answer::Unexecuted(Unexecuted::Expected { sequence: 1 })]
+        );
+        assert_eq!(wire.pulses(), 0);
+        wire.exchange(&request(session, 1, &Request::Status));
+        assert_eq!(wire.exchange(&request(session, 2, &rig.pulse())), [Answer::Pulsed]);
+        assert_eq!(wire.pulses(), 1);
+    }
 }
 
 #[test]
 fn another_request_under_a_used_number_is_refused() {
-    let mut wire = Wire::new("rram-cmo", 7);
-    let session = wire.open(1);
-    wire.exchange(&request(session, 0, &ARM));
-    assert_eq!(wire.exchange(&request(session, 0, &pulse())), [Answer::Unexecuted(Unexecuted::Reused)]);
-    assert_eq!(wire.pulses(), 0);
+    for rig in RIGS {
+        let mut wire = rig.wire();
+        let session = wire.open(1);
+        wire.exchange(&request(session, 0, &ARM));
+        assert_eq!(
+            wire.exchange(&request(session, 0, &rig.pulse())),
+            [Answer::Unexecuted(Unexecuted::Reused)]
+        );
+        assert_eq!(wire.pulses(), 0);
+    }
 }
 
 #[test]
 fn a_new_session_is_not_armed_by_the_old_one() {
-    let mut wire = Wire::new("rram-cmo", 7);
-    let session = wire.open(1);
-    wire.exchange(&request(session, 0, &ARM));
-    let session = wire.open(2);
-    assert_eq!(wire.exchange(&request(session, 0, &pulse())), [Answer::Refused(Refusal::NotArmed)]);
-    assert_eq!(wire.pulses(), 0);
+    for rig in RIGS {
+        let mut wire = rig.wire();
+        let session = wire.open(1);
+        wire.exchange(&request(session, 0, &ARM));
+        let session = wire.open(2);
+        assert_eq!(wire.exchange(&request(session, 0, &rig.pulse())), [Answer::Refused(Refusal::NotArmed)]);
+        assert_eq!(wire.pulses(), 0);
+    }
 }
 
 #[test]
@@ -176,33 +217,37 @@ fn a_new_session_s_arming_does_not_keep_the_old_session_s_job_alive() {
 
 #[test]
 fn silence_while_armed_latches_a_fault_that_must_be_cleared_by_name() {
-    let mut wire = Wire::new("rram-cmo", 7);
-    let session = wire.open(1);
-    wire.exchange(&request(session, 0, &ARM));
-    wire.link_ns += 2_100_000_000;
-    wire.exchange(&[]);
-    assert_eq!(
-        wire.exchange(&request(session, 1, &pulse())),
-        [Answer::Refused(Refusal::Faulted(FaultCode::LinkSilent))]
-    );
-    let clear = |code| Request::ClearFault(code);
-    assert_eq!(
-        wire.exchange(&request(session, 2, &clear(FaultCode::Chip))),
-        [Answer::Refused(Refusal::NoSuchFault)]
-    );
-    assert_eq!(wire.exchange(&request(session, 3, &clear(FaultCode::LinkSilent))), [Answer::Done]);
-    wire.exchange(&request(session, 4, &ARM));
-    assert_eq!(wire.exchange(&request(session, 5, &pulse())), [Answer::Pulsed]);
-    assert_eq!(wire.pulses(), 1);
+    for rig in RIGS {
+        let mut wire = rig.wire();
+        let session = wire.open(1);
+        wire.exchange(&request(session, 0, &ARM));
+        wire.link_ns += 2_100_000_000;
+        wire.exchange(&[]);
+        assert_eq!(
+            wire.exchange(&request(session, 1, &rig.pulse())),
+            [Answer::Refused(Refusal::Faulted(FaultCode::LinkSilent))]
+        );
+        let clear = |code| Request::ClearFault(code);
+        assert_eq!(
+            wire.exchange(&request(session, 2, &clear(FaultCode::Chip))),
+            [Answer::Refused(Refusal::NoSuchFault)]
+        );
+        assert_eq!(wire.exchange(&request(session, 3, &clear(FaultCode::LinkSilent))), [Answer::Done]);
+        wire.exchange(&request(session, 4, &ARM));
+        assert_eq!(wire.exchange(&request(session, 5, &rig.pulse())), [Answer::Pulsed]);
+        assert_eq!(wire.pulses(), 1);
+    }
 }
 
 #[test]
 fn another_version_is_told_so_and_not_executed() {
-    let mut wire = Wire::new("rram-cmo", 7);
-    let header = Header { version: 9, kind: Kind::Hello, session: SessionId::NONE, sequence: 0 };
-    let mut bytes = [0; 64];
-    let length = frame::encode(header, &Hello { host_nonce: 1 }, &mut bytes).unwrap();
-    assert_eq!(wire.exchange(&bytes[..length]), [Answer::Mismatch]);
+    for rig in RIGS {
+        let mut wire = rig.wire();
+        let header = Header { version: 9, kind: Kind::Hello, session: SessionId::NONE, sequence: 0 };
+        let mut bytes = [0; 64];
+        let length = frame::encode(header, &Hello { host_nonce: 1 }, &mut bytes).unwrap();
+        assert_eq!(wire.exchange(&bytes[..length]), [Answer::Mismatch]);
+    }
 }
 
 /// What a bad link does to a list of frames.
@@ -225,22 +270,17 @@ fn mishaps(frames: usize) -> impl Strategy<Value = Vec<Mishap>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     /// Ten different pulses, sent in any order, any number of times, damaged in any way: each is applied at most
     /// once, and at least as often as it was acknowledged under its own number.
     #[test]
-    fn no_order_of_losses_copies_and_damage_applies_a_pulse_twice(plan in mishaps(11)) {
-        let mut wire = Wire::new("rram-cmo", 7);
+    fn no_order_of_losses_copies_and_damage_applies_a_pulse_twice(plan in mishaps(11), rig in prop::sample::select(&RIGS[..])) {
+        let mut wire = rig.wire();
         let session = wire.open(1);
         let mut frames = vec![request(session, 0, &ARM)];
         for number in 1..=10u16 {
-            let Request::Pulse(pulse) = pulse() else { unreachable!() };
-            frames.push(request(
-                session,
-                number.into(),
-                &Request::Pulse(Pulse { row: number, column: number, ..pulse }),
-            ));
+            frames.push(request(session, number.into(), &rig.pulse_on(number % 8, number % 7)));
         }
         for mishap in plan {
             match mishap {

@@ -233,7 +233,7 @@ fn every_fault_is_latched_with_the_last_request_and_cleared_by_its_name_alone() 
         (FaultCode::Bus, Mode::Safe, |wire, session| {
             let now_ns = wire.device.board().now_ns().unwrap();
             wire.device.board().wait_until_ns(now_ns + 2_000_000_000).unwrap();
-            wire.device.board().thermometer().dead = true;
+            wire.device.board().thermometer().unwrap().dead = true;
             wire.exchange(&request(session, 1, &Request::ReadCells(READ)));
             2
         }),
@@ -256,7 +256,7 @@ fn every_fault_is_latched_with_the_last_request_and_cleared_by_its_name_alone() 
         // Mended; then nothing but its own name clears it, and nothing is written before.
         wire.device.board().faults(ChipSelect { kind: ChipKind::RowDac, index: 0 }).unwrap().dead = false;
         wire.device.board().adc(0).unwrap().stuck_busy = false;
-        wire.device.board().thermometer().dead = false;
+        wire.device.board().thermometer().unwrap().dead = false;
         assert_eq!(fault.sequence, next.checked_sub(1), "{code:?}");
         let mut sequence = next + 1;
         let mut ask = |wire: &mut Wire, asked: &Request<'_>| {

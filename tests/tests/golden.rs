@@ -222,6 +222,8 @@ fn replies() -> Vec<Reply<'static>> {
         Refusal::OutsideArray { rows: 16, columns: 16 },
         Refusal::Fault(FaultCode::Timeout),
         Refusal::Unsupported(Field::Gate),
+        Refusal::Unsupported(Field::Source),
+        Refusal::Unsupported(Field::Algorithm),
         Refusal::Storage(StorageProblem::TooSmall { bytes: 8192, needed: 217_088 }),
         Refusal::Storage(StorageProblem::EraseUnit { found: 8192, own: 4096 }),
         Refusal::Storage(StorageProblem::Layout { found: 2, own: 1 }),

@@ -535,7 +535,7 @@ fn start(contents: Vec<u8>, panic: Option<&'static str>) -> (Device, Vec<u8>, An
     let profile = profile(Some("ideal")).unwrap();
     let crossbar = Crossbar::new(ROWS.into(), COLUMNS.into(), &profile.device, 5).unwrap();
     let options = BoardOptions {
-        imperfections: profile.board.imperfections.into(),
+        imperfections: profile.board.into(),
         seed: 5,
         boot_nonce: 9,
         flash_bytes: contents.len() as u32,

@@ -39,10 +39,10 @@ fn found(lines: &[Line]) -> Vec<(usize, Line)> {
     lines.iter().copied().enumerate().filter(|(_, line)| *line != Line::Sound).collect()
 }
 
-/// Twenty boards with each profile's devices, seeds 1 to 20.
+/// Twenty boards with each profile's devices, seeds 1 to 20; the shield has no reference resistors to test itself with.
 #[test]
 fn a_sound_board_gives_no_alarm() {
-    for name in Profile::names() {
+    for name in Profile::names().filter(|&name| name != "openmena") {
         for seed in 1..=20 {
             let test = test(name, seed, None);
             assert!(

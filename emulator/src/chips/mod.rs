@@ -1,6 +1,7 @@
 //! Register-level models of the chips on the board. Each does what its silicon does with the bits it is sent,
 //! right or wrong, and is written from public sources, independently of the firmware's drivers.
 
+pub mod ad5593r;
 pub mod ad7606c;
 pub mod adgs1414d;
 pub mod ltc2688;

@@ -1,8 +1,8 @@
 //! What a profile may say: every value is checked, and refused with its key, itself and what is allowed.
 
 use super::{
-    ConductanceRange, CurrentLaw, DeviceProfile, Drift, Flicker, Profile, ProfileError, PulseResponse,
-    Relaxation, SPREAD_CUT, Switching, Telegraph,
+    ConductanceRange, CurrentLaw, DeviceProfile, Drift, Flicker, Imperfections, Profile, ProfileError,
+    PulseResponse, Relaxation, SPREAD_CUT, Switching, Telegraph,
 };
 use crate::aging::LogLine;
 
@@ -23,7 +23,83 @@ impl Profile {
         if let Some(defects) = &self.device.lines {
             defects.validate(self.rows.into(), self.columns.into())?;
         }
+        self.validate_board()?;
         self.device.validate()
+    }
+
+    fn validate_board(&self) -> Result<(), ProfileError> {
+        let is_shield = self.board.imperfections == Imperfections::OpenMena;
+        let sections = f64::from(u8::from(self.board.openmena.is_some()));
+        require(
+            "board.openmena",
+            sections,
+            self.board.openmena.is_some() == is_shield,
+            "one such section with imperfections = \"openmena\", and none without",
+        )?;
+        let Some(shield) = &self.board.openmena else { return Ok(()) };
+        let eight = "8: the shield has lines for 8 × 8";
+        require("rows", self.rows.into(), self.rows == 8, eight)?;
+        require("columns", self.columns.into(), self.columns == 8, eight)?;
+        let allowed = "0.1 to 5 V";
+        for (key, value) in [
+            ("board.openmena.reference_v", shield.reference_v),
+            ("board.openmena.virtual_ground_v", shield.virtual_ground_v),
+            ("board.openmena.output_reference_v", shield.output_reference_v),
+            ("board.openmena.supply_v", shield.supply_v),
+            ("board.openmena.bias_lowest_v", shield.bias_lowest_v),
+            ("board.openmena.bias_width_v", shield.bias_width_v),
+        ] {
+            require(key, value, (0.1..=5.0).contains(&value), allowed)?;
+        }
+        for (key, value) in [
+            ("board.openmena.row_ohm", shield.row_ohm),
+            ("board.openmena.shunt_ohm", shield.shunt_ohm),
+            ("board.openmena.switch_ohm", shield.switch_ohm),
+            ("board.openmena.gain_ohm", shield.gain_ohm),
+        ] {
+            require(key, value, (1.0..=1e6).contains(&value), "1 Ω to 1 MΩ")?;
+        }
+        let least = shield.switch_ohm * 0.9;
+        let error = shield.switch_error_ohm;
+        require(
+            "board.openmena.switch_error_ohm",
+            error,
+            (0.0..=least).contains(&error),
+            "0 to 0.9 of switch_ohm",
+        )?;
+        let ohm = shield.bias_ohm;
+        require("board.openmena.bias_ohm", ohm, (0.0..=1e4).contains(&ohm), "0 to 10 kΩ")?;
+        let hz = shield.gain_bandwidth_hz;
+        require("board.openmena.gain_bandwidth_hz", hz, (1e3..=1e9).contains(&hz), "1 kHz to 1 GHz")?;
+        let slew = shield.slew_v_per_s;
+        require("board.openmena.slew_v_per_s", slew, (1e3..=1e9).contains(&slew), "1 kV/s to 1 GV/s")?;
+        for (key, value) in [
+            ("board.openmena.resistor_error", shield.resistor_error),
+            ("board.openmena.dac_gain_error", shield.dac_gain_error),
+            ("board.openmena.adc_gain_error", shield.adc_gain_error),
+        ] {
+            require(key, value, (0.0..=0.5).contains(&value), "0 to 0.5")?;
+        }
+        for (key, value) in [
+            ("board.openmena.virtual_ground_error_v", shield.virtual_ground_error_v),
+            ("board.openmena.amplifier_offset_v", shield.amplifier_offset_v),
+            ("board.openmena.amplifier_noise_v_per_root_hz", shield.amplifier_noise_v_per_root_hz),
+            ("board.openmena.headroom_v", shield.headroom_v),
+            ("board.openmena.output_reference_error_v", shield.output_reference_error_v),
+            ("board.openmena.dac_offset_v", shield.dac_offset_v),
+            ("board.openmena.adc_offset_v", shield.adc_offset_v),
+        ] {
+            require(key, value, (0.0..=1.0).contains(&value), "0 to 1 (V, or V/√Hz)")?;
+        }
+        for (key, value) in [
+            ("board.openmena.dac_inl_lsb", shield.dac_inl_lsb),
+            ("board.openmena.adc_inl_lsb", shield.adc_inl_lsb),
+            ("board.openmena.adc_noise_lsb", shield.adc_noise_lsb),
+            ("board.openmena.temperature_k", shield.temperature_k),
+        ] {
+            require(key, value, (0.0..=100.0).contains(&value), "0 to 100")?;
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Chip drivers, each generic over embedded-hal 1.0 traits.
 
+pub mod ad5593r;
 pub mod ad7606c;
 pub mod adgs1414d;
 pub mod ltc2688;

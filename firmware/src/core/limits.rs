@@ -49,12 +49,32 @@ pub(super) fn check_pulse_volts(
         let max = limits.cell.0;
         return Err(Refusal::Invalid { field: Field::Volts, asked: volts.0, min: -max, max });
     }
+    if !description.schemes.contains(&scheme) {
+        return Err(Refusal::Unsupported(Field::Scheme));
+    }
     at_most(LimitName::Cell, worst_volts(volts.0), limits.cell.0)?;
     // An array of one cell has no others.
     if description.rows > 1 || description.columns > 1 {
         at_most(LimitName::HalfSelect, worst_volts(other_cells(volts.0, scheme)), limits.half_select.0)?;
     }
-    row_code(volts, description).map(|_| ())
+    let (row, column) = lines(volts.0, scheme);
+    for (volts, span) in [row, column].into_iter().zip([description.spans.0, description.spans.1]) {
+        let allowed = if volts > 0.0 { span.highest } else { span.lowest };
+        if !(span.lowest.0..=span.highest.0).contains(&volts) {
+            return Err(Refusal::Limit { limit: LimitName::DacSpan, asked: volts, allowed: allowed.0 });
+        }
+    }
+    Ok(())
+}
+
+/// The voltages farthest from 0 V that rows and columns are put to.
+fn lines(volts: f32, scheme: Scheme) -> (f32, f32) {
+    match scheme {
+        Scheme::Half => (volts, volts / 2.0),
+        Scheme::SymmetricHalf => (volts / 2.0, -volts / 2.0),
+        Scheme::Third => (volts, volts * (2.0 / 3.0)),
+        Scheme::Grounded | Scheme::Floating => (volts, 0.0),
+    }
 }
 
 /// Checks a pulse's width; the answer is in ns.
@@ -122,12 +142,12 @@ pub(super) fn row_code(volts: Volts, description: &Description) -> Result<u16, R
     let converters = &description.converters;
     let step = converters.dac_step.0;
     let code = libm::roundf(volts.0 / step) + f32::from(converters.dac_zero);
-    if (0.0..=65535.0).contains(&code) {
+    if (0.0..=f32::from(description.dac_top)).contains(&code) {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Just checked.
         Ok(code as u16)
     } else {
         let steps = if volts.0 > 0.0 {
-            f32::from(u16::MAX - converters.dac_zero)
+            f32::from(description.dac_top.saturating_sub(converters.dac_zero))
         } else {
             -f32::from(converters.dac_zero)
         };
@@ -215,6 +235,13 @@ mod tests {
         limits: LIMITS,
         pulse_feedback: [Ohms(1e3), Ohms(0.0), Ohms(0.0), Ohms(0.0)],
         gates: false,
+        schemes: &crate::or16::SCHEMES,
+        references: true,
+        forming: true,
+        dac_top: u16::MAX,
+        spans: (crate::or16::SPAN, crate::or16::SPAN),
+        guard_after_ns: 10_000,
+        report_after_ns: 25_000,
         slew_limited_ns: 20_000,
         conversion_ns: 1000,
         conversion_timeout_ns: 10_000,

@@ -7,12 +7,6 @@ use crate::front_end::{Description, FrontEnd, FrontEndError, Selection, Settle};
 use ohmrig_protocol::message::{Converters, FaultCode, Limits, Scheme};
 use ohmrig_protocol::units::{Amperes, Volts};
 
-/// The current is first sampled this long after the edge, to cut a pulse that is beyond its limit …
-const GUARD_AFTER_NS: u32 = 10_000;
-/// … and once more when DAC, amplifier and the converter's filter have settled to 2⁻¹⁴ of a full-scale step (22 µs by
-/// the front end's settling table, and some room): only this sample is reported.
-const REPORT_AFTER_NS: u32 = 25_000;
-
 /// Between two questions whether a late pulse is over, and when that is a fault.
 const ASK_AGAIN_NS: u32 = 1_000;
 /// What a sample of a pulse's current may be short of it: a share (feedback, converter) and an offset of some codes in
@@ -94,7 +88,7 @@ fn linear_amperes(converters: &Converters, range: u8) -> f32 {
 /// Whether a scheme and a width let the selected column's current be sampled in time to cut the pulse.
 pub(super) fn is_current_limited(scheme: Scheme, width_ns: u32, description: &Description) -> bool {
     let on_amplifier = !matches!(scheme, Scheme::SymmetricHalf);
-    on_amplifier && width_ns >= GUARD_AFTER_NS.saturating_add(description.conversion_ns)
+    on_amplifier && width_ns >= description.guard_after_ns.saturating_add(description.conversion_ns)
 }
 
 /// A pulse under way.
@@ -208,9 +202,10 @@ impl PulseMachine {
             Stage::Edge => {
                 self.edge_at_ns = Some(now_ns);
                 front_end.start_pulse(self.order.width_ns)?;
-                if self.measures(GUARD_AFTER_NS, front_end) {
+                let ns = front_end.description().guard_after_ns;
+                if self.measures(ns, front_end) {
                     self.stage = Stage::Guard;
-                    Settle { ns: GUARD_AFTER_NS }
+                    Settle { ns }
                 } else {
                     self.stage = Stage::Over;
                     Settle { ns: self.order.width_ns }
@@ -235,10 +230,11 @@ impl PulseMachine {
                 if self.stage == Stage::Guard {
                     self.sampled = current;
                 }
-                let again = self.order.sense.report && self.measures(REPORT_AFTER_NS, front_end);
+                let report_after_ns = front_end.description().report_after_ns;
+                let again = self.order.sense.report && self.measures(report_after_ns, front_end);
                 if self.stage == Stage::Guard && again {
                     self.stage = Stage::Report;
-                    self.until(REPORT_AFTER_NS, now_ns)
+                    self.until(report_after_ns, now_ns)
                 } else {
                     if self.stage == Stage::Report {
                         self.current = current;

@@ -77,6 +77,10 @@ impl Checks<'_> {
         Err(Refusal::Limit { limit: LimitName::Frame, asked: bytes as f32, allowed: self.reply_bytes as f32 })
     }
 
+    fn references(&self) -> Result<(), Refusal> {
+        if self.description.references { Ok(()) } else { Err(Refusal::Unsupported(Field::Source)) }
+    }
+
     fn region(&self, region: Region) -> Result<(), Refusal> {
         let Description { rows, columns, .. } = *self.description;
         if region.is_within(rows, columns) { Ok(()) } else { Err(Refusal::OutsideArray { rows, columns }) }
@@ -99,6 +103,7 @@ impl Checks<'_> {
 
     /// The resistors' power is small at any voltage of the DACs; cells are disconnected meanwhile.
     pub(super) fn read_reference(&self, asked: &ReadReference) -> Result<Measurement, Refusal> {
+        self.references()?;
         let region = match asked.column {
             Some(column) => Region { row: asked.row, column, rows: 1, columns: 1 },
             None => Region { row: asked.row, column: 0, rows: 1, columns: self.description.columns },
@@ -196,6 +201,9 @@ impl Checks<'_> {
     /// Nothing is driven through open rows; reference resistors stand any voltage of the DACs.
     pub(super) fn trace(&self, asked: &Trace, ring: &[u8]) -> Result<TraceOrder, Refusal> {
         let Description { rows, columns, .. } = *self.description;
+        if !matches!(asked.source, TraceSource::Row(_)) {
+            self.references()?;
+        }
         let row = match asked.source {
             TraceSource::Row(row) | TraceSource::Reference(row) => row,
             TraceSource::Open => 0,
@@ -273,6 +281,9 @@ impl Checks<'_> {
                 self.staircase(stairs, -1.0, asked.scheme)?;
             }
             Algorithm::Model(model) => self.model(model, asked.scheme)?,
+            Algorithm::Form(_) if !self.description.forming => {
+                return Err(Refusal::Unsupported(Field::Algorithm));
+            }
             Algorithm::Form(forming) => {
                 self.staircase(&forming.volts, 1.0, asked.scheme)?;
                 widest_ns = limits::check_width(forming.widest, self.limits)?;

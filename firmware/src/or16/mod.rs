@@ -19,13 +19,13 @@ mod tests;
 use crate::chips::ad7606c::{Ad7606c, CHANNELS, SATURATION_VOLTS};
 use crate::chips::ltc2688;
 use crate::chips::tmp117::{self, Tmp117};
-use crate::front_end::{Description, FrontEnd, FrontEndError, Progress, Selection, Settle};
+use crate::front_end::{Description, FrontEnd, FrontEndError, LineSpan, Progress, Selection, Settle};
 use crate::hardware::{Hardware, Persistent, Sequencer};
 use crate::log::log;
 use drive::Driven;
 use embedded_hal::digital::{OutputPin, PinState};
 use ohmrig_protocol::bench::{ChipKind, OutputLine};
-use ohmrig_protocol::message::{Converters, Limits, MAX_RANGES};
+use ohmrig_protocol::message::{Converters, Limits, MAX_RANGES, Scheme};
 use ohmrig_protocol::units::{Amperes, Joules, Kelvin, Ohms, Seconds, VoltSeconds, Volts};
 use population::{MAX_LINES, Population};
 use pulse::Plan;
@@ -49,6 +49,19 @@ pub const LIMITS: Limits = Limits {
 
 /// Span of the row and bias DACs: ± so much, V.
 pub const SPAN_VOLTS: f32 = 5.0;
+/// The same of a line, less the step that 2¹⁶ codes leave out at the top.
+pub const SPAN: LineSpan =
+    LineSpan { lowest: Volts(-SPAN_VOLTS), highest: Volts(SPAN_VOLTS * (1.0 - 1.0 / 32768.0)) };
+
+/// All of them: every line has a driver and switches of its own.
+pub const SCHEMES: [Scheme; 5] =
+    [Scheme::Half, Scheme::SymmetricHalf, Scheme::Third, Scheme::Grounded, Scheme::Floating];
+
+/// The current of a pulse is first sampled this long after the edge …
+const GUARD_AFTER_NS: u32 = 10_000;
+/// … and once more when DAC, amplifier and the converter's filter have settled to 2⁻¹⁴ of a full-scale step (22 µs by
+/// the settling table, and some room).
+const REPORT_AFTER_NS: u32 = 25_000;
 
 /// Nominal relations: ±5 V of the row DACs and ±6.25 V of the ADCs over 2¹⁶ codes; the feedback resistors as they are in
 /// effect, 100 kΩ always in parallel.
@@ -170,6 +183,13 @@ impl<H: Hardware> Or16<H> {
                 limits: LIMITS,
                 pulse_feedback: PULSE_FEEDBACK,
                 gates,
+                schemes: &SCHEMES,
+                references: true,
+                forming: true,
+                dac_top: u16::MAX,
+                spans: (SPAN, SPAN),
+                guard_after_ns: GUARD_AFTER_NS,
+                report_after_ns: REPORT_AFTER_NS,
                 slew_limited_ns: SLEW_LIMITED_NS,
                 conversion_ns: CONVERSION_NS,
                 conversion_timeout_ns: CONVERSION_TIMEOUT_NS,

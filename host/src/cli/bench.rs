@@ -26,7 +26,7 @@ impl Bench {
         let (board, files) = emulation.power_up()?;
         let mut listener = Listener::open(&self.listen).map_err(Failure::failed)?;
         let port = listener.port();
-        ServedArray::say(output, "or16-bench", &emulation, &port);
+        ServedArray::say(output, "bench", &emulation, &port);
         output.announce();
         listener.serve_bench(board, files).map_err(Failure::failed)
     }

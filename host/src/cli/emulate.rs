@@ -33,7 +33,7 @@ impl Emulate {
         let mut device = EmulatedDevice::power_up(&emulation)?;
         let mut listener = Listener::open(&self.listen).map_err(Failure::failed)?;
         let port = listener.port();
-        ServedArray::say(output, "or16-emulated", &emulation, &port);
+        ServedArray::say(output, "emulated", &emulation, &port);
         let lanes = global.inject.map(FaultyLanes::new);
         if let (Some(inject), Some(lanes)) = (global.inject, &lanes) {
             output.injecting(inject, lanes.tally());

@@ -89,7 +89,8 @@ impl Iv {
         }
         // What else the row carries lowers its voltage.
         let row = Region { row: self.row, column: 0, rows: 1, columns: device.columns };
-        let settings = ReadSettings { volts: self.max_volts.min(0.2), range: None, conversions: 16 };
+        let volts = self.max_volts.min(opened.instrument.usual_read_volts());
+        let settings = ReadSettings { volts, range: None, conversions: 16 };
         let row = opened.instrument.read_cells(row, &settings)?;
         let total_s: f64 = row.conductance.iter().sum();
         let own_s = row.conductance[(0, usize::from(self.column))];

@@ -193,10 +193,16 @@ fn cells(opened: &mut Opened, work: &mut Work) -> Result<Array2<f64>, Failure> {
     if work.done_piece("cells")?.is_some() {
         return work.array("cells", "conductance_s");
     }
-    let settings = ReadSettings { volts: 0.2, range: None, conversions: 4 };
+    let volts = opened.instrument.usual_read_volts();
+    let settings = ReadSettings { volts, range: None, conversions: 4 };
     let whole = opened.instrument.whole();
     let cells = opened.instrument.read_cells(whole, &settings)?.conductance;
-    work.keep(opened, "cells", &json!({"volts": 0.2, "conversions": 4}), &[("conductance_s", cells.view())])?;
+    work.keep(
+        opened,
+        "cells",
+        &json!({"volts": volts, "conversions": 4}),
+        &[("conductance_s", cells.view())],
+    )?;
     Ok(cells)
 }
 

@@ -141,7 +141,8 @@ impl PulseCommand {
         if let Some(value) = work.done_piece(name)? {
             return Ok(value["conductance_s"].as_f64());
         }
-        let settings = ReadSettings { volts: 0.2, range: None, conversions: 16 };
+        let volts = opened.instrument.usual_read_volts();
+        let settings = ReadSettings { volts, range: None, conversions: 16 };
         let conductance = opened.instrument.read_cells(cell, &settings)?.conductance[(0, 0)];
         work.keep(opened, name, &json!({"conductance_s": conductance}), &[])?;
         Ok(Some(conductance))

@@ -31,8 +31,9 @@ impl ServedArray {
     }
 
     /// What is served, and where.
-    pub(super) fn say(output: &mut Output, board: &str, emulation: &Emulation, port: &str) {
-        output.set("board", board);
+    pub(super) fn say(output: &mut Output, body: &str, emulation: &Emulation, port: &str) {
+        let front_end = if emulation.profile.board.openmena.is_some() { "openmena" } else { "or16" };
+        output.set("board", format!("{front_end}-{body}"));
         output.set("emulated", true);
         output.set("profile", &emulation.profile.name);
         output.set("seed", emulation.seed);

@@ -203,6 +203,8 @@ const fn field_name(field: Field) -> &'static str {
         Field::Interval => "the time between samples or of all of them (s)",
         Field::Samples => "the number of samples",
         Field::Model => "a number of the device model",
+        Field::Source => "currents from anything but cells",
+        Field::Algorithm => "the rule by which pulses follow reads",
     }
 }
 

@@ -117,4 +117,14 @@ pub trait Bench {
     fn flash_write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error>;
     /// Erases the sector at `offset` to `0xFF`.
     fn flash_erase(&mut self, offset: u32) -> Result<(), Self::Error>;
+    /// Closes these of the switches on the microcontroller's own pins and opens the others: rows in the low byte, columns
+    /// in the high one. Only for boards that have such switches, like the three below.
+    fn set_switches(&mut self, closed: u16) -> Result<(), Self::Error>;
+    /// Which of them are closed, instead of those of `set_switches`, from the next `start_pulse` to the pulse's end.
+    fn arm_switches(&mut self, closed: u16) -> Result<(), Self::Error>;
+    /// Code of the microcontroller's own DAC.
+    fn set_dac(&mut self, code: u16) -> Result<(), Self::Error>;
+    /// What the microcontroller's own ADC found in the last conversion, from column `first` on; at most
+    /// [`MAX_ADC_CODES`](wire::MAX_ADC_CODES).
+    fn read_adc(&mut self, first: u8, codes: &mut [u16]) -> Result<(), Self::Error>;
 }

@@ -25,6 +25,9 @@ pub const MAX_I2C_BYTES: usize = 32;
 /// Most bytes a flash operation moves; a longer access is several operations.
 pub const MAX_FLASH_CHUNK: usize = 256;
 
+/// Most codes that one operation reads from the microcontroller's ADC.
+pub const MAX_ADC_CODES: usize = 16;
+
 /// In place of the number of frames that differ in the reply to [`opcode::SPI_RECALL`]: segments follow.
 pub const RUN_CODED: u8 = 0xFF;
 
@@ -73,6 +76,14 @@ pub mod opcode {
     pub const FLASH_WRITE: u8 = 0x31;
     /// u32 LE offset. Awaited.
     pub const FLASH_ERASE: u8 = 0x32;
+    /// u16 LE: closed switches. Posted.
+    pub const SET_SWITCHES: u8 = 0x40;
+    /// u16 LE: switches closed in a pulse. Posted.
+    pub const ARM_SWITCHES: u8 = 0x41;
+    /// u16 LE: code of the microcontroller's DAC. Posted.
+    pub const SET_DAC: u8 = 0x42;
+    /// First column, codes. Awaited; the reply has the codes, u16 LE.
+    pub const READ_ADC: u8 = 0x43;
 }
 
 /// Bytes per chip-select frame, 1 to [`FrameSize::MAX`].

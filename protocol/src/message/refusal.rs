@@ -156,4 +156,8 @@ pub enum Field {
     Name,
     /// A number of a model of the devices.
     Model,
+    /// Where a measured current comes from: cells, reference resistors, nothing.
+    Source,
+    /// A rule by which pulses follow reads.
+    Algorithm,
 }

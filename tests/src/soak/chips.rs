@@ -29,7 +29,7 @@ impl Campaign {
                     dac.set_fault(bits);
                 }
             }
-            Spoil::Thermometer => board.thermometer().dead = true,
+            Spoil::Thermometer => board.thermometer().unwrap().dead = true,
         }
     }
 
@@ -37,7 +37,7 @@ impl Campaign {
     pub(super) fn mend(&mut self) {
         let mut rig = self.wire.rig();
         let board = rig.device.board();
-        board.thermometer().dead = false;
+        board.thermometer().unwrap().dead = false;
         for index in 0..=u8::MAX {
             if let Some(adc) = board.adc(index) {
                 adc.stuck_busy = false;

@@ -3,7 +3,7 @@
 //! deviations, which of 10⁷ normal values none exceeds but by a chance of one in fifty.
 
 use ohmrig_emulator::board::{
-    BoardImperfections, CALIBRATION_OHMS, GAIN_BANDWIDTH_HZ, ROW_OHMS, SWITCH_OHMS,
+    BoardImperfections, BoardKind, CALIBRATION_OHMS, GAIN_BANDWIDTH_HZ, ROW_OHMS, SWITCH_OHMS,
 };
 use ohmrig_emulator::circuit::wired::Segments;
 use ohmrig_emulator::circuit::{Ends, Line, Wires, operate};
@@ -46,7 +46,7 @@ pub(super) struct Prediction {
 
 impl Prediction {
     pub(super) fn new(profile: &Profile, converters: Converters, rows: u16, columns: u16) -> Self {
-        let board = profile.board.imperfections.into();
+        let BoardKind::Or16(board) = profile.board.into() else { panic!("predictions are of an OR-16") };
         let (rows, columns) = (usize::from(rows), usize::from(columns));
         Self { profile: profile.clone(), board, converters, rows, columns }
     }

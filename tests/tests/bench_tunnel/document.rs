@@ -96,6 +96,10 @@ fn the_table_has_every_opcode() {
         (opcode::FLASH_READ, "FLASH_READ"),
         (opcode::FLASH_WRITE, "FLASH_WRITE"),
         (opcode::FLASH_ERASE, "FLASH_ERASE"),
+        (opcode::SET_SWITCHES, "SET_SWITCHES"),
+        (opcode::ARM_SWITCHES, "ARM_SWITCHES"),
+        (opcode::SET_DAC, "SET_DAC"),
+        (opcode::READ_ADC, "READ_ADC"),
     ];
     assert_eq!(rows, opcodes);
 }

@@ -25,7 +25,7 @@ fn board() -> Board {
     let profile = profile(Some("rram-cmo")).unwrap();
     let crossbar = Crossbar::new(SIDE, SIDE, &profile.device, 5).unwrap();
     let options = BoardOptions {
-        imperfections: profile.board.imperfections.into(),
+        imperfections: profile.board.into(),
         seed: 5,
         boot_nonce: BOOT_NONCE,
         flash_bytes: flash_bytes(SIDE as u16, SIDE as u16, 1),

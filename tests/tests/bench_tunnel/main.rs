@@ -45,6 +45,10 @@ enum Action {
     FlashRead { offset: u32, length: usize },
     FlashWrite { offset: u32, bytes: Vec<u8> },
     FlashErase { offset: u32 },
+    SetSwitches(u16),
+    ArmSwitches(u16),
+    SetDac(u16),
+    ReadAdc { first: u8, count: usize },
 }
 
 /// What came of an action.
@@ -91,6 +95,14 @@ fn perform<B: Bench>(action: &Action, bench: &mut B) -> Result<Outcome, B::Error
         }
         Action::FlashWrite { offset, bytes } => bench.flash_write(*offset, bytes).map(nothing),
         Action::FlashErase { offset } => bench.flash_erase(*offset).map(nothing),
+        Action::SetSwitches(closed) => bench.set_switches(*closed).map(nothing),
+        Action::ArmSwitches(closed) => bench.arm_switches(*closed).map(nothing),
+        Action::SetDac(code) => bench.set_dac(*code).map(nothing),
+        Action::ReadAdc { first, count } => {
+            let mut codes = vec![0; *count];
+            bench.read_adc(*first, &mut codes)?;
+            Ok(Outcome::Answer(true, codes.into_iter().flat_map(u16::to_le_bytes).collect()))
+        }
     }
 }
 
@@ -163,6 +175,10 @@ fn action() -> impl Strategy<Value = Action> {
         (0..FLASH_BYTES / 2, 0usize..700).prop_map(|(offset, length)| Action::FlashRead { offset, length }),
         (0..FLASH_BYTES / 2, bytes(700)).prop_map(|(offset, bytes)| Action::FlashWrite { offset, bytes }),
         (0u32..4).prop_map(|sector| Action::FlashErase { offset: 4096 * sector }),
+        any::<u16>().prop_map(Action::SetSwitches),
+        any::<u16>().prop_map(Action::ArmSwitches),
+        any::<u16>().prop_map(Action::SetDac),
+        (any::<u8>(), 0..=wire::MAX_ADC_CODES).prop_map(|(first, count)| Action::ReadAdc { first, count }),
     ]
 }
 
@@ -448,6 +464,7 @@ fn a_call_the_protocol_cannot_carry_is_refused_and_the_conversation_goes_on() {
         Err(LinkError::UnequalLengths { out: 9, input: 6 })
     );
     assert_eq!(link.i2c(0x48, &[0; 33], &mut input), Err(LinkError::I2cLength { bytes: 33 }));
+    assert_eq!(link.read_adc(0, &mut [0; 17]), Err(LinkError::AdcLength { codes: 17 }));
     assert_eq!(
         link.flash_write(u32::MAX, &[0; 6]),
         Err(LinkError::FlashRange { offset: u32::MAX, bytes: 6 })

@@ -20,6 +20,10 @@ pub(crate) enum Call {
     FlashRead { offset: u32 },
     FlashWrite { offset: u32, byte: u8 },
     FlashErase { offset: u32 },
+    SetSwitches { at_ns: u64, closed: u16 },
+    ArmSwitches { at_ns: u64, closed: u16 },
+    SetDac { at_ns: u64, code: u16 },
+    ReadAdc { at_ns: u64, first: u8, count: usize },
 }
 
 /// What a chip shifts out.
@@ -248,6 +252,27 @@ impl Bench for Recorder {
         let range = Self::flash_range(offset, 4096)?;
         self.calls.push(Call::FlashErase { offset });
         self.flash[range].fill(0xFF);
+        Ok(())
+    }
+
+    fn set_switches(&mut self, closed: u16) -> Result<(), RecorderError> {
+        self.calls.push(Call::SetSwitches { at_ns: self.now_ns, closed });
+        Ok(())
+    }
+
+    fn arm_switches(&mut self, closed: u16) -> Result<(), RecorderError> {
+        self.calls.push(Call::ArmSwitches { at_ns: self.now_ns, closed });
+        Ok(())
+    }
+
+    fn set_dac(&mut self, code: u16) -> Result<(), RecorderError> {
+        self.calls.push(Call::SetDac { at_ns: self.now_ns, code });
+        Ok(())
+    }
+
+    fn read_adc(&mut self, first: u8, codes: &mut [u16]) -> Result<(), RecorderError> {
+        self.calls.push(Call::ReadAdc { at_ns: self.now_ns, first, count: codes.len() });
+        codes.fill_with(|| u16::from_le_bytes([self.noise(), self.noise()]));
         Ok(())
     }
 }

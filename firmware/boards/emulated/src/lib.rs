@@ -48,7 +48,7 @@ pub fn board(boot_nonce: u64) -> Board {
     let Ok(profile) = postcard::from_bytes::<Profile>(profile) else { panic!("the profile is damaged") };
     let (rows, columns) = (profile.rows, profile.columns);
     let options = BoardOptions {
-        imperfections: profile.board.imperfections.into(),
+        imperfections: profile.board.into(),
         seed: SEED,
         boot_nonce,
         // The board brings a real one.

@@ -97,6 +97,18 @@ impl<B: Bench> Bench for Timed<B> {
     fn flash_erase(&mut self, offset: u32) -> Result<(), B::Error> {
         self.call(|bench| bench.flash_erase(offset))
     }
+    fn set_switches(&mut self, closed: u16) -> Result<(), B::Error> {
+        self.call(|bench| bench.set_switches(closed))
+    }
+    fn arm_switches(&mut self, closed: u16) -> Result<(), B::Error> {
+        self.call(|bench| bench.arm_switches(closed))
+    }
+    fn set_dac(&mut self, code: u16) -> Result<(), B::Error> {
+        self.call(|bench| bench.set_dac(code))
+    }
+    fn read_adc(&mut self, first: u8, codes: &mut [u16]) -> Result<(), B::Error> {
+        self.call(|bench| bench.read_adc(first, codes))
+    }
 }
 
 type FrontEnd = Or16<BenchHardware<Timed<ohmrig_emulated::Board>>>;

@@ -4,8 +4,7 @@ use alloc::vec::Vec;
 use core::array::from_fn;
 use core::f64::consts::TAU;
 
-use super::linearity::Linearity;
-use crate::profile::Imperfections;
+use crate::board::linearity::Linearity;
 use crate::random::Random;
 
 /// Harmonics of the mains that are picked up: 50, 100 and 150 Hz.
@@ -146,15 +145,6 @@ impl BoardImperfections {
         supply_white_v: 10e-6,
         temperature_k: 0.5,
     };
-}
-
-impl From<Imperfections> for BoardImperfections {
-    fn from(table: Imperfections) -> Self {
-        match table {
-            Imperfections::Ideal => Self::IDEAL,
-            Imperfections::Or16 => Self::OR16,
-        }
-    }
 }
 
 /// A converter's transfer: a straight line off the ideal one, and what deviates from that line.

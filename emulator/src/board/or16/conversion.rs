@@ -4,51 +4,16 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::f64::consts::TAU;
 
-use serde::{Deserialize, Serialize};
-
-use super::flicker::Flicker;
 use super::imperfections::HARMONICS;
 use super::wiring::{Conditions, Wiring};
-use super::{Board, BoardError, ROOM_CELSIUS, settling};
+use super::{Or16, settling};
+use crate::board::rig::Rig;
+use crate::board::{BoardError, ROOM_CELSIUS};
 use crate::chips::ad7606c::CHANNELS;
 use crate::crossbar::Crossbar;
-use crate::random::Random;
 
 /// The devices' conductances are looked at again for the gain of noise after this time without a write, ns.
 const SMALL_SIGNAL_NS: u64 = 1_000_000_000;
-
-/// The board's noise to come, each source with random numbers of its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Noise {
-    /// ADCs.
-    pub adc: Random,
-    /// Outputs of the row DACs.
-    pub dac: Random,
-    /// Their common reference.
-    pub reference: Flicker,
-    /// What the supplies put on every amplifier.
-    pub supply: Flicker,
-}
-
-/// Streams of the seed.
-mod stream {
-    pub(super) const ADC: u64 = 0x6164_6373;
-    pub(super) const DAC: u64 = 0x6461_636e;
-    pub(super) const REFERENCE: u64 = 0x7265_6665;
-    pub(super) const SUPPLY: u64 = 0x7375_7070;
-}
-
-impl Noise {
-    /// From time 0 on.
-    pub(super) fn new(seed: u64) -> Self {
-        Self {
-            adc: Random::new(seed, stream::ADC),
-            dac: Random::new(seed, stream::DAC),
-            reference: Flicker::new(Random::new(seed, stream::REFERENCE), 0),
-            supply: Flicker::new(Random::new(seed, stream::SUPPLY), 0),
-        }
-    }
-}
 
 /// Room for what a sample passes through.
 #[derive(Debug)]
@@ -98,36 +63,43 @@ fn currents(
     Ok(())
 }
 
-impl Board {
+impl Rig<Or16> {
     /// What every ADC's filter passes on at this instant, V per column, all noise but the ADCs' own included.
     fn sample(&mut self) -> Result<(), BoardError> {
-        currents(&mut self.crossbar, &self.wiring, Some(self.now_ns), &mut self.readings.currents)?;
+        currents(
+            &mut self.crossbar,
+            &self.analog.wiring,
+            Some(self.now_ns),
+            &mut self.analog.readings.currents,
+        )?;
         self.update_small_signal();
         self.draw_dac_noise();
-        let flicker = self.imperfections.reference_flicker_per_root_hz;
-        let white = self.imperfections.reference_white;
+        let flicker = self.analog.imperfections.reference_flicker_per_root_hz;
+        let white = self.analog.imperfections.reference_white;
         let reference = 1.0 + self.noise.reference.sample(self.now_ns, flicker, white);
         let conditions = Conditions { reference, ..self.conditions() };
         let picked_up = self.pick_up();
-        let elapsed_s = (self.now_ns - self.changed_ns) as f64 * 1e-9;
-        for column in 0..self.readings.outputs.len() {
-            let amplifier = &self.wiring.amplifiers[column];
-            let (current_a, noise_a) = (self.readings.currents[column], self.readings.noise[column]);
+        let elapsed_s = (self.now_ns - self.analog.changed_ns) as f64 * 1e-9;
+        for column in 0..self.analog.readings.outputs.len() {
+            let amplifier = &self.analog.wiring.amplifiers[column];
+            let (current_a, noise_a) =
+                (self.analog.readings.currents[column], self.analog.readings.noise[column]);
             let mut output = amplifier.output(current_a, noise_a, &conditions);
             let filter_s = self.filter_s(column);
-            let closed_loop = amplifier.closed_loop(self.small_signal.load_s(column));
-            if !settling::is_over(elapsed_s, self.step_v, &closed_loop, filter_s) {
-                let left = settling::remaining(elapsed_s, self.step_v, &closed_loop, filter_s);
+            let closed_loop = amplifier.closed_loop(self.analog.small_signal.load_s(column));
+            if !settling::is_over(elapsed_s, self.analog.step_v, &closed_loop, filter_s) {
+                let left = settling::remaining(elapsed_s, self.analog.step_v, &closed_loop, filter_s);
                 output += (self.previous_output(column)? - output) * left;
             }
-            self.readings.outputs[column] = output + picked_up.at(&self.errors.columns[column].hum_v);
+            self.analog.readings.outputs[column] =
+                output + picked_up.at(&self.analog.errors.columns[column].hum_v);
         }
         Ok(())
     }
 
     /// Lag of the filter of a column's ADC, s.
     fn filter_s(&self, column: usize) -> f64 {
-        1.0 / (TAU * self.chips.adcs[column / CHANNELS].chip.bandwidth_hz(column % CHANNELS))
+        1.0 / (TAU * self.analog.chips.adcs[column / CHANNELS].chip.bandwidth_hz(column % CHANNELS))
     }
 
     /// Without noise.
@@ -136,43 +108,50 @@ impl Board {
     }
 
     fn update_small_signal(&mut self) {
-        if self.small_signal_ns.is_none_or(|known_ns| self.now_ns - known_ns >= SMALL_SIGNAL_NS) {
-            self.small_signal.update(&self.crossbar, &self.wiring);
-            self.small_signal_ns = Some(self.now_ns);
+        if self.analog.small_signal_ns.is_none_or(|known_ns| self.now_ns - known_ns >= SMALL_SIGNAL_NS) {
+            self.analog.small_signal.update(&self.crossbar, &self.analog.wiring);
+            self.analog.small_signal_ns = Some(self.now_ns);
         }
     }
 
     /// What the noise of the rows' drivers does to each amplifier's current, in the band that amplifier and ADC let
     /// through: white, so independent from sample to sample.
     fn draw_dac_noise(&mut self) {
-        let density = self.imperfections.dac_noise_v_per_root_hz;
+        let density = self.analog.imperfections.dac_noise_v_per_root_hz;
         if density == 0.0 {
             return;
         }
-        for volts in &mut self.readings.rows {
+        for volts in &mut self.analog.readings.rows {
             *volts = density * self.noise.dac.normal();
         }
-        let bus: f64 =
-            self.wiring.bus_shares.iter().zip(&self.readings.rows).map(|(share, volts)| share * volts).sum();
-        self.readings.noise.fill(0.0);
-        self.small_signal.add_currents(&self.readings.rows, &mut self.readings.noise);
-        for column in 0..self.readings.noise.len() {
-            let amplifier = &self.wiring.amplifiers[column];
-            let closed_loop = amplifier.closed_loop(self.small_signal.load_s(column));
+        let bus: f64 = self
+            .analog
+            .wiring
+            .bus_shares
+            .iter()
+            .zip(&self.analog.readings.rows)
+            .map(|(share, volts)| share * volts)
+            .sum();
+        self.analog.readings.noise.fill(0.0);
+        self.analog.small_signal.add_currents(&self.analog.readings.rows, &mut self.analog.readings.noise);
+        for column in 0..self.analog.readings.noise.len() {
+            let amplifier = &self.analog.wiring.amplifiers[column];
+            let closed_loop = amplifier.closed_loop(self.analog.small_signal.load_s(column));
             let root_hz = libm::sqrt(closed_loop.noise_bandwidth_hz(self.filter_s(column)));
-            let from_column = amplifier.share * self.readings.noise[column];
-            self.readings.noise[column] = root_hz * (from_column + amplifier.calibration_s * bus);
+            let from_column = amplifier.share * self.analog.readings.noise[column];
+            self.analog.readings.noise[column] = root_hz * (from_column + amplifier.calibration_s * bus);
         }
     }
 
     /// What is on every amplifier's output at this instant that has nothing to do with its input.
     fn pick_up(&mut self) -> PickedUp {
-        let flicker = self.imperfections.supply_flicker_v_per_root_hz;
-        let supply_v = self.noise.supply.sample(self.now_ns, flicker, self.imperfections.supply_white_v);
-        if self.imperfections.hum_v == [0.0; HARMONICS] {
+        let flicker = self.analog.imperfections.supply_flicker_v_per_root_hz;
+        let supply_v =
+            self.noise.supply.sample(self.now_ns, flicker, self.analog.imperfections.supply_white_v);
+        if self.analog.imperfections.hum_v == [0.0; HARMONICS] {
             return PickedUp { supply_v, harmonics: [(0.0, 0.0); HARMONICS] };
         }
-        let period_ns = self.errors.mains_ns;
+        let period_ns = self.analog.errors.mains_ns;
         let angle = TAU * ((self.now_ns % period_ns) as f64 / period_ns as f64);
         let (sine, cosine) = (libm::sin(angle), libm::cos(angle));
         let (mut s, mut c) = (0.0, 1.0);
@@ -185,28 +164,28 @@ impl Board {
 
     /// The settled output of a column before the last burst of changes, V, with the devices as they are now.
     fn previous_output(&mut self, column: usize) -> Result<f64, BoardError> {
-        if let Some(outputs) = &self.readings.previous {
+        if let Some(outputs) = &self.analog.readings.previous {
             return Ok(outputs[column]);
         }
-        let mut outputs = vec![0.0; self.readings.outputs.len()];
-        currents(&mut self.crossbar, &self.previous, None, &mut outputs)?;
+        let mut outputs = vec![0.0; self.analog.readings.outputs.len()];
+        currents(&mut self.crossbar, &self.analog.previous, None, &mut outputs)?;
         let conditions = self.conditions();
-        for (output, amplifier) in outputs.iter_mut().zip(&self.previous.amplifiers) {
+        for (output, amplifier) in outputs.iter_mut().zip(&self.analog.previous.amplifiers) {
             *output = amplifier.output(*output, 0.0, &conditions);
         }
         let output = outputs[column];
-        self.readings.previous = Some(outputs);
+        self.analog.readings.previous = Some(outputs);
         Ok(output)
     }
 
     /// One conversion of every ADC; the samples of an oversampled one are all of this instant.
     pub(super) fn convert(&mut self) -> Result<(), BoardError> {
         self.catch_up()?;
-        let samples = self.chips.adcs.iter().map(|adc| adc.chip.oversampling()).max().unwrap_or(1);
-        let mut inputs = vec![[0.0; CHANNELS]; self.chips.adcs.len()];
+        let samples = self.analog.chips.adcs.iter().map(|adc| adc.chip.oversampling()).max().unwrap_or(1);
+        let mut inputs = vec![[0.0; CHANNELS]; self.analog.chips.adcs.len()];
         for sample in 0..samples {
             self.sample()?;
-            for (number, (inputs, adc)) in inputs.iter_mut().zip(&self.chips.adcs).enumerate() {
+            for (number, (inputs, adc)) in inputs.iter_mut().zip(&self.analog.chips.adcs).enumerate() {
                 let averaged = adc.chip.oversampling();
                 if sample >= averaged {
                     continue;
@@ -214,21 +193,21 @@ impl Board {
                 for (channel, input) in inputs.iter_mut().enumerate() {
                     let column = number * CHANNELS + channel;
                     let lsb_v = adc.chip.lsb_v(channel);
-                    let mut volts = match self.readings.outputs.get(column) {
+                    let mut volts = match self.analog.readings.outputs.get(column) {
                         Some(&output) => {
                             let code = output / lsb_v + 32768.0;
-                            self.errors.columns[column].adc.distort(output, code, lsb_v)
+                            self.analog.errors.columns[column].adc.distort(output, code, lsb_v)
                         }
                         None => 0.0,
                     };
-                    if self.imperfections.adc_noise_lsb > 0.0 {
-                        volts += self.imperfections.adc_noise_lsb * lsb_v * self.noise.adc.normal();
+                    if self.analog.imperfections.adc_noise_lsb > 0.0 {
+                        volts += self.analog.imperfections.adc_noise_lsb * lsb_v * self.noise.adc.normal();
                     }
                     *input += volts / f64::from(averaged);
                 }
             }
         }
-        for (inputs, adc) in inputs.iter().zip(&mut self.chips.adcs) {
+        for (inputs, adc) in inputs.iter().zip(&mut self.analog.chips.adcs) {
             adc.chip.convert(inputs, self.now_ns);
         }
         Ok(())

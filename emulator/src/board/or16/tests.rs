@@ -1,15 +1,21 @@
 use alloc::vec;
+use alloc::vec::Vec;
 use core::f64::consts::TAU;
 
 use super::settling::Loop;
 use super::*;
+use crate::board::{I2C_BIT_NS, LATEST_NS, ROOM_CELSIUS};
 use crate::device::TemperatureCoefficient;
+use crate::flash::{FlashError, SECTOR_BYTES};
 use crate::profile::{ConductanceRange, DeviceProfile, InitialState, PulseResponse, Switching};
 use crate::truth::CellTruth;
+use ohmrig_protocol::bench::Bench;
 
 const V_PER_CODE: f64 = 10.0 / 65536.0;
 const ADC_LSB: f64 = 12.5 / 65536.0;
-const OPTIONS: BoardOptions = BoardOptions {
+type Board = Rig<Or16>;
+
+const OPTIONS: Options<BoardImperfections> = Options {
     imperfections: BoardImperfections::IDEAL,
     seed: 1,
     boot_nonce: 77,
@@ -65,7 +71,7 @@ fn code(volts: f64) -> u16 {
 }
 
 /// Everything out of reset; DACs at 0 V in ±5 V; ADCs at ±6.25 V, 220 kHz, one line, no CRC; all switches open.
-fn bring_up(crossbar: Crossbar, options: BoardOptions) -> Board {
+fn bring_up(crossbar: Crossbar, options: Options<BoardImperfections>) -> Board {
     let mut board = Board::new(crossbar, options).unwrap();
     wait(&mut board, 10_000);
     for line in [OutputLine::DacClear, OutputLine::SwitchReset, OutputLine::AdcReset] {
@@ -79,7 +85,7 @@ fn bring_up(crossbar: Crossbar, options: BoardOptions) -> Board {
             dac(&mut board, kind, index, &writes);
         }
     }
-    for index in 0..board.chips.adcs.len() as u8 {
+    for index in 0..board.analog.chips.adcs.len() as u8 {
         let mut frames = vec![0x6f, 0, 0x02, 0x00, 0x07, 0xff];
         (3..7).for_each(|range| frames.extend([range, 0x22]));
         frames.extend([0, 0]);
@@ -138,7 +144,7 @@ fn the_calibration_loop_of_a_real_board_stays_within_its_limits_and_noise() {
         reference_flicker_per_root_hz: 0.0,
         ..BoardImperfections::OR16
     };
-    let mut board = bring_up(array(16, 16, 10e-6), BoardOptions { imperfections, ..OPTIONS });
+    let mut board = bring_up(array(16, 16, 10e-6), Options { imperfections, ..OPTIONS });
     close(&mut board, ChipKind::RowCalibrate, 0, 1);
     close(&mut board, ChipKind::Calibrate, 0, 1);
     dac(&mut board, ChipKind::RowDac, 0, &[(0x40, code(0.4))]);
@@ -280,18 +286,18 @@ fn pulse_edges_are_at_their_exact_times() {
     let mut board = ready_to_pulse(1.25);
     let start = board.now_ns;
     board.start_pulse(50_000).unwrap();
-    assert_eq!(board.dac(ROW_DAC).unwrap().target(0), Some(1.25));
+    assert_eq!(board.analog.dac(ROW_DAC).unwrap().target(0), Some(1.25));
     assert!(!board.pulse_done().unwrap());
     board.wait_until_ns(start + 49_999).unwrap();
     assert!(!board.pulse_done().unwrap());
     board.wait_until_ns(start + 51_000).unwrap();
     assert!(board.pulse_done().unwrap());
-    let chip = board.dac(ROW_DAC).unwrap();
+    let chip = board.analog.dac(ROW_DAC).unwrap();
     assert_eq!(chip.target(0), Some(0.0));
     // 1.25 V is below the slope limit's 4 V: exponential from the exact edge on.
     let left = 1.25 * libm::exp(-1_000e-9 / crate::chips::ltc2688::SETTLING_S);
     assert!((chip.output(0, start + 51_000).unwrap() - left).abs() < 1e-9);
-    assert_eq!(board.changed_ns, start + 50_000);
+    assert_eq!(board.analog.changed_ns, start + 50_000);
 }
 
 #[test]
@@ -323,7 +329,7 @@ fn stopping_a_pulse_lowers_tgp0_at_once() {
     wait(&mut board, 20_000);
     board.stop_pulse().unwrap();
     assert!(board.pulse_done().unwrap());
-    assert_eq!(board.dac(ROW_DAC).unwrap().target(0), Some(0.0));
+    assert_eq!(board.analog.dac(ROW_DAC).unwrap().target(0), Some(0.0));
     assert_eq!(board.start_pulse(0), Err(BoardError::NoPulse));
 }
 
@@ -332,12 +338,12 @@ fn the_reset_lines_take_everything_off_the_array() {
     let mut board = ready_to_pulse(1.5);
     board.start_pulse(1_000_000).unwrap();
     board.set_output(OutputLine::DacClear, false).unwrap();
-    assert_eq!(board.dac(ROW_DAC).unwrap().target(0), Some(0.0));
+    assert_eq!(board.analog.dac(ROW_DAC).unwrap().target(0), Some(0.0));
     board.set_output(OutputLine::SwitchReset, false).unwrap();
     for kind in [ChipKind::RowConnect, ChipKind::ColumnSense] {
-        assert_eq!(board.switch(select(kind, 0)).unwrap().closed(), 0);
+        assert_eq!(board.analog.switch(select(kind, 0)).unwrap().closed(), 0);
     }
-    assert!(!board.wiring.is_live());
+    assert!(!board.analog.wiring.is_live());
 }
 
 #[test]
@@ -347,7 +353,7 @@ fn at_power_on_the_reset_lines_are_low() {
     board.spi_transfer(select(ChipKind::RowConnect, 0), 2, &[0x81, 0], &mut back).unwrap();
     assert_eq!(back, [0xff; 2]);
     close(&mut board, ChipKind::RowConnect, 0, 1);
-    assert_eq!(board.switch(select(ChipKind::RowConnect, 0)).unwrap().closed(), 0);
+    assert_eq!(board.analog.switch(select(ChipKind::RowConnect, 0)).unwrap().closed(), 0);
 }
 
 #[test]
@@ -431,7 +437,7 @@ fn a_column_of_the_second_adc_arrives_there() {
 #[test]
 fn oversampling_averages_the_noise() {
     let imperfections = BoardImperfections { adc_noise_lsb: 0.505, ..BoardImperfections::IDEAL };
-    let options = BoardOptions { imperfections, ..OPTIONS };
+    let options = Options { imperfections, ..OPTIONS };
     let spread = |ratio| {
         let mut board = bring_up(array(1, 8, 10e-6), options);
         board.spi_write(select(ChipKind::Adc, 0), 2, &[0x6f, 0, 0x08, ratio, 0, 0]).unwrap();
@@ -454,21 +460,21 @@ fn oversampling_averages_the_noise() {
 #[test]
 fn a_stuck_busy_and_a_dead_chip_show_at_the_seam() {
     let mut board = bring_up(array(1, 1, 10e-6), OPTIONS);
-    board.adc(0).unwrap().stuck_busy = true;
+    board.analog.adc(0).unwrap().stuck_busy = true;
     board.start_conversion().unwrap();
     wait(&mut board, 1_000_000_000);
     assert!(!board.conversion_done().unwrap());
-    board.faults(ROW_DAC).unwrap().dead = true;
+    board.analog.faults(ROW_DAC).unwrap().dead = true;
     let mut back = [0; 3];
     board.spi_transfer(ROW_DAC, 3, &[0xf0, 0, 0], &mut back).unwrap();
     assert_eq!(back, [0xff; 3]);
-    board.thermometer().dead = true;
+    board.analog.thermometer().dead = true;
     assert!(!board.i2c(0x48, &[0x0f], &mut [0; 2]).unwrap());
 }
 
 #[test]
 fn clock_noise_and_flash_outlive_a_power_cycle_and_chip_settings_do_not() {
-    let options = BoardOptions { imperfections: BoardImperfections::OR16, ..OPTIONS };
+    let options = Options { imperfections: BoardImperfections::OR16, ..OPTIONS };
     let mut board = bring_up(array(2, 2, 10e-6), options);
     close(&mut board, ChipKind::RowConnect, 0, 1);
     convert(&mut board);
@@ -477,15 +483,15 @@ fn clock_noise_and_flash_outlive_a_power_cycle_and_chip_settings_do_not() {
     let state: BoardState = serde_json::from_str(&text).unwrap();
     let crossbar = board.crossbar().clone();
     let mut again =
-        Board::restore(crossbar.clone(), BoardOptions { boot_nonce: 78, ..options }, state.clone()).unwrap();
+        Board::restore(crossbar.clone(), Options { boot_nonce: 78, ..options }, state.clone()).unwrap();
     assert_eq!(again.now_ns().unwrap(), board.now_ns().unwrap());
     assert_eq!(again.info().unwrap().boot_nonce, 78);
     assert_eq!(again.noise, board.noise);
-    assert_eq!(again.switch(select(ChipKind::RowConnect, 0)).unwrap().closed(), 0);
+    assert_eq!(again.analog.switch(select(ChipKind::RowConnect, 0)).unwrap().closed(), 0);
     let mut back = [0; 4];
     again.flash_read(4, &mut back).unwrap();
     assert_eq!(back, [0xff, 1, 2, 3]);
-    let small = BoardOptions { flash_bytes: SECTOR_BYTES, ..options };
+    let small = Options { flash_bytes: SECTOR_BYTES, ..options };
     assert_eq!(
         Board::restore(crossbar, small, state).unwrap_err(),
         BoardError::Flash(FlashError::Saved { saved: 8192, bytes: 4096 })
@@ -495,7 +501,7 @@ fn clock_noise_and_flash_outlive_a_power_cycle_and_chip_settings_do_not() {
 #[test]
 fn the_same_seed_gives_the_same_codes_and_another_does_not() {
     let run = |seed| {
-        let options = BoardOptions { imperfections: BoardImperfections::OR16, seed, ..OPTIONS };
+        let options = Options { imperfections: BoardImperfections::OR16, seed, ..OPTIONS };
         let mut board = bring_up(array(2, 8, 10e-6), options);
         [convert(&mut board), convert(&mut board)]
     };

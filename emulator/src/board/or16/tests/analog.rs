@@ -1,13 +1,14 @@
 //! Each imperfection by itself, on a board that has no other, against the number it claims.
 
 use super::*;
-use crate::board::imperfections::HARMONICS;
+use crate::board::Noise;
+use crate::board::or16::imperfections::HARMONICS;
 
 const ONLY: BoardImperfections = BoardImperfections::IDEAL;
 const FILTER_S: f64 = 1.0 / (TAU * 220e3);
 
 fn board_with(imperfections: BoardImperfections, rows: usize, columns: usize, siemens: f64) -> Board {
-    bring_up(array(rows, columns, siemens), BoardOptions { imperfections, ..OPTIONS })
+    bring_up(array(rows, columns, siemens), Options { imperfections, ..OPTIONS })
 }
 
 /// Rows and columns connected, rows at 0 V, 100 kΩ.
@@ -55,7 +56,7 @@ fn correlation(a: impl Iterator<Item = f64> + Clone, b: impl Iterator<Item = f64
 #[test]
 fn an_amplifier_s_offset_is_multiplied_by_what_its_column_conducts() {
     let mut board = connected(BoardImperfections { tia_offset_v: 1e-3, ..ONLY }, 4, 1, 100e-6);
-    let offset_v = board.errors.columns[0].tia_offset_v;
+    let offset_v = board.analog.errors.columns[0].tia_offset_v;
     // Four cells of 100 µS, each behind 101.5 Ω, and 1.5 Ω ahead of all: 1 + 100 kΩ · 396 µS is about 40.
     let column_s = 1.0 / ((10e3 + 101.5) / 4.0 + 1.5);
     let read = volts(convert(&mut board)[0]);
@@ -69,7 +70,7 @@ fn leakage_is_what_was_drawn_for_the_open_switches_and_doubles_every_10_k() {
     for (celsius, growth) in [(25.0, 1.0), (35.0, 2.0), (55.0, 8.0)] {
         board.set_ambient_celsius(celsius);
         let read = convert(&mut board).map(volts);
-        for (column, read) in board.errors.columns.iter().zip(read) {
+        for (column, read) in board.analog.errors.columns.iter().zip(read) {
             // Sense is closed, calibrate and bias are open.
             let leakage_a = column.calibrate.leakage_a + column.bias.leakage_a;
             assert!((read + 100e3 * growth * leakage_a).abs() <= 0.5 * ADC_LSB, "{celsius}: {read}");
@@ -92,10 +93,15 @@ fn feedback_and_calibration_resistors_are_off_by_their_tolerance_and_drift_with_
         board.set_ambient_celsius(25.0 + kelvin);
         let read = convert(&mut board).map(volts);
         // The bus is 1.5 Ω from its driver and loaded by eight resistors.
-        let loads: f64 =
-            board.errors.columns.iter().map(|column| 1.0 / (column.calibration.ohms + SWITCH_OHMS)).sum();
+        let loads: f64 = board
+            .analog
+            .errors
+            .columns
+            .iter()
+            .map(|column| 1.0 / (column.calibration.ohms + SWITCH_OHMS))
+            .sum();
         let bus_v = v / (1.0 + SWITCH_OHMS * loads);
-        for (column, read) in board.errors.columns.iter().zip(read) {
+        for (column, read) in board.analog.errors.columns.iter().zip(read) {
             let at = |resistor: imperfections::Resistor| resistor.ohms * (1.0 + resistor.per_kelvin * kelvin);
             let expected = -bus_v * at(column.feedback[0]) / (at(column.calibration) + SWITCH_OHMS);
             // Besides half an LSB, the second order of 40 K · 5 ppm: 4 V · 4e-8 and the bus' share of it.
@@ -111,9 +117,12 @@ fn converters_are_nonlinear_as_drawn() {
     for step in -20..=20 {
         dac(&mut board, ChipKind::RowDac, 0, &[(0x40, code(f64::from(step) * 0.024))]);
         wait(&mut board, 100_000);
-        let ideal =
-            board.wiring.amplifiers[3].output(0.0, 0.0, &wiring::Conditions { kelvin: 0.0, reference: 1.0 });
-        let expected = board.errors.columns[3].adc.distort(ideal, ideal / ADC_LSB + 32768.0, ADC_LSB);
+        let ideal = board.analog.wiring.amplifiers[3].output(
+            0.0,
+            0.0,
+            &wiring::Conditions { kelvin: 0.0, reference: 1.0 },
+        );
+        let expected = board.analog.errors.columns[3].adc.distort(ideal, ideal / ADC_LSB + 32768.0, ADC_LSB);
         let read = volts(convert(&mut board)[3]);
         assert!((read - expected).abs() <= 0.5 * ADC_LSB, "{step}: {read} {expected}");
         largest = largest.max((read - ideal).abs() / ADC_LSB);
@@ -122,7 +131,7 @@ fn converters_are_nonlinear_as_drawn() {
     assert!(largest > 10.0 && largest <= 24.5, "{largest}");
 
     let mut board = on_the_bus(BoardImperfections { dac_inl_lsb: 40.0, dac_carry_lsb: 4.0, ..ONLY }, 0.0);
-    let errors = board.errors.rows[0].clone();
+    let errors = board.analog.errors.rows[0].clone();
     for step in -20..=20 {
         let code = code(f64::from(step) * 0.024);
         dac(&mut board, ChipKind::RowDac, 0, &[(0x40, code)]);
@@ -170,10 +179,10 @@ fn dac_noise_has_its_density_over_the_band_of_amplifier_and_filter_and_is_common
 #[test]
 fn hum_is_three_sines_that_go_on_between_reads() {
     let mut board = connected(BoardImperfections { hum_v: [30e-3, 10e-3, 5e-3], ..ONLY }, 1, 8, 1e-9);
-    board.errors.mains_ns = 19_996_000;
+    board.analog.errors.mains_ns = 19_996_000;
     let at = |board: &Board, column: usize| {
         let angle = TAU * ((board.now_ns % 19_996_000) as f64 / 19_996_000.0);
-        let hum_v = board.errors.columns[column].hum_v;
+        let hum_v = board.analog.errors.columns[column].hum_v;
         (1..)
             .zip(hum_v)
             .map(|(k, (s, c))| s * libm::sin(f64::from(k) * angle) + c * libm::cos(f64::from(k) * angle))
@@ -189,7 +198,7 @@ fn hum_is_three_sines_that_go_on_between_reads() {
     }
     // Mean square over whole periods: half the sum of the squared amplitudes. 2000 reads evenly over 101 periods.
     let taken = reads(&mut board, 2_000, 1_009_798 - 1_000 - 16 * 8 * SPI_BIT_NS - CHIP_SELECT_GAP_NS);
-    for (k, column) in board.errors.columns.iter().enumerate() {
+    for (k, column) in board.analog.errors.columns.iter().enumerate() {
         let expected: f64 = column.hum_v.iter().map(|(s, c)| 0.5 * (s * s + c * c)).sum();
         let found = moments(taken.iter().map(|read| read[k])).1;
         assert!((found / expected - 1.0).abs() < 1e-3, "{k}: {found} {expected}");
@@ -229,7 +238,7 @@ fn flicker_noise_is_alike_in_reads_close_together_and_new_after_a_day() {
     let (mut close_by, mut far, mut all) = (0.0, 0.0, 0.0);
     let n = 400;
     for seed in 0..n {
-        let mut board = bring_up(array(1, 1, 1e-9), BoardOptions { imperfections: limits, seed, ..OPTIONS });
+        let mut board = bring_up(array(1, 1, 1e-9), Options { imperfections: limits, seed, ..OPTIONS });
         let first = volts(convert(&mut board)[0]);
         wait(&mut board, 1_000_000);
         let soon = volts(convert(&mut board)[0]);
@@ -280,7 +289,7 @@ fn the_temperature_wanders_is_read_by_the_thermometer_and_outlives_power() {
     rare.set_ambient_celsius(30.0);
     let expected = rare.celsius();
     let state = rare.save().unwrap();
-    let options = BoardOptions { imperfections: limits, ..OPTIONS };
+    let options = Options { imperfections: limits, ..OPTIONS };
     let mut again = Board::restore(array(1, 1, 10e-6), options, state).unwrap();
     assert_eq!(again.celsius(), expected);
 }
@@ -347,7 +356,7 @@ fn a_sample_taken_while_a_large_step_still_slews_is_wrong_by_what_the_chain_leav
 
 /// The instant within `from_ns ..= to_ns` at which the row's driver passes `volts`, to the nanosecond.
 fn crossing_ns(board: &mut Board, from_ns: u64, to_ns: u64, volts: f64) -> u64 {
-    let mut output = |at_ns| board.dac(ROW_DAC).unwrap().output(0, at_ns).unwrap() / volts;
+    let mut output = |at_ns| board.analog.dac(ROW_DAC).unwrap().output(0, at_ns).unwrap() / volts;
     let rising = output(from_ns) < 1.0;
     assert_ne!(rising, output(to_ns) < 1.0, "{volts} V isn't passed");
     let (mut low, mut high) = (from_ns, to_ns);
@@ -371,12 +380,12 @@ fn a_pulse_is_as_wide_at_half_its_height_as_asked_for_every_width_and_both_polar
                 let end_ns = start_ns + u64::from(width_ns);
                 board.start_pulse(width_ns).unwrap();
                 let rises_ns = crossing_ns(&mut board, start_ns, end_ns, 0.5 * volts);
-                least_peak = least_peak.min(board.dac(ROW_DAC).unwrap().output(0, end_ns).unwrap() / volts);
-                let rising = board.edge.unwrap();
+                least_peak = least_peak.min(board.analog.dac(ROW_DAC).unwrap().output(0, end_ns).unwrap() / volts);
+                let rising = board.analog.edge.unwrap();
                 board.wait_until_ns(end_ns + LATER_NS).unwrap();
                 assert!(board.pulse_done().unwrap());
                 let falls_ns = crossing_ns(&mut board, end_ns, end_ns + LATER_NS, 0.5 * volts);
-                let falling = board.edge.unwrap();
+                let falling = board.analog.edge.unwrap();
 
                 // The driver's output, and what the devices are shown of it.
                 let seen_ns =
