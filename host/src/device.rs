@@ -217,6 +217,7 @@ fn boot(board: Board, reset: ResetReason) -> Result<(Firmware, Or16<BenchHardwar
         emulated: true,
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
+        build: &[],
     };
     let boot = Boot { nonce: info.boot_nonce, reset, panic: None };
     let config = Or16Config { rows: info.rows, columns: info.columns, gates: false };

@@ -4,6 +4,7 @@ use super::link::CachedReply;
 use ohmrig_protocol::frame::{
     FrameError, Header, Kind, SessionId, decode, encode, encode_bytes, encoded_bytes,
 };
+use ohmrig_protocol::log::LogRecords;
 use ohmrig_protocol::session::MAX_CACHED_REPLY_BYTES;
 use ohmrig_protocol::version;
 use serde::Serialize;
@@ -16,11 +17,13 @@ const LINK_BODY_BYTES: usize = 48;
 pub(super) struct Outbox<'b> {
     buffer: &'b mut [u8],
     filled: usize,
+    /// How many of the first bytes are log records.
+    log: usize,
 }
 
 impl<'b> Outbox<'b> {
     pub(super) fn new(buffer: &'b mut [u8]) -> Self {
-        Self { buffer, filled: 0 }
+        Self { buffer, filled: 0, log: 0 }
     }
 
     /// What is to be sent.
@@ -28,11 +31,26 @@ impl<'b> Outbox<'b> {
         self.buffer.get(..self.filled).unwrap_or_default()
     }
 
-    /// Forgets the first `bytes`.
-    pub(super) fn sent(&mut self, bytes: usize) {
+    /// Forgets the first `bytes`, and returns how many of them weren't log records.
+    pub(super) fn sent(&mut self, bytes: usize) -> usize {
         let bytes = bytes.min(self.filled);
         self.buffer.copy_within(bytes..self.filled, 0);
         self.filled -= bytes;
+        let log = bytes.min(self.log);
+        self.log -= log;
+        bytes - log
+    }
+
+    /// A frame of log records, into an empty queue.
+    pub(super) fn push_log(
+        &mut self,
+        session: SessionId,
+        sequence: u32,
+        records: &LogRecords<'_>,
+    ) -> Result<(), FrameError> {
+        self.push(Kind::Log, session, sequence, records)?;
+        self.log = self.filled;
+        Ok(())
     }
 
     /// Whether a frame of up to `encoded` bytes fits.

@@ -26,12 +26,14 @@ type CoreMemory = Memory<MAX_CELLS, MAX_LINES, 2048, 4096>;
 fn main() -> ! {
     let Some(Board { host, bench, clock, reset }) = Board::start() else { panic!("started twice") };
     let Some(memory) = singleton!(: CoreMemory = Memory::new()) else { panic!("started twice") };
+    ohmrig_log::set_clock(hal::now_us);
     let (mut front_end, nonce) = front_end(bench);
     let nameplate = Nameplate {
         board: "mps2-an386",
         emulated: true,
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
+        build: ohmrig_cortex_m::build_id(),
     };
     let mut core = Core::new(nameplate, Boot { nonce, reset, panic: None }, memory.storage());
     let watchdog = hal::HardwareWatchdog::start(WATCHDOG_S);
