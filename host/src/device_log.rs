@@ -139,10 +139,16 @@ impl DeviceLog {
     pub fn lines(&self, batch: &LogBatch) -> Vec<Line> {
         let mut lines = Vec::new();
         if batch.frames_lost > 0 {
-            lines.push(Line::about_the_device(format!("{} log frames were lost on the link", batch.frames_lost)));
+            lines.push(Line::about_the_device(format!(
+                "{} log frames were lost on the link",
+                batch.frames_lost
+            )));
         }
         if batch.dropped > 0 {
-            lines.push(Line::about_the_device(format!("the device had no room for {} log records", batch.dropped)));
+            lines.push(Line::about_the_device(format!(
+                "the device had no room for {} log records",
+                batch.dropped
+            )));
         }
         // A batch is of whole records, so nothing is left over from one to the next.
         let mut decoder = self.table.new_stream_decoder();
@@ -156,7 +162,9 @@ impl DeviceLog {
                 }),
                 Err(DecodeError::UnexpectedEof) => return lines,
                 Err(DecodeError::Malformed) => {
-                    lines.push(Line::about_the_device("a log record that the image has no text for".to_owned()));
+                    lines.push(Line::about_the_device(
+                        "a log record that the image has no text for".to_owned(),
+                    ));
                 }
             }
         }
@@ -194,4 +202,71 @@ fn find(device: &Device, folders: Vec<PathBuf>) -> Result<Image, DeviceLogError>
         folders,
         others,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{Emulation, profile};
+    use crate::client::Client;
+    use crate::device::EmulatedDevice;
+    use crate::image::tests::{elf, label};
+    use crate::transport::InProcess;
+
+    /// A device that says it runs an image.
+    fn device(board: &str, build: &str) -> Device {
+        let emulation = Emulation::new(profile(Some("ideal")).unwrap(), 1);
+        let transport = InProcess::new(EmulatedDevice::power_up(&emulation).unwrap());
+        let client = Client::connect(Box::new(transport), "emulated").unwrap();
+        let (board, git, build) = (board.to_owned(), "0123456789ab".to_owned(), build.to_owned());
+        Device { board, git, build, ..client.device().clone() }
+    }
+
+    /// An image of `pico` with this build id, in its own folder.
+    fn image(build: u8) -> (tempfile::TempDir, PathBuf) {
+        let mut note: Vec<u8> = [4u32, 20, 3].iter().flat_map(|word| word.to_le_bytes()).collect();
+        note.extend(b"GNU\0");
+        note.extend([build; 20]);
+        let text = label("pico", "RP2040");
+        let sections = [(".ohmrig", text.as_bytes()), (".note.gnu.build-id", &note)];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pico.elf");
+        std::fs::write(&path, elf((0x1000_0000, b"code"), &sections)).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn an_image_that_the_device_does_not_run_is_refused_with_what_both_are() {
+        let (_folder, path) = image(0xAA);
+        for device in [device("pico", "bbbbbbbbbbbbbbbb"), device("pico2", "aaaaaaaaaaaaaaaa")] {
+            let error = DeviceLog::open(&device, Some(&path)).err().unwrap().to_string();
+            for part in [&device.board, &device.build, "aaaaaaaaaaaaaaaa", "0123456789ab", "pico.elf"] {
+                assert!(error.contains(part), "{part} is not in {error}");
+            }
+        }
+        let mut rebuilt = device("pico", "aaaaaaaaaaaaaaaa");
+        rebuilt.git = "ba9876543210".to_owned();
+        let error = DeviceLog::open(&rebuilt, Some(&path)).err().unwrap().to_string();
+        assert!(error.contains("ba9876543210") && error.contains("0123456789ab"), "{error}");
+    }
+
+    #[test]
+    fn the_image_is_found_by_what_it_is_and_else_what_there_is_is_told() {
+        let (folder, path) = image(0xAA);
+        let folders = vec![PathBuf::from("/nowhere"), folder.path().to_owned()];
+        let found = find(&device("pico", "aaaaaaaaaaaaaaaa"), folders.clone()).unwrap();
+        assert_eq!(found.path, path);
+        let error = find(&device("pico", "bbbbbbbbbbbbbbbb"), folders).unwrap_err().to_string();
+        assert!(
+            error.contains("bbbbbbbbbbbbbbbb")
+                && error.contains("pico git 0123456789ab build aaaaaaaaaaaaaaaa"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_device_in_a_host_process_runs_no_image() {
+        let error = DeviceLog::open(&device("or16-emulated", ""), None).err().unwrap();
+        assert!(matches!(error, DeviceLogError::NoImage { .. }), "{error}");
+    }
 }

@@ -210,7 +210,10 @@ pub fn find(name: &str, folders: Vec<PathBuf>) -> Result<PathBuf, ImageError> {
 pub fn all(folders: &[PathBuf]) -> Vec<Image> {
     let files = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
     let files = files.filter_map(|entry| Some(entry.ok()?.path()));
-    files.filter(|path| path.extension().is_some_and(|e| e == "elf")).filter_map(|path| Image::read(&path).ok()).collect()
+    files
+        .filter(|path| path.extension().is_some_and(|e| e == "elf"))
+        .filter_map(|path| Image::read(&path).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -277,7 +280,8 @@ pub(crate) mod tests {
     #[test]
     fn a_board_without_a_chip_is_not_flashed() {
         let text = label("mps2-an386", "");
-        let image = Image::parse(Path::new("a.elf"), &elf((0, b"code"), &[(LABEL, text.as_bytes())])).unwrap();
+        let image =
+            Image::parse(Path::new("a.elf"), &elf((0, b"code"), &[(LABEL, text.as_bytes())])).unwrap();
         assert_eq!((image.chip, image.build.as_str()), (None, ""));
     }
 

@@ -116,3 +116,26 @@ impl<'b> Outbox<'b> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn log_records_that_have_left_are_not_counted_as_answers() {
+        let mut buffer = [0; 512];
+        let mut outbox = Outbox::new(&mut buffer);
+        let session = SessionId::from_bits(7);
+        outbox.push_log(session, 0, &LogRecords { dropped: 0, records: &[1, 0] }).unwrap();
+        let log = outbox.bytes().len();
+        outbox.push(Kind::Reply, session, 3, &7u8).unwrap();
+        let reply = outbox.bytes().len() - log;
+        assert_eq!(outbox.sent(log - 1), 0);
+        assert_eq!(outbox.sent(3), 2);
+        assert_eq!(outbox.sent(usize::MAX), reply - 2);
+        assert_eq!(outbox.bytes(), []);
+        outbox.push(Kind::Reply, session, 4, &7u8).unwrap();
+        assert_eq!(outbox.sent(usize::MAX), reply);
+    }
+}

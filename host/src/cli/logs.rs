@@ -91,7 +91,8 @@ impl Logs {
                     Err(error) => break Err(error.into()),
                 }
             }
-            if let Err(error) = opened.instrument.client_mut().pause(LOOK.min(Duration::from_secs_f64(left))) {
+            if let Err(error) = opened.instrument.client_mut().pause(LOOK.min(Duration::from_secs_f64(left)))
+            {
                 break Err(InstrumentError::from(error));
             }
         };

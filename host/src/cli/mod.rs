@@ -372,9 +372,14 @@ mod tests {
     fn faults_are_injected_where_there_is_a_link_and_refused_elsewhere() {
         let inject = parse("ohmrig info --inject drop=0.5,seed=3").unwrap().global.inject.unwrap();
         assert_eq!(inject.to_string(), "drop=0.5,seed=3");
-        for (line, has_link) in
-            [("list", false), ("flash", false), ("logs", true), ("man", false), ("bench --listen unix:/b", false), ("emulate", true)]
-        {
+        for (line, has_link) in [
+            ("list", false),
+            ("flash", false),
+            ("logs", true),
+            ("man", false),
+            ("bench --listen unix:/b", false),
+            ("emulate", true),
+        ] {
             assert_eq!(parse(&format!("ohmrig {line}")).unwrap().command.has_link(), has_link, "{line}");
         }
         assert!(parse("ohmrig info --inject drop=1.5").is_err());

@@ -24,7 +24,9 @@ pub(super) struct Opened {
     pub(super) profile: Option<Profile>,
     /// The array began to be with this process and ends with it, or with its state file.
     pub(super) fresh: bool,
+    /// Ends when this is dropped.
     #[cfg(unix)]
+    #[cfg_attr(not(feature = "probe"), allow(dead_code))] // Without device logs nobody asks for its image.
     qemu: Option<Qemu>,
 }
 

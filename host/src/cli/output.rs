@@ -56,6 +56,7 @@ impl Output {
     }
 
     /// A line for people that isn't part of a result: one of many, to be seen at once and not kept.
+    #[cfg(feature = "probe")]
     pub(super) fn show(&self, line: impl fmt::Display) {
         if !self.json {
             let _ = writeln!(std::io::stdout(), "{line}");
@@ -64,6 +65,7 @@ impl Output {
     }
 
     /// Whether what is said is one JSON object.
+    #[cfg(feature = "probe")]
     pub(super) fn is_json(&self) -> bool {
         self.json
     }

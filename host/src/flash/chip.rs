@@ -80,7 +80,8 @@ mod tests {
     #[test]
     fn no_chip_shows_another_s_sign_in_the_same_register() {
         for (index, one) in CHIPS.iter().enumerate() {
-            for other in CHIPS.iter().skip(index + 1).filter(|c| c.identity.register == one.identity.register) {
+            for other in CHIPS.iter().skip(index + 1).filter(|c| c.identity.register == one.identity.register)
+            {
                 assert!(!one.identity.is_in(other.identity.value), "{} {}", one.prefix, other.prefix);
             }
         }

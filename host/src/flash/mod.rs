@@ -125,7 +125,9 @@ pub enum FlashError {
         asked: String,
     },
     /// A board that no probe flashes.
-    #[error("{file}: the board {board} is QEMU's and isn't flashed; run it with `ohmrig --port qemu --firmware {file} info`")]
+    #[error(
+        "{file}: the board {board} is QEMU's and isn't flashed; run it with `ohmrig --port qemu --firmware {file} info`"
+    )]
     NotFlashed {
         /// The file.
         file: String,
@@ -133,7 +135,9 @@ pub enum FlashError {
         board: String,
     },
     /// probe-rs knows no such chip.
-    #[error("{file} is for the chip {chip}, which probe-rs doesn't know; correct --chip in the board's .cargo/config.toml")]
+    #[error(
+        "{file} is for the chip {chip}, which probe-rs doesn't know; correct --chip in the board's .cargo/config.toml"
+    )]
     UnknownChip {
         /// The file.
         file: String,
@@ -141,7 +145,9 @@ pub enum FlashError {
         chip: String,
     },
     /// The image doesn't fit.
-    #[error("{file} puts bytes at {start:#010x} to {end:#010x}, where {chip} has no flash: is it linked with this chip's memory.x?")]
+    #[error(
+        "{file} puts bytes at {start:#010x} to {end:#010x}, where {chip} has no flash: is it linked with this chip's memory.x?"
+    )]
     OutsideFlash {
         /// The file.
         file: String,
@@ -188,7 +194,9 @@ pub enum FlashError {
         reason: String,
     },
     /// No chip, or none that behaves like the right one.
-    #[error("no {chip} answers at the probe {probe}: {reason}; is the board powered, SWD wired, and is it this board?")]
+    #[error(
+        "no {chip} answers at the probe {probe}: {reason}; is the board powered, SWD wired, and is it this board?"
+    )]
     NoChip {
         /// The chip.
         chip: String,
@@ -227,7 +235,9 @@ pub enum FlashError {
         what: String,
     },
     /// It went wrong while the flash was being written.
-    #[error("the {chip} at the probe {probe} was not flashed: {reason}; it has no whole image now: flash it again")]
+    #[error(
+        "the {chip} at the probe {probe} was not flashed: {reason}; it has no whole image now: flash it again"
+    )]
     Program {
         /// The chip.
         chip: String,
@@ -237,7 +247,9 @@ pub enum FlashError {
         reason: String,
     },
     /// Flashed and verified, but not started.
-    #[error("flashed and verified, but the {chip} didn't take a reset: {reason}; switch the board off and on")]
+    #[error(
+        "flashed and verified, but the {chip} didn't take a reset: {reason}; switch the board off and on"
+    )]
     NotReset {
         /// The chip.
         chip: String,
@@ -292,7 +304,9 @@ pub fn check<P: Probes>(probes: &P, image: &Image, board: Option<&str>) -> Resul
 
 /// The one probe that is meant.
 fn choose(found: Vec<ProbeInfo>, selector: Option<&str>) -> Result<ProbeInfo, FlashError> {
-    let names = |found: &[ProbeInfo]| found.iter().map(|p| format!("{} ({})", p.selector, p.name)).collect::<Vec<_>>();
+    let names = |found: &[ProbeInfo]| {
+        found.iter().map(|p| format!("{} ({})", p.selector, p.name)).collect::<Vec<_>>()
+    };
     let matching: Vec<ProbeInfo> = match selector {
         None => found.clone(),
         Some(asked) => found.iter().filter(|probe| is_meant(&probe.selector, asked)).cloned().collect(),

@@ -3,9 +3,7 @@
 use super::{OnProgress, Phase, ProbeError, ProbeInfo, Probes, Target};
 use crate::image::Image;
 use probe_rs::config::{MemoryRegion, Registry};
-use probe_rs::flashing::{
-    DownloadOptions, FlashError, FlashProgress, ProgressEvent, ProgressOperation,
-};
+use probe_rs::flashing::{DownloadOptions, FlashError, FlashProgress, ProgressEvent, ProgressOperation};
 use probe_rs::probe::list::{Accessibility, Lister};
 use probe_rs::probe::{DebugProbeInfo, DebugProbeSelector};
 use probe_rs::{MemoryInterface as _, Permissions, Session};
@@ -67,7 +65,8 @@ impl Probes for UsbProbes {
         match session {
             Ok(session) => Ok(UsbTarget { session }),
             Err(probe_rs::Error::MissingPermissions(_)) => Err(ProbeError::Locked(
-                "it lets a probe in only after all of its flash is erased; unlock it with its vendor's tool".to_owned(),
+                "it lets a probe in only after all of its flash is erased; unlock it with its vendor's tool"
+                    .to_owned(),
             )),
             Err(error) => Err(ProbeError::Attach(chain(&error))),
         }

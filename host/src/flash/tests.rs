@@ -92,7 +92,12 @@ fn image() -> Image {
     }
 }
 
-fn try_flash(bench: &mut Bench, image: &Image, board: Option<&str>, probe: Option<&str>) -> Result<Flashed, FlashError> {
+fn try_flash(
+    bench: &mut Bench,
+    image: &Image,
+    board: Option<&str>,
+    probe: Option<&str>,
+) -> Result<Flashed, FlashError> {
     flash(bench, image, board, probe, &mut |_, _, _| {})
 }
 
@@ -112,7 +117,10 @@ fn a_board_is_flashed_verified_and_started() {
     let mut phases = Vec::new();
     let flashed =
         flash(&mut bench, &image(), None, None, &mut |phase, _, _| phases.push(phase.name())).unwrap();
-    assert_eq!(flashed, Flashed { probe: probe("A1"), chip: "STM32G474RETx".into(), bytes: 4, identified: true });
+    assert_eq!(
+        flashed,
+        Flashed { probe: probe("A1"), chip: "STM32G474RETx".into(), bytes: 4, identified: true }
+    );
     assert_eq!(phases, ["erasing", "writing", "verifying"]);
     let diary = ["list", "attach 0483:374e:A1 STM32G474RETx", "program nucleo-g474re-emulated", "reset"];
     assert_eq!(*bench.diary.borrow(), diary);
@@ -142,7 +150,13 @@ fn no_probe_two_probes_and_a_probe_that_is_not_there_are_told_apart() {
     refused(none, &image(), None, None, &["no debug probe is plugged in", "USB"]);
     refused(none, &image(), None, Some("A1"), &["--probe A1", "plugged in: none"]);
     let two = &mut Bench { probes: vec![probe("A1"), probe("B2")], ..bench() };
-    refused(two, &image(), None, None, &["2 debug probes", "--probe", "0483:374e:A1", "0483:374e:B2 (STLink V3)"]);
+    refused(
+        two,
+        &image(),
+        None,
+        None,
+        &["2 debug probes", "--probe", "0483:374e:A1", "0483:374e:B2 (STLink V3)"],
+    );
     refused(two, &image(), None, Some("0483:374E"), &["2 debug probes", "--probe"]);
     refused(two, &image(), None, Some("C3"), &["--probe C3", "0483:374e:A1"]);
     for selector in ["0483:374e:B2", "b2"] {
@@ -172,7 +186,13 @@ fn what_a_probe_says_is_told_with_what_to_do() {
 fn another_chip_and_a_locked_one_are_not_written_to() {
     // DEV_ID 0x468 is a G431 or G441 (RM0440, category 2).
     let other = &mut Bench { registers: vec![(0xE004_2000, 0x1001_6468)], ..bench() };
-    refused(other, &image(), None, None, &["not a STM32G474RETx", "0x10016468", "0x469", "nothing was written"]);
+    refused(
+        other,
+        &image(),
+        None,
+        None,
+        &["not a STM32G474RETx", "0x10016468", "0x469", "nothing was written"],
+    );
     let protected = vec![(0xE004_2000, 0x2003_6469), (0x4002_2020, 0xFFEF_F8BB)];
     let locked = &mut Bench { registers: protected, ..bench() };
     refused(locked, &image(), None, None, &["is locked", "RDP", "erases", "nothing was written"]);

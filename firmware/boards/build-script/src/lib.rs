@@ -43,9 +43,14 @@ pub fn image(scripts: &[&str]) -> Result<(), Box<dyn Error>> {
             println!("cargo:rerun-if-changed={path}");
         }
     }
-    for folder in
-        ["src", "../cortex-m/src", "../log/src", "../../src", "../../../protocol/src", "../../../emulator/src"]
-    {
+    for folder in [
+        "src",
+        "../cortex-m/src",
+        "../log/src",
+        "../../src",
+        "../../../protocol/src",
+        "../../../emulator/src",
+    ] {
         println!("cargo:rerun-if-changed={folder}");
     }
     Ok(())

@@ -22,8 +22,8 @@ use critical_section::Mutex;
 use embedded_alloc::LlffHeap;
 
 use ohmrig_firmware::board::last_words::{LastWords, Message};
-use ohmrig_protocol::message::BUILD_BYTES;
 use ohmrig_firmware::board::stack::{PAINT, high_water_bytes};
+use ohmrig_protocol::message::BUILD_BYTES;
 
 const _: () = assert!(PAINT == cortex_m_rt::STACK_PAINT_VALUE);
 
@@ -89,7 +89,8 @@ pub fn build_id() -> &'static [u8] {
     // SAFETY: the symbol is where the linker script puts the note, aligned to 4 bytes, in memory that nothing writes. Without
     // a note it would be other constants of the image, and the check fails.
     let note = unsafe { &*(&raw const __ohmrig_build_id) };
-    let is_note = note.kind == BUILD_ID && note.name == *b"GNU\0" && note.content_bytes as usize >= BUILD_BYTES;
+    let is_note =
+        note.kind == BUILD_ID && note.name == *b"GNU\0" && note.content_bytes as usize >= BUILD_BYTES;
     if is_note && note.name_bytes == 4 { &note.content } else { &[] }
 }
 

@@ -20,7 +20,8 @@ const MAX_CELLS: usize = 48 * 48;
 const WATCHDOG_S: u32 = 15;
 
 /// Frames of 2 KiB, one reply leaving while the next is made.
-static MEMORY: ConstStaticCell<Memory<MAX_CELLS, MAX_LINES, 2048, 4096>> = ConstStaticCell::new(Memory::new());
+static MEMORY: ConstStaticCell<Memory<MAX_CELLS, MAX_LINES, 2048, 4096>> =
+    ConstStaticCell::new(Memory::new());
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
