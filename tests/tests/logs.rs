@@ -120,7 +120,7 @@ impl Transport for Chatty {
 /// What came of some work: conductances of all cells after pulses on some, counted pulses, and the log.
 struct Outcome {
     cells: Vec<u64>,
-    pulses: u32,
+    pulses: u64,
     log: Vec<LogBatch>,
 }
 

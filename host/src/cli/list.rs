@@ -10,10 +10,6 @@ use serde_json::{Value, json};
 use serialport::{SerialPortInfo, SerialPortType};
 use std::time::Duration;
 
-/// Shows emulated boards, serial ports, debug probes, and whether QEMU can be used.
-///
-/// To see what is behind a serial port on USB it is opened and a session is asked for, which ends the session of a host that
-/// has gone without a word, and its job. A port that another program has open is left alone.
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// Don't open serial ports

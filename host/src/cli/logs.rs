@@ -12,11 +12,6 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// Shows a device's log until Ctrl-C: time since its start in seconds, level, text. First comes what it has kept since its
-/// start, if nobody has read that yet.
-///
-/// Opens a session, which ends another host's. Every other command shows the same lines on stderr beside its own, from
-/// --log-level on. A board emulated in a host process runs no image: its log is that process's own.
 #[derive(Debug, Args)]
 pub(super) struct Logs {
     /// The image that the device runs [default: the one in target/images that is]

@@ -145,6 +145,9 @@ enum Command {
     /// Classify handwritten digits with the crossbar: program, multiply, compare (the place to start)
     Demo(demo::Demo),
     /// Show profiles, serial ports and debug probes with what is behind them, and whether QEMU can be used
+    ///
+    /// To see what is behind a serial port on USB it is opened and a session is asked for, which ends the session of a host
+    /// that has gone without a word, and its job. A port that another program has open is left alone.
     List(list::List),
     /// Show who the device is and how it is
     Info,
@@ -184,6 +187,10 @@ enum Command {
     #[cfg(feature = "probe")]
     Flash(flash::FlashCommand),
     /// Show what the device's firmware logs
+    ///
+    /// Until Ctrl-C: time since its start in seconds, level, text. First comes what it has kept since its start, if nobody has
+    /// read that yet. Opens a session, which ends another host's. Every other command shows the same lines on stderr beside
+    /// its own, from --log-level on. A board emulated in a host process runs no image: its log is that process's own.
     #[cfg(feature = "probe")]
     Logs(logs::Logs),
     /// Be a virtual board that any client can open

@@ -26,7 +26,8 @@ pub(super) struct Opened {
     pub(super) fresh: bool,
     /// Ends when this is dropped.
     #[cfg(unix)]
-    #[cfg_attr(not(feature = "probe"), allow(dead_code))] // Without device logs nobody asks for its image.
+    #[cfg_attr(not(feature = "probe"), allow(dead_code))]
+    // Without device logs nobody asks for its image.
     qemu: Option<Qemu>,
 }
 

@@ -82,7 +82,7 @@ mod tests {
 
     fn frame(session: SessionId, sequence: u32, record: u8) -> Frame {
         let records = LogRecords { dropped: 0, records: &[record, 0] };
-        let body = postcard::to_stdvec(&records).unwrap();
+        let body = postcard::to_allocvec(&records).unwrap();
         Frame { header: Header { version: 0, kind: Kind::Log, session, sequence }, body }
     }
 
