@@ -83,7 +83,7 @@ fn what_there_is() -> String {
     names.sort();
     names.dedup();
     match names.as_slice() {
-        [] => "Name an image with --image ELF; there is none in target/images yet (`cargo xtask images` builds them)".to_owned(),
+        [] => "Name it with --board once `cargo xtask images` has put images into target/images, or an image with --image ELF".to_owned(),
         names => format!("Name it with --board (in target/images: {}), or an image with --image ELF", names.join(", ")),
     }
 }
