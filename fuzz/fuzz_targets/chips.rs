@@ -210,7 +210,7 @@ fuzz_target!(|input: ((u8, u8), Vec<Asked>, Vec<u8>)| {
         job: &mut job,
         ring: &mut ring,
     };
-    let nameplate = Nameplate { board: "fuzz", emulated: true, firmware: "0", git: "0" };
+    let nameplate = Nameplate { board: "fuzz", emulated: true, firmware: "0", git: "0", build: &[] };
     let mut core = Core::new(nameplate, Boot { nonce: 1, reset: ResetReason::PowerOn, panic: None }, storage);
     let mut link_ns = 0;
     let welcome =

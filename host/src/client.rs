@@ -2,8 +2,10 @@
 
 mod flight;
 mod link;
+mod log_inbox;
 
 pub use link::{LinkError, Traffic, name};
+pub use log_inbox::{LogBatch, LogListener};
 
 use crate::transport::{Transport, TransportError};
 use flight::{Flight, InFlight};
@@ -65,6 +67,8 @@ pub struct Device {
     pub last_fault: Option<(Fault, u32)>,
     /// What the last panic of all said, and the start that followed it.
     pub last_panic: Option<(String, u32)>,
+    /// First bytes of the build id of the image it runs, in hexadecimal digits; empty for a device that runs none.
+    pub build: String,
 }
 
 impl From<Identity<'_>> for Device {
@@ -86,6 +90,7 @@ impl From<Identity<'_>> for Device {
             storage: identity.storage,
             last_fault: identity.last_fault,
             last_panic: identity.last_panic.map(|(text, boot)| (text.to_owned(), boot)),
+            build: identity.build.iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }
 }
@@ -114,12 +119,38 @@ impl Client {
     /// # Errors
     /// [`LinkError`]: nothing answers, something else answers, another protocol version.
     pub fn connect(transport: Box<dyn Transport>, port: &str) -> Result<Self, LinkError> {
+        Self::open(transport, port, None)
+    }
+
+    /// As [`connect`](Self::connect), for a port that may have anything behind it: gives up after `patience`.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    pub fn connect_within(
+        transport: Box<dyn Transport>,
+        port: &str,
+        patience: Duration,
+    ) -> Result<Self, LinkError> {
+        Self::open(transport, port, Some(patience))
+    }
+
+    fn open(
+        transport: Box<dyn Transport>,
+        port: &str,
+        patience: Option<Duration>,
+    ) -> Result<Self, LinkError> {
         let mut link = Link::new(transport);
-        let welcome = greet(&mut link, port)?;
+        let welcome = greet(&mut link, port, patience)?;
         let mut client =
             Self { link, port: port.to_owned(), session: welcome.session(), welcome, next: 0, device: None };
         client.identify()?;
         Ok(client)
+    }
+
+    /// Hands every batch of log records to `listener`: those that came since the session was opened at once, the others as
+    /// they come.
+    pub fn listen_to_log(&mut self, listener: LogListener) {
+        self.link.log.listen(listener);
     }
 
     /// Opens a new session on the same port, after a time-out or a reset of the device.
@@ -127,7 +158,7 @@ impl Client {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn reconnect(&mut self) -> Result<(), LinkError> {
-        self.welcome = greet(&mut self.link, &self.port)?;
+        self.welcome = greet(&mut self.link, &self.port, None)?;
         self.session = self.welcome.session();
         self.next = 0;
         self.identify()
@@ -450,9 +481,9 @@ impl Client {
 }
 
 /// Says hello until a device answers.
-fn greet(link: &mut Link, port: &str) -> Result<Welcome, LinkError> {
+fn greet(link: &mut Link, port: &str, patience: Option<Duration>) -> Result<Welcome, LinkError> {
     let start = Instant::now();
-    let end = start + link.pace().hello;
+    let end = start + patience.unwrap_or(link.pace().hello);
     let before = link.traffic.received;
     let host_nonce = getrandom::u64().map_err(LinkError::Entropy)?;
     let mut attempts = 0;
@@ -471,6 +502,7 @@ fn greet(link: &mut Link, port: &str) -> Result<Welcome, LinkError> {
                 && let Ok(welcome) = decode_body::<Welcome>(&frame.body)
                 && welcome.host_nonce == host_nonce
             {
+                link.log.begin(welcome.session());
                 return Ok(welcome);
             }
         }

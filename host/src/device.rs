@@ -246,6 +246,7 @@ fn boot(board: Board, reset: ResetReason) -> Result<(Firmware, FrontEnd), Emulat
         emulated: true,
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
+        build: &[],
     };
     let boot = Boot { nonce: info.boot_nonce, reset, panic: None };
     let front_end = if shield {

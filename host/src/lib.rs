@@ -23,9 +23,13 @@ pub mod calibration;
 pub mod cli;
 pub mod client;
 pub mod device;
+#[cfg(feature = "probe")]
+pub mod device_log;
 pub mod digits;
 pub mod error_metrics;
 pub mod export;
+pub mod flash;
+pub mod image;
 pub mod instrument;
 pub mod interrupt;
 pub mod listen;

@@ -2,6 +2,7 @@
 //! value: QEMU, the bench's thread, the sockets. Should this process be killed, the kernel kills QEMU.
 
 use crate::bench::{Emulation, EmulationError, ServedBench};
+use crate::image::ImageError;
 use crate::transport::{Pace, Transport, TransportError, Unix};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -25,8 +26,8 @@ const START: Duration = Duration::from_secs(20);
 #[derive(Debug, Error)]
 pub enum QemuError {
     /// No image.
-    #[error("no ARM image ({}); build it with `cargo xtask images`, or name one with --firmware ELF", looked_in(.0))]
-    NoImage(Vec<PathBuf>),
+    #[error("{0} (--firmware)")]
+    NoImage(#[from] ImageError),
     /// The image that was named isn't there.
     #[error("--firmware {}: {source}", .path.display())]
     Image {
@@ -57,12 +58,7 @@ pub enum QemuError {
     Bench(#[from] EmulationError),
 }
 
-fn looked_in(paths: &[PathBuf]) -> String {
-    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    format!("looked for {}", paths.join(", "))
-}
-
-/// Finds the image: named, or in `target/images` beside or above the executable, or below the working directory.
+/// Finds the image: named, or where images are.
 fn image(named: Option<&Path>) -> Result<PathBuf, QemuError> {
     let environment = std::env::var_os("OHMRIG_QEMU_IMAGE").map(PathBuf::from);
     if let Some(path) = named.map(Path::to_owned).or(environment) {
@@ -71,18 +67,7 @@ fn image(named: Option<&Path>) -> Result<PathBuf, QemuError> {
             Err(source) => Err(QemuError::Image { path, source }),
         };
     }
-    let file = format!("{MACHINE}.elf");
-    let mut candidates = Vec::new();
-    if let Ok(executable) = std::env::current_exe() {
-        // target/release/ohmrig -> target/images; target/release/deps/test -> the same.
-        candidates
-            .extend(executable.ancestors().skip(1).take(3).map(|folder| folder.join("images").join(&file)));
-    }
-    candidates.push(Path::new("target/images").join(&file));
-    match candidates.iter().find(|path| path.is_file()) {
-        Some(found) => Ok(found.clone()),
-        None => Err(QemuError::NoImage(candidates)),
-    }
+    Ok(crate::image::find(MACHINE, crate::image::folders())?)
 }
 
 /// Whether QEMU could be started.
@@ -101,6 +86,7 @@ pub struct Qemu {
     child: Arc<Mutex<Child>>,
     bench: Option<JoinHandle<()>>,
     fresh: bool,
+    image: PathBuf,
     _folder: tempfile::TempDir,
 }
 
@@ -133,13 +119,19 @@ impl Qemu {
             .stderr(said);
         die_with_parent(&mut command);
         let child = Arc::new(Mutex::new(command.spawn().map_err(QemuError::NoQemu)?));
-        let mut qemu = Self { child: Arc::clone(&child), bench: None, fresh, _folder: folder };
+        let mut qemu = Self { child: Arc::clone(&child), bench: None, fresh, image, _folder: folder };
         let end = Instant::now() + START;
         let link = accept(&link, &child, &log, end)?;
         let tunnel = accept(&tunnel, &child, &log, end)?;
         qemu.bench = Some(std::thread::Builder::new().name("bench".into()).spawn(|| serve(tunnel, bench))?);
         let link = QemuLink { link: Unix::new(link, "qemu", Pace::QEMU), child, log };
         Ok((qemu, link))
+    }
+
+    /// The image it runs.
+    #[must_use]
+    pub fn image(&self) -> &Path {
+        &self.image
     }
 
     /// Whether its array began to be with it: no state file had it.

@@ -75,7 +75,7 @@ pub enum Kind {
     Reply = 3,
     /// Device → host: a request that was not executed, and why; body [`Unexecuted`](crate::session::Unexecuted).
     Unexecuted = 4,
-    /// Device → host: log records. Reserved.
+    /// Device → host: body [`LogRecords`](crate::log::LogRecords), sequence number of its own count.
     Log = 5,
     /// Device → host: a peer of another version; body [`Mismatch`](crate::session::Mismatch), the same in every version.
     Mismatch = 14,

@@ -16,6 +16,7 @@ extern crate std;
 
 pub mod bench;
 pub mod frame;
+pub mod log;
 pub mod message;
 pub mod session;
 pub mod units;

@@ -6,6 +6,7 @@
 
 use ohmrig_protocol::bench::ChipKind;
 use ohmrig_protocol::frame::{self, Header, Kind, SessionId};
+use ohmrig_protocol::log::LogRecords;
 use ohmrig_protocol::message::*;
 use ohmrig_protocol::session::{Hello, Mismatch, Unexecuted, Welcome};
 use ohmrig_protocol::units::*;
@@ -274,6 +275,7 @@ fn replies() -> Vec<Reply<'static>> {
             storage: None,
             last_fault: status.fault.map(|fault| (fault, 299)),
             last_panic: Some(("out of range", 298)),
+            build: &[0xB1, 0xD0, 3, 4, 5, 6, 7, 8],
         }),
         R::Status(status),
         R::Done,
@@ -360,6 +362,8 @@ fn golden() -> String {
     ] {
         line(&mut text, &format!("Unexecuted::{}", variant(&format!("{why:?}"))), Kind::Unexecuted, 9, &why);
     }
+    let records = LogRecords { dropped: 300, records: &[0x11, 0x22, 0x7C, 0x00] };
+    line(&mut text, "LogRecords", Kind::Log, 3, &records);
     line(&mut text, "Mismatch", Kind::Mismatch, 0, &Mismatch { received: 9, min: 0, current: 0 });
     text
 }

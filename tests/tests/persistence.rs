@@ -554,7 +554,7 @@ fn start(contents: Vec<u8>, panic: Option<&'static str>) -> (Device, Vec<u8>, An
         job: vec![JobCell::EMPTY; CELLS].leak(),
         ring: vec![0; 2 * FRAME].leak(),
     };
-    let nameplate = Nameplate { board: "test", emulated: true, firmware: "0", git: "0" };
+    let nameplate = Nameplate { board: "test", emulated: true, firmware: "0", git: "0", build: &[] };
     let reset = if panic.is_some() { ResetReason::Panic } else { ResetReason::PowerOn };
     let mut core = Core::new(nameplate, Boot { nonce: 9, reset, panic }, storage);
     let config = Or16Config { rows: ROWS, columns: COLUMNS, gates: false };

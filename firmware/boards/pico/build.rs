@@ -1,5 +1,5 @@
-//! As for every board, plus the scripts of the second-stage boot loader and of defmt.
+//! As for every board, plus the script of the second-stage boot loader.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    ohmrig_board_build::image(&["link.x", "link-rp.x", "defmt.x"])
+    ohmrig_board_build::image(&["link.x", "link-rp.x"])
 }

@@ -1,5 +1,5 @@
-//! As for every board, plus defmt's linker script.
+//! As for every board.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    ohmrig_board_build::image(&["link.x", "defmt.x"])
+    ohmrig_board_build::image(&["link.x"])
 }

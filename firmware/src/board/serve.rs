@@ -1,6 +1,7 @@
 //! The loop that runs the core on a microcontroller: bytes in, one step, bytes out, and sleep while there is nothing
 //! to do. The same on boards, with the emulator on board, and in QEMU.
 
+use super::log_ring::LogBatch;
 use crate::bench_hardware::BenchHardware;
 use crate::core::{Core, Liveness, Next, Now};
 use crate::front_end::FrontEnd;
@@ -18,6 +19,11 @@ pub trait Station: Watchdog {
     fn read(&mut self, into: &mut [u8]) -> usize;
     /// Takes bytes from the front of `bytes` for sending, and returns how many. Never waits.
     fn write(&mut self, bytes: &[u8]) -> usize;
+    /// Moves log records into `into`, as many whole ones as fit. Never waits. None where nothing collects them.
+    fn take_log(&mut self, into: &mut [u8]) -> LogBatch {
+        let _ = into;
+        LogBatch::default()
+    }
     /// Sleeps until bytes have arrived or room to send has come, at the latest until the link clock shows `until_ns`.
     fn sleep(&mut self, until_ns: u64);
 }
@@ -91,9 +97,10 @@ impl Turn {
         let instrument_ns = clock(front_end).now_ns()?;
         let next = core.poll(Now { instrument_ns, link_ns }, front_end);
 
+        core.send_log(|into| station.take_log(into));
         let sent = station.write(core.outgoing());
-        core.sent(sent);
-        if self.liveness.observe(next, instrument_ns, taken + sent) {
+        let answered = core.sent(sent);
+        if self.liveness.observe(next, instrument_ns, taken + answered) {
             station.feed();
         }
         match next {

@@ -444,6 +444,7 @@ impl Core<'_> {
                     storage: self.kept.problem(),
                     last_fault: self.kept.last_fault(),
                     last_panic: self.kept.last_panic(),
+                    build: self.nameplate.build,
                 };
                 self.outbox.push(Kind::Reply, session, pending.sequence, &Reply::Identity(identity))
             }

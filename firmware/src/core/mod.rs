@@ -41,6 +41,7 @@ pub use budgets::{CellCount, flash_bytes};
 pub use liveness::Liveness;
 pub use program::JobCell;
 
+use crate::board::log_ring::LogBatch;
 use crate::front_end::{Description, FrontEnd, FrontEndError, Progress, Settle};
 use crate::log::log;
 use acquire::Step;
@@ -50,6 +51,7 @@ use kept::{Desk, Keep, Kept, Task};
 use link::{Greeting, Link, Verdict};
 use measure::{Measurement, Workspace};
 use ohmrig_protocol::frame::{self, Decoder, FrameError, Header, Kind, SessionId};
+use ohmrig_protocol::log::{LogRecords, MAX_RECORD_BYTES};
 use ohmrig_protocol::message::{
     Counters, Fault, FaultCode, JobEnd, Limits, Mode, Refusal, Region, Reply, ResetReason, StorageProblem,
 };
@@ -92,6 +94,8 @@ pub struct Nameplate {
     pub firmware: &'static str,
     /// Git commit of the build.
     pub git: &'static str,
+    /// First bytes of the image's build id; empty where there is no image.
+    pub build: &'static [u8],
 }
 
 /// Why and as which boot it started.
@@ -218,6 +222,8 @@ pub struct Core<'b> {
     /// The limits in force; the board's until tightened.
     limits: Option<Limits>,
     counters: Counters,
+    /// Log frames of this session.
+    log_frames: u32,
     temperature: Option<Kelvin>,
     temperature_due_ns: u64,
     watch_due_ns: u64,
@@ -261,6 +267,7 @@ impl<'b> Core<'b> {
             safety: Safety::after(boot.reset),
             limits: None,
             counters: Counters::default(),
+            log_frames: 0,
             temperature: None,
             temperature_due_ns: 0,
             watch_due_ns: 0,
@@ -306,9 +313,28 @@ impl<'b> Core<'b> {
         self.outbox.bytes()
     }
 
-    /// The first `bytes` of [`outgoing`](Self::outgoing) are on their way.
-    pub fn sent(&mut self, bytes: usize) {
-        self.outbox.sent(bytes);
+    /// The first `bytes` of [`outgoing`](Self::outgoing) are on their way. Returns how many of them belong to answers:
+    /// log records are no sign that the instrument gets anywhere.
+    pub fn sent(&mut self, bytes: usize) -> usize {
+        self.outbox.sent(bytes)
+    }
+
+    /// Lets log records go to the host if somebody is there and nothing else waits to be sent. `take` puts whole records
+    /// into the room it is given.
+    pub fn send_log(&mut self, take: impl FnOnce(&mut [u8]) -> LogBatch) {
+        if self.link.session() == SessionId::NONE || !self.outbox.bytes().is_empty() {
+            return;
+        }
+        let mut records = [0; MAX_RECORD_BYTES];
+        let LogBatch { bytes, dropped } = take(&mut records);
+        if bytes == 0 && dropped == 0 {
+            return;
+        }
+        let records = LogRecords { dropped, records: records.get(..bytes).unwrap_or_default() };
+        // The outbox is empty, and larger than any such frame: it can't be refused. If it were, the host would see its
+        // number missing.
+        let _ = self.outbox.push_log(self.link.session(), self.log_frames, &records);
+        self.log_frames = self.log_frames.wrapping_add(1);
     }
 
     /// Does one step.
@@ -543,6 +569,10 @@ impl<'b> Core<'b> {
             let (count, random) = (u64::from(self.kept.boots()), self.boot.nonce & u64::from(u32::MAX));
             self.link.set_boot_nonce(count << 32 | random);
         }
+        log!(info, "start {} of this board, {}", self.kept.boots(), reset_name(self.boot.reset));
+        if self.kept.problem().is_some() {
+            log!(error, "flash not in use: nothing can be written to cells");
+        }
         self.limits = self.kept.limits().map(|kept| limits::tighter(kept, board.limits));
         // A fault that was never cleared was there before the one that this start itself may be.
         match (self.kept.latched_fault(), self.safety.fault()) {
@@ -602,7 +632,9 @@ impl<'b> Core<'b> {
             JobMachine::Program(program) => program.put_down(self.job_cells),
             JobMachine::Wait(_) | JobMachine::Trace(_) => self.wait_until = 0,
         }
-        self.job = Some(Job { end: Some(end), ..self.running(&machine) });
+        let job = self.running(&machine);
+        log!(info, "job {} {}, {} cells done", job.id.0, end_name(end), job.progress.finished);
+        self.job = Some(Job { end: Some(end), ..job });
         self.settle_due = true;
         self.activity = Activity::MakeSafe;
     }
@@ -678,6 +710,8 @@ impl<'b> Core<'b> {
                     self.end_job(JobEnd::Aborted);
                 }
                 self.safety.heard(link_ns);
+                self.log_frames = 0;
+                log!(info, "session {} of this start", welcome.sessions);
                 welcome
             }
             Greeting::Again(welcome) => welcome,
@@ -711,6 +745,27 @@ fn error_name(error: FrameError) -> &'static str {
         FrameError::Kind { .. } => "unknown kind",
         FrameError::Body { .. } => "not a message",
         FrameError::TooLarge { .. } => "too large",
+    }
+}
+
+fn reset_name(reason: ResetReason) -> &'static str {
+    match reason {
+        ResetReason::PowerOn => "by power-on",
+        ResetReason::External => "by reset pin or debugger",
+        ResetReason::Watchdog => "by the watchdog",
+        ResetReason::BrownOut => "by a supply dip",
+        ResetReason::Panic => "by a panic",
+        ResetReason::Unknown => "for an unknown reason",
+    }
+}
+
+fn end_name(end: JobEnd) -> &'static str {
+    match end {
+        JobEnd::Finished => "finished",
+        JobEnd::Aborted => "aborted",
+        JobEnd::Fault(_) => "ended by a fault",
+        JobEnd::Disarmed => "ended, disarmed",
+        JobEnd::LostSample => "ended, a sample came too late",
     }
 }
 

@@ -4,6 +4,7 @@ use super::link::CachedReply;
 use ohmrig_protocol::frame::{
     FrameError, Header, Kind, SessionId, decode, encode, encode_bytes, encoded_bytes,
 };
+use ohmrig_protocol::log::LogRecords;
 use ohmrig_protocol::session::MAX_CACHED_REPLY_BYTES;
 use ohmrig_protocol::version;
 use serde::Serialize;
@@ -16,11 +17,13 @@ const LINK_BODY_BYTES: usize = 48;
 pub(super) struct Outbox<'b> {
     buffer: &'b mut [u8],
     filled: usize,
+    /// How many of the first bytes are log records.
+    log: usize,
 }
 
 impl<'b> Outbox<'b> {
     pub(super) fn new(buffer: &'b mut [u8]) -> Self {
-        Self { buffer, filled: 0 }
+        Self { buffer, filled: 0, log: 0 }
     }
 
     /// What is to be sent.
@@ -28,11 +31,26 @@ impl<'b> Outbox<'b> {
         self.buffer.get(..self.filled).unwrap_or_default()
     }
 
-    /// Forgets the first `bytes`.
-    pub(super) fn sent(&mut self, bytes: usize) {
+    /// Forgets the first `bytes`, and returns how many of them weren't log records.
+    pub(super) fn sent(&mut self, bytes: usize) -> usize {
         let bytes = bytes.min(self.filled);
         self.buffer.copy_within(bytes..self.filled, 0);
         self.filled -= bytes;
+        let log = bytes.min(self.log);
+        self.log -= log;
+        bytes - log
+    }
+
+    /// A frame of log records, into an empty queue.
+    pub(super) fn push_log(
+        &mut self,
+        session: SessionId,
+        sequence: u32,
+        records: &LogRecords<'_>,
+    ) -> Result<(), FrameError> {
+        self.push(Kind::Log, session, sequence, records)?;
+        self.log = self.filled;
+        Ok(())
     }
 
     /// Whether a frame of up to `encoded` bytes fits.
@@ -96,5 +114,28 @@ impl<'b> Outbox<'b> {
         let header = Header { version: version::CURRENT, kind, session, sequence };
         self.filled += write(header, self.buffer.get_mut(self.filled..).unwrap_or_default())?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn log_records_that_have_left_are_not_counted_as_answers() {
+        let mut buffer = [0; 512];
+        let mut outbox = Outbox::new(&mut buffer);
+        let session = SessionId::from_bits(7);
+        outbox.push_log(session, 0, &LogRecords { dropped: 0, records: &[1, 0] }).unwrap();
+        let log = outbox.bytes().len();
+        outbox.push(Kind::Reply, session, 3, &7u8).unwrap();
+        let reply = outbox.bytes().len() - log;
+        assert_eq!(outbox.sent(log - 1), 0);
+        assert_eq!(outbox.sent(3), 2);
+        assert_eq!(outbox.sent(usize::MAX), reply - 2);
+        assert_eq!(outbox.bytes(), []);
+        outbox.push(Kind::Reply, session, 4, &7u8).unwrap();
+        assert_eq!(outbox.sent(usize::MAX), reply);
     }
 }

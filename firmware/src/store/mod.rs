@@ -1,7 +1,7 @@
 //! What survives power loss: items by key in a few maps of the flash.
 //!
 //! The maps are `sequential-storage`'s: an item is replaced by appending a new one with its CRC, so that after power
-//! loss at any point the old or the new is there, whole. Below them lies a [journal](journal) of erases, and every write
+//! loss at any point the old or the new is there, whole. Below them lies a journal of erases, and every write
 //! and erase is read back. Which item means what is the business of whoever keeps it.
 
 mod journal;

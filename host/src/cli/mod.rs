@@ -9,10 +9,14 @@ mod drift;
 mod emulate;
 mod export;
 mod failure;
+#[cfg(feature = "probe")]
+mod flash;
 mod form;
 mod info;
 mod iv;
 mod list;
+#[cfg(feature = "probe")]
+mod logs;
 mod mvm;
 mod noise;
 mod open;
@@ -55,7 +59,8 @@ struct Cli {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
-    /// The device: `emulated[:PROFILE]`, `qemu[:PROFILE]`, `tcp://HOST:PORT`, or a serial device's path
+    /// The device: `emulated[:PROFILE]`, `qemu[:PROFILE]`, `tcp://HOST:PORT`, or a serial device's path, `PATH@BAUD` for a
+    /// UART at another rate than 2 MBd
     #[arg(long, global = true, default_value = "emulated", env = "OHMRIG_PORT", value_name = "PORT")]
     pub(crate) port: Port,
     /// Print one JSON object on stdout and nothing else; progress and logs go to stderr
@@ -79,7 +84,10 @@ pub(crate) struct Global {
     /// Damage the link on purpose, e.g. `drop=0.05,corrupt=0.02,duplicate=0.02,seed=1` (docs/protocol.md has every key)
     #[arg(long, global = true, value_name = "SPEC")]
     pub(crate) inject: Option<Inject>,
-    /// How log lines on stderr look (which ones: environment variable RUST_LOG)
+    /// Which log lines on stderr, the device's among them [default: environment variable RUST_LOG, else warn]
+    #[arg(long, global = true, value_enum, value_name = "LEVEL")]
+    pub(crate) log_level: Option<LogLevel>,
+    /// How log lines on stderr look
     #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
 }
@@ -102,12 +110,45 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// The least important lines to be logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// None
+    Off,
+    /// What failed
+    Error,
+    /// What may need a look
+    Warn,
+    /// What happened
+    Info,
+    /// What somebody debugs with (boards say nothing of this unless built with DEFMT_LOG=debug)
+    Debug,
+    /// More of that
+    Trace,
+}
+
+impl From<LogLevel> for log::LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Off => Self::Off,
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Trace => Self::Trace,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Classify handwritten digits with the crossbar: program, multiply, compare (the place to start)
     Demo(demo::Demo),
-    /// Show profiles, serial ports, and whether QEMU can be used
-    List,
+    /// Show profiles, serial ports and debug probes with what is behind them, and whether QEMU can be used
+    ///
+    /// To see what is behind a serial port on USB it is opened and a session is asked for, which ends the session of a host
+    /// that has gone without a word, and its job. A port that another program has open is left alone.
+    List(list::List),
     /// Show who the device is and how it is
     Info,
     /// Check every chip, and every driver and amplifier against the reference resistors
@@ -142,6 +183,16 @@ enum Command {
     Budget(budget::Budget),
     /// End everything, disarm, go to SAFE; optionally clear a latched fault
     Safe(safe::Safe),
+    /// Put an image onto a board through a debug probe, verify it, start it
+    #[cfg(feature = "probe")]
+    Flash(flash::FlashCommand),
+    /// Show what the device's firmware logs
+    ///
+    /// Until Ctrl-C: time since its start in seconds, level, text. First comes what it has kept since its start, if nobody has
+    /// read that yet. Opens a session, which ends another host's. Every other command shows the same lines on stderr beside
+    /// its own, from --log-level on. A board emulated in a host process runs no image: its log is that process's own.
+    #[cfg(feature = "probe")]
+    Logs(logs::Logs),
     /// Be a virtual board that any client can open
     Emulate(emulate::Emulate),
     /// Be the analog bench of a firmware image (docs/bench-protocol.md)
@@ -158,9 +209,13 @@ enum Command {
 impl Command {
     /// Whether it is one end of a link between host and device.
     fn has_link(&self) -> bool {
+        #[cfg(feature = "probe")]
+        if matches!(self, Self::Flash(_)) {
+            return false;
+        }
         !matches!(
             self,
-            Self::List
+            Self::List(_)
                 | Self::Solve(_)
                 | Self::Report(_)
                 | Self::Export(_)
@@ -182,7 +237,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => return usage(&arguments, &error),
     };
-    start_log(cli.global.log_format);
+    start_log(cli.global.log_level, cli.global.log_format);
     let mut output = Output::new(cli.global.json);
     let result = interrupt::install()
         .map_err(|error| Failure::failed(format!("signals can't be caught: {error}")))
@@ -197,7 +252,7 @@ fn execute(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
     }
     match &cli.command {
         Command::Demo(command) => command.run(global, output),
-        Command::List => list::run(global, output),
+        Command::List(command) => command.run(global, output),
         Command::Info => info::run(global, output),
         Command::Selftest(command) => command.run(global, output),
         Command::Calibrate(command) => command.run(global, output),
@@ -215,6 +270,10 @@ fn execute(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Export(command) => command.run(global, output),
         Command::Budget(command) => command.run(global, output),
         Command::Safe(command) => command.run(global, output),
+        #[cfg(feature = "probe")]
+        Command::Flash(command) => command.run(global, output),
+        #[cfg(feature = "probe")]
+        Command::Logs(command) => command.run(global, output),
         Command::Emulate(command) => command.run(global, output),
         Command::Bench(command) => command.run(global, output),
         Command::Completions { shell } => {
@@ -254,9 +313,16 @@ fn usage(arguments: &[OsString], error: &clap::Error) -> u8 {
     Kind::Usage.status()
 }
 
-fn start_log(format: LogFormat) {
+fn start_log(level: Option<LogLevel>, format: LogFormat) {
     use std::io::Write;
-    let mut builder = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"));
+    let mut builder = match level {
+        Some(level) => {
+            let mut builder = env_logger::Builder::new();
+            builder.filter_level(level.into());
+            builder
+        }
+        None => env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")),
+    };
     builder.format(move |out, record| match format {
         LogFormat::Text => {
             writeln!(
@@ -313,9 +379,14 @@ mod tests {
     fn faults_are_injected_where_there_is_a_link_and_refused_elsewhere() {
         let inject = parse("ohmrig info --inject drop=0.5,seed=3").unwrap().global.inject.unwrap();
         assert_eq!(inject.to_string(), "drop=0.5,seed=3");
-        for (line, has_link) in
-            [("list", false), ("man", false), ("bench --listen unix:/b", false), ("emulate", true)]
-        {
+        for (line, has_link) in [
+            ("list", false),
+            ("flash", false),
+            ("logs", true),
+            ("man", false),
+            ("bench --listen unix:/b", false),
+            ("emulate", true),
+        ] {
             assert_eq!(parse(&format!("ohmrig {line}")).unwrap().command.has_link(), has_link, "{line}");
         }
         assert!(parse("ohmrig info --inject drop=1.5").is_err());

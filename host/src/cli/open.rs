@@ -24,8 +24,11 @@ pub(super) struct Opened {
     pub(super) profile: Option<Profile>,
     /// The array began to be with this process and ends with it, or with its state file.
     pub(super) fresh: bool,
+    /// Ends when this is dropped.
     #[cfg(unix)]
-    _qemu: Option<Qemu>,
+    #[cfg_attr(not(feature = "probe"), allow(dead_code))]
+    // Without device logs nobody asks for its image.
+    qemu: Option<Qemu>,
 }
 
 /// Refuses options that only emulated boards have, for a device that isn't emulated here.
@@ -53,8 +56,16 @@ pub(super) fn emulation(name: Option<&str>, global: &Global) -> Result<Emulation
     Ok(emulation)
 }
 
-/// Opens the port and says what is there.
+/// Opens the port and says what is there. What the device logs joins this process's own log.
 pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failure> {
+    let opened = open_without_log(global, output)?;
+    #[cfg(feature = "probe")]
+    let opened = opened.with_log(global);
+    Ok(opened)
+}
+
+/// As [`open`], for who reads the device's log.
+pub(super) fn open_without_log(global: &Global, output: &mut Output) -> Result<Opened, Failure> {
     if !global.port.is_emulated_here() {
         require_emulated(global)?;
     }
@@ -156,11 +167,40 @@ pub(super) fn open(global: &Global, output: &mut Output) -> Result<Opened, Failu
         profile: found,
         fresh,
         #[cfg(unix)]
-        _qemu: qemu,
+        qemu,
     })
 }
 
 impl Opened {
+    /// The image that runs in QEMU.
+    #[cfg(feature = "probe")]
+    pub(super) fn image(&self) -> Option<std::path::PathBuf> {
+        #[cfg(unix)]
+        return self.qemu.as_ref().map(|qemu| qemu.image().to_owned());
+        #[cfg(not(unix))]
+        None
+    }
+
+    /// Has what the device logs appear among this process's own log lines, if its image is here.
+    #[cfg(feature = "probe")]
+    fn with_log(mut self, global: &Global) -> Self {
+        use crate::device_log::{DeviceLog, DeviceLogError};
+        // A device in this process logs there itself.
+        if matches!(global.port, Port::Emulated(_)) || log::max_level() == log::LevelFilter::Off {
+            return self;
+        }
+        match DeviceLog::open(self.instrument.device(), self.image().as_deref()) {
+            Ok((log, _)) => self.instrument.client_mut().listen_to_log(Box::new(move |batch| {
+                for line in log.lines(&batch) {
+                    log::log!(target: "device", line.log_level(), "{} {}", line.time_s, line.message);
+                }
+            })),
+            Err(error @ DeviceLogError::NoImage { .. }) => log::debug!("{error}"),
+            Err(error) => log::info!("what the device logs isn't shown: {error}"),
+        }
+        self
+    }
+
     /// The devices' profile: the one asked for, else the emulated board's, else the default.
     pub(super) fn recipe_profile(&self, asked: Option<&str>) -> Result<Profile, Failure> {
         match (asked, &self.profile) {

@@ -55,6 +55,21 @@ impl Output {
         self.lines.borrow_mut().push(line);
     }
 
+    /// A line for people that isn't part of a result: one of many, to be seen at once and not kept.
+    #[cfg(feature = "probe")]
+    pub(super) fn show(&self, line: impl fmt::Display) {
+        if !self.json {
+            let _ = writeln!(std::io::stdout(), "{line}");
+            let _ = std::io::stdout().flush();
+        }
+    }
+
+    /// Whether what is said is one JSON object.
+    #[cfg(feature = "probe")]
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// How much was said so far.
     pub(super) fn mark(&self) -> Mark {
         Mark { lines: self.lines.borrow().len(), fields: self.fields.clone() }

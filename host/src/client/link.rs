@@ -1,5 +1,6 @@
 //! Frames over a transport: encodes what goes out, finds whole frames in what comes in, counts every byte.
 
+use super::log_inbox::LogInbox;
 use crate::interrupt;
 use crate::transport::{Pace, Transport, TransportError};
 use ohmrig_protocol::frame::{self, FrameError, Header, Kind, SessionId};
@@ -210,6 +211,7 @@ pub(super) struct Link {
     /// Bytes since the last delimiter.
     partial: Vec<u8>,
     pub(super) traffic: Traffic,
+    pub(super) log: LogInbox,
 }
 
 /// A received frame.
@@ -220,7 +222,13 @@ pub(super) struct Frame {
 
 impl Link {
     pub(super) fn new(transport: Box<dyn Transport>) -> Self {
-        Self { transport, fresh: Vec::new(), partial: Vec::new(), traffic: Traffic::default() }
+        Self {
+            transport,
+            fresh: Vec::new(),
+            partial: Vec::new(),
+            traffic: Traffic::default(),
+            log: LogInbox::default(),
+        }
     }
 
     pub(super) fn pace(&self) -> Pace {
@@ -281,6 +289,8 @@ impl Link {
                         Err(_) => LinkError::Version { min: header.version, current: header.version },
                     });
                 }
+                // Not an answer to anything: whoever waits for one waits on.
+                Ok(frame) if frame.header.kind == Kind::Log => self.log.take(&frame),
                 Ok(frame) => return Ok(Some(frame)),
                 Err(FrameError::Version { received }) => {
                     return Err(LinkError::Version { min: received, current: received });

@@ -8,7 +8,7 @@ mod tcp;
 mod unix;
 
 pub use in_process::InProcess;
-pub use serial::Serial;
+pub use serial::{BAUD, SLOW_BAUD, Serial};
 pub use tcp::Tcp;
 #[cfg(unix)]
 pub use unix::Unix;

@@ -5,8 +5,10 @@ use serialport::{ErrorKind, SerialPort};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-/// USB CDC ports ignore the rate; UART adapters need one.
-const BAUD: u32 = 115_200;
+/// What boards with a UART start with; USB CDC ports and pseudo-terminals ignore the rate.
+pub const BAUD: u32 = 2_000_000;
+/// What those boards fall back to on request: behind the port's name, `PATH@115200`.
+pub const SLOW_BAUD: u32 = 115_200;
 
 /// An open serial port.
 pub struct Serial {
@@ -15,13 +17,14 @@ pub struct Serial {
 }
 
 impl Serial {
-    /// Opens a serial device for this process alone.
+    /// Opens a serial device for this process alone: a path, or `PATH@BAUD` for another rate than [`BAUD`].
     ///
     /// # Errors
     /// [`TransportError`]; `Busy` if another program has it (exclusive access and an advisory lock, by serialport).
-    pub fn open(path: &str) -> Result<Self, TransportError> {
+    pub fn open(name: &str) -> Result<Self, TransportError> {
+        let (path, baud) = split(name);
         require_device(path)?;
-        let mut port = serialport::new(path, BAUD)
+        let mut port = serialport::new(path, baud)
             .timeout(Duration::from_millis(10))
             .open()
             .map_err(|error| explain(path, error))?;
@@ -43,6 +46,12 @@ impl Serial {
             TransportError::Io { port: self.name.clone(), source }
         }
     }
+}
+
+/// Path and rate of a port's name.
+fn split(name: &str) -> (&str, u32) {
+    let rate = name.rsplit_once('@').and_then(|(path, rate)| Some((path, rate.parse().ok()?)));
+    rate.filter(|(path, rate)| !path.is_empty() && *rate > 0).unwrap_or((name, BAUD))
 }
 
 /// Refuses a file that can't be a serial port before it is opened.
@@ -111,5 +120,18 @@ impl Transport for Serial {
 
     fn pace(&self) -> Pace {
         Pace::DEVICE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_may_follow_the_name() {
+        assert_eq!(split("/dev/ttyACM0"), ("/dev/ttyACM0", BAUD));
+        assert_eq!(split("/dev/ttyACM0@115200"), ("/dev/ttyACM0", SLOW_BAUD));
+        // A name may have the sign itself.
+        assert_eq!(split("/dev/serial/by-path/usb@1.2"), ("/dev/serial/by-path/usb@1.2", BAUD));
     }
 }

@@ -68,7 +68,12 @@ pub struct Identity<'a> {
     pub last_fault: Option<(Fault, u32)>,
     /// What the last panic of all said, and the start that followed it; cut at [`MAX_PANIC_BYTES`].
     pub last_panic: Option<(&'a str, u32)>,
+    /// A number of the image it runs alone, [`BUILD_BYTES`] of the linker's; empty where it runs none (in a host process).
+    pub build: &'a [u8],
 }
+
+/// What is told of the hash over the image (ELF note `NT_GNU_BUILD_ID`), its first bytes.
+pub const BUILD_BYTES: usize = 8;
 
 /// What is kept of a panic message.
 pub const MAX_PANIC_BYTES: usize = 96;

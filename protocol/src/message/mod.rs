@@ -15,7 +15,7 @@ mod writing;
 
 pub use budget::{BUDGET_BYTES, CellBudget, MAX_ARRAY_NAME_BYTES};
 pub use condition::{Counters, Fault, FaultCode, Mode, Status};
-pub use identity::{Converters, Identity, Limits, MAX_PANIC_BYTES, MAX_RANGES, ResetReason};
+pub use identity::{BUILD_BYTES, Converters, Identity, Limits, MAX_PANIC_BYTES, MAX_RANGES, ResetReason};
 pub use programming::{
     Algorithm, CELL_RESULT_BYTES, CellResult, DoseLaw, Forming, Model, Outcome, Program, Staircase,
 };

@@ -71,7 +71,7 @@ fn run<B: Bench>(bench: B, bytes: &[u8], mut watch: impl FnMut()) -> (Vec<u8>, O
         job: &mut job,
         ring: &mut ring,
     };
-    let nameplate = Nameplate { board: "test", emulated: true, firmware: "0", git: "0" };
+    let nameplate = Nameplate { board: "test", emulated: true, firmware: "0", git: "0", build: &[] };
     let mut core =
         Core::new(nameplate, Boot { nonce: BOOT_NONCE, reset: ResetReason::PowerOn, panic: None }, storage);
     let side = SIDE as u16;

@@ -320,7 +320,7 @@ mod tests {
         ];
         let mut compared = 0;
         // The design's 250 pF are 195 pF of the board and 55 pF of wires and array.
-        for row in include_str!("../../../docs/hardware/settling.csv").lines().skip(1) {
+        for row in include_str!("../../../../docs/hardware/settling.csv").lines().skip(1) {
             let columns: Vec<f64> = row.split(',').map(|column| column.parse().unwrap()).collect();
             let [range, 55.0, _, _, _, a, b, c, _slow] = columns[..] else { continue };
             let (ohms, farads, load_s) = ranges[range as usize];

@@ -1,9 +1,9 @@
 //! What every image does with its processor alone: the words of a panic kept across the reset it causes, how much of
-//! the stack was ever used, and one heap arena for images that carry the emulator.
+//! the stack was ever used, the hash over its image, and one heap arena for images that carry the emulator.
 #![no_std]
 
 mod memory;
 
 #[cfg(feature = "heap")]
 pub use memory::Arena;
-pub use memory::{stack_bytes, stack_used_bytes, take_last_words};
+pub use memory::{build_id, stack_bytes, stack_used_bytes, take_last_words};

@@ -23,6 +23,7 @@ use embedded_alloc::LlffHeap;
 
 use ohmrig_firmware::board::last_words::{LastWords, Message};
 use ohmrig_firmware::board::stack::{PAINT, high_water_bytes};
+use ohmrig_protocol::message::BUILD_BYTES;
 
 const _: () = assert!(PAINT == cortex_m_rt::STACK_PAINT_VALUE);
 
@@ -66,6 +67,31 @@ unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
     let (at, from) = (frame.pc(), frame.lr());
     with_last_words(|kept| kept.keep(format_args!("HardFault at {at:#010x}, called from {from:#010x}")));
     SCB::sys_reset()
+}
+
+/// What the linker's hash over the image begins with, as the board's build script has it placed; empty if the linker left it
+/// out.
+pub fn build_id() -> &'static [u8] {
+    /// An ELF note: length of its owner's name and of its content, its type, then the name "GNU" and the content.
+    #[repr(C)]
+    struct Note {
+        name_bytes: u32,
+        content_bytes: u32,
+        kind: u32,
+        name: [u8; 4],
+        content: [u8; BUILD_BYTES],
+    }
+    /// `NT_GNU_BUILD_ID` (elf.h).
+    const BUILD_ID: u32 = 3;
+    unsafe extern "C" {
+        static __ohmrig_build_id: Note;
+    }
+    // SAFETY: the symbol is where the linker script puts the note, aligned to 4 bytes, in memory that nothing writes. Without
+    // a note it would be other constants of the image, and the check fails.
+    let note = unsafe { &*(&raw const __ohmrig_build_id) };
+    let is_note =
+        note.kind == BUILD_ID && note.name == *b"GNU\0" && note.content_bytes as usize >= BUILD_BYTES;
+    if is_note && note.name_bytes == 4 { &note.content } else { &[] }
 }
 
 /// The stack, lowest address first.

@@ -123,8 +123,8 @@ fn main() -> ! {
     let Ok(hardware) = BenchHardware::new(timed) else { panic!("no bench") };
     let config = Or16Config { rows: hardware.info().rows, columns: hardware.info().columns, gates: false };
     let Ok(mut front_end) = Or16::new(hardware, config) else { panic!("no such geometry") };
-    let nameplate = Nameplate { board: "mps2-an386", emulated: true, firmware: "", git: "" };
-    let boot = Boot { nonce: NONCE, reset: ResetReason::PowerOn };
+    let nameplate = Nameplate { board: "mps2-an386", emulated: true, firmware: "", git: "", build: &[] };
+    let boot = Boot { nonce: NONCE, reset: ResetReason::PowerOn, panic: None };
     let mut core = Core::new(nameplate, boot, memory.storage());
 
     let hello =

@@ -15,6 +15,7 @@ use cortex_m_rt::{ExceptionFrame, exception};
 use cortex_m_semihosting::hio;
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
+use ohmrig_firmware::board::log_ring::LogBatch;
 use ohmrig_firmware::board::serve::Station;
 use ohmrig_protocol::message::ResetReason;
 
@@ -279,6 +280,11 @@ fn now_ns() -> u64 {
     })
 }
 
+/// Microseconds since the board was started.
+pub(crate) fn now_us() -> u64 {
+    now_ns() / 1_000
+}
+
 /// Time for watchdogs and time-outs: host time, since QEMU's virtual clock follows it.
 #[derive(Clone, Copy)]
 pub(crate) struct LinkClock(());
@@ -355,6 +361,10 @@ impl Station for HostLine {
 
     fn write(&mut self, bytes: &[u8]) -> usize {
         Uart::write(&mut self.uart, bytes)
+    }
+
+    fn take_log(&mut self, into: &mut [u8]) -> LogBatch {
+        ohmrig_log::take(into)
     }
 
     fn sleep(&mut self, until_ns: u64) {

@@ -6,12 +6,12 @@
 
 mod hal;
 
-use cortex_m::singleton;
 use hal::Board;
 use ohmrig_firmware::board::memory::Memory;
 use ohmrig_firmware::board::serve::serve;
 use ohmrig_firmware::core::{Boot, Core, Nameplate};
 use ohmrig_firmware::or16::Or16;
+use static_cell::ConstStaticCell;
 
 /// Largest array this image has memory for.
 const MAX_LINES: usize = 64;
@@ -20,20 +20,22 @@ const MAX_CELLS: usize = 48 * 48;
 const WATCHDOG_S: u32 = 15;
 
 /// Frames of 2 KiB, one reply leaving while the next is made.
-type CoreMemory = Memory<MAX_CELLS, MAX_LINES, 2048, 4096>;
+static MEMORY: ConstStaticCell<Memory<MAX_CELLS, MAX_LINES, 2048, 4096>> =
+    ConstStaticCell::new(Memory::new());
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
     let Some(Board { host, bench, clock, reset }) = Board::start() else { panic!("started twice") };
-    let Some(memory) = singleton!(: CoreMemory = Memory::new()) else { panic!("started twice") };
+    ohmrig_log::set_clock(hal::now_us);
     let (mut front_end, nonce) = front_end(bench);
     let nameplate = Nameplate {
         board: "mps2-an386",
         emulated: true,
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
+        build: ohmrig_cortex_m::build_id(),
     };
-    let mut core = Core::new(nameplate, Boot { nonce, reset, panic: None }, memory.storage());
+    let mut core = Core::new(nameplate, Boot { nonce, reset, panic: None }, MEMORY.take().storage());
     let watchdog = hal::HardwareWatchdog::start(WATCHDOG_S);
     let mut station = hal::HostLine { uart: host, clock, watchdog };
     let _gone = serve(&mut core, &mut front_end, Or16::hardware_mut, &mut station);

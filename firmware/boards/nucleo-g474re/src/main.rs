@@ -16,7 +16,6 @@ mod storage;
 #[cfg(not(feature = "emulated"))]
 mod wiring;
 
-use defmt_rtt as _;
 use ohmrig_firmware::board::memory::Memory;
 use ohmrig_firmware::board::serve::serve;
 use ohmrig_firmware::core::{Boot, Core, Nameplate};
@@ -31,17 +30,19 @@ static MEMORY: ConstStaticCell<Memory<256, 16, 1152, 2304>> = ConstStaticCell::n
 #[cortex_m_rt::entry]
 fn main() -> ! {
     let words = ohmrig_cortex_m::take_last_words();
-    if let Some(words) = &words {
-        defmt::error!("the last start ended: {=str}", words.as_str());
-    }
     let reset = station::reset_reason(words.is_some());
     let (station_parts, analog) = board::parts(embassy_stm32::init(board::clocks()));
     let Some((mut link, flash, nonce)) = station::start(station_parts) else { panic!("started twice") };
+    ohmrig_log::set_clock(|| embassy_time::Instant::now().as_micros());
+    if let Some(words) = &words {
+        defmt::error!("the last start ended: {=str}", words.as_str());
+    }
     let nameplate = Nameplate {
         board: board::NAME,
         emulated: cfg!(feature = "emulated"),
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
+        build: ohmrig_cortex_m::build_id(),
     };
     let boot = Boot { nonce, reset, panic: words.as_ref().map(|words| words.as_str()) };
     let mut core = Core::new(nameplate, boot, MEMORY.take().storage());

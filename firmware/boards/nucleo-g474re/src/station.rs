@@ -13,6 +13,7 @@ use embassy_stm32::wdg::IndependentWatchdog;
 use embassy_stm32::{bind_interrupts, peripherals};
 use embassy_time::Instant;
 use embedded_io::{Read, ReadReady};
+use ohmrig_firmware::board::log_ring::LogBatch;
 use ohmrig_firmware::board::serve::Station;
 use ohmrig_firmware::hardware::Watchdog;
 use ohmrig_protocol::message::ResetReason;
@@ -106,6 +107,10 @@ impl Station for Link {
             taken += count.unwrap_or(0);
         }
         taken
+    }
+
+    fn take_log(&mut self, into: &mut [u8]) -> LogBatch {
+        ohmrig_log::take(into)
     }
 
     fn sleep(&mut self, until_ns: u64) {

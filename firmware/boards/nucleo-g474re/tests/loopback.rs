@@ -22,7 +22,7 @@ mod edges;
 #[path = "../src/wiring.rs"]
 mod wiring;
 
-use defmt_rtt as _;
+use ohmrig_log as _;
 
 #[cfg(test)]
 #[embedded_test::tests]

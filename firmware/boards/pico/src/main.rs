@@ -4,7 +4,6 @@
 #![no_main]
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::todo)]
 
-use defmt_rtt as _;
 use ohmrig_firmware::board::memory::Memory;
 use ohmrig_firmware::board::serve::serve;
 use ohmrig_firmware::core::{Boot, Core, Nameplate};
@@ -20,20 +19,22 @@ static MEMORY: ConstStaticCell<Memory<64, 8, 2048, 4096>> = ConstStaticCell::new
 #[cortex_m_rt::entry]
 fn main() -> ! {
     let words = ohmrig_cortex_m::take_last_words();
-    if let Some(words) = &words {
-        defmt::error!("the last start ended: {=str}", words.as_str());
-    }
     let reset = ohmrig_rp::reset_reason(words.is_some());
     let all = embassy_rp::init(embassy_rp::config::Config::default());
     let parts = StationParts { usb: all.USB, watchdog: all.WATCHDOG, flash: all.FLASH };
     let Some((mut link, flash, nonce)) = ohmrig_rp::start::<FLASH_BYTES>(parts, "pico") else {
         panic!("started twice")
     };
+    ohmrig_log::set_clock(ohmrig_rp::now_us);
+    if let Some(words) = &words {
+        defmt::error!("the last start ended: {=str}", words.as_str());
+    }
     let nameplate = Nameplate {
         board: "pico",
         emulated: true,
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
+        build: ohmrig_cortex_m::build_id(),
     };
     let boot = Boot { nonce, reset, panic: words.as_ref().map(|words| words.as_str()) };
     let mut core = Core::new(nameplate, boot, MEMORY.take().storage());

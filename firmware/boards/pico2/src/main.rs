@@ -12,7 +12,6 @@ mod edges;
 #[cfg(not(feature = "emulated"))]
 mod wiring;
 
-use defmt_rtt as _;
 use ohmrig_firmware::board::memory::Memory;
 use ohmrig_firmware::board::serve::serve;
 use ohmrig_firmware::core::{Boot, Core, Nameplate};
@@ -28,19 +27,21 @@ static MEMORY: ConstStaticCell<Memory<256, 16, 2048, 4096>> = ConstStaticCell::n
 #[cortex_m_rt::entry]
 fn main() -> ! {
     let words = ohmrig_cortex_m::take_last_words();
-    if let Some(words) = &words {
-        defmt::error!("the last start ended: {=str}", words.as_str());
-    }
     let reset = ohmrig_rp::reset_reason(words.is_some());
     let (processor, analog) = board::parts(embassy_rp::init(embassy_rp::config::Config::default()));
     let parts = StationParts { usb: processor.usb, watchdog: processor.watchdog, flash: processor.flash };
     let started = ohmrig_rp::start::<{ board::FLASH_BYTES }>(parts, board::NAME);
     let Some((mut link, flash, nonce)) = started else { panic!("started twice") };
+    ohmrig_log::set_clock(ohmrig_rp::now_us);
+    if let Some(words) = &words {
+        defmt::error!("the last start ended: {=str}", words.as_str());
+    }
     let nameplate = Nameplate {
         board: board::NAME,
         emulated: cfg!(feature = "emulated"),
         firmware: env!("CARGO_PKG_VERSION"),
         git: env!("OHMRIG_GIT_HASH"),
+        build: ohmrig_cortex_m::build_id(),
     };
     let boot = Boot { nonce, reset, panic: words.as_ref().map(|words| words.as_str()) };
     let mut core = Core::new(nameplate, boot, MEMORY.take().storage());

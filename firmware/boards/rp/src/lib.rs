@@ -9,5 +9,5 @@ mod storage;
 mod usb;
 
 pub use reset::reset_reason;
-pub use station::{Link, StationParts, start};
+pub use station::{Link, StationParts, now_us, start};
 pub use storage::{Storage, StorageError};

@@ -5,6 +5,7 @@ use embassy_rp::clocks::RoscRng;
 use embassy_rp::peripherals::{FLASH, USB, WATCHDOG};
 use embassy_rp::watchdog::Watchdog;
 use embassy_time::{Duration, Instant};
+use ohmrig_firmware::board::log_ring::LogBatch;
 use ohmrig_firmware::board::serve::Station;
 use ohmrig_firmware::hardware::Watchdog as Feed;
 use static_cell::ConstStaticCell;
@@ -54,9 +55,15 @@ pub fn start<const FLASH_BYTES: usize>(
     Some((Link { watchdog }, storage, RoscRng.next_u64()))
 }
 
+/// Microseconds since the start.
+#[must_use]
+pub fn now_us() -> u64 {
+    Instant::now().as_micros()
+}
+
 impl Station for Link {
     fn link_ns(&mut self) -> u64 {
-        Instant::now().as_micros() * 1_000
+        now_us() * 1_000
     }
 
     fn read(&mut self, into: &mut [u8]) -> usize {
@@ -65,6 +72,10 @@ impl Station for Link {
 
     fn write(&mut self, bytes: &[u8]) -> usize {
         usb::TO_HOST.try_write(bytes).unwrap_or(0)
+    }
+
+    fn take_log(&mut self, into: &mut [u8]) -> LogBatch {
+        ohmrig_log::take(into)
     }
 
     fn sleep(&mut self, until_ns: u64) {
