@@ -1,5 +1,5 @@
-//! Boards, emulated: chips, wiring and crossbar on one virtual clock, behind the bench seam. [`or16`] and [`openmena`] are how two
-//! of them are wired; [`rig`] is what they have in common.
+//! Boards, emulated: chips, wiring and crossbar on one virtual clock, behind the bench seam. `or16` and `openmena` are how two
+//! of them are wired; `rig` is what they have in common.
 //!
 //! Time passes by waits, by the bits of transactions ([`SPI_BIT_NS`], [`CHIP_SELECT_GAP_NS`], [`I2C_BIT_NS`]) and by
 //! nothing else. A pulse ends at its exact time within whatever makes time pass.

@@ -24,9 +24,9 @@ pub enum DeviceLogError {
         /// The file.
         path: PathBuf,
         /// Board, git commit and build id that the device tells.
-        device: (String, String, String),
+        device: Box<(String, String, String)>,
         /// Those of the file.
-        image: (String, String, String),
+        image: Box<(String, String, String)>,
     },
     /// A device in a host process.
     #[error(
@@ -182,8 +182,8 @@ fn require(device: &Device, image: &Image) -> Result<(), DeviceLogError> {
     }
     Err(DeviceLogError::OtherImage {
         path: image.path.clone(),
-        device: (device.board.clone(), device.git.clone(), device.build.clone()),
-        image: of_image(image),
+        device: Box::new((device.board.clone(), device.git.clone(), device.build.clone())),
+        image: Box::new(of_image(image)),
     })
 }
 

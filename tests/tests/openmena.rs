@@ -162,7 +162,7 @@ fn products_are_linear_in_the_inputs_and_those_of_the_matrix_that_was_measured()
     let matrix = (&columns - &offset.row(0)) / full;
     let input = Array2::from_shape_fn((8, 8), |(v, row)| full * (((v * 5 + row * 3) % 9) as f64 / 4.0 - 1.0));
     let found = instrument.mvm(input.view(), settings, |_| {}).unwrap().currents;
-    let exact = input.dot(&matrix) + &offset.row(0);
+    let exact = input.dot(&matrix) + offset.row(0);
     let full_scale = 8.0 * 50e-6 * full;
     for (found, exact) in found.iter().zip(&exact) {
         // Eight row codes off by half of 0.37 mV, two INLs of 1.5 codes (31 nA), read noise of 0.4 % of sums of 4 µA.

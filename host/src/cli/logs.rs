@@ -35,7 +35,7 @@ impl Logs {
             ));
         }
         let seconds = self.seconds.unwrap_or(f64::INFINITY);
-        if !(seconds > 0.0) {
+        if seconds.is_nan() || seconds <= 0.0 {
             return Err(Failure::usage(format!("--for {seconds}: it must be a time in seconds")));
         }
         // A file that is no image is told before any device is touched.
@@ -78,12 +78,12 @@ impl Logs {
                     Err(InstrumentError::Link(LinkError::SessionLost { boot_then, boot_now, .. }))
                         if boot_then != boot_now =>
                     {
-                        output.show(&Line::about_the_device("the device was reset"));
+                        output.show(Line::about_the_device("the device was reset"));
                         if let Err(error) = opened.instrument.client_mut().reconnect() {
                             break Err(error.into());
                         }
                     }
-                    Err(error) => break Err(error.into()),
+                    Err(error) => break Err(error),
                 }
             }
             if let Err(error) = opened.instrument.client_mut().pause(LOOK.min(Duration::from_secs_f64(left)))

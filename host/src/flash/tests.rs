@@ -48,7 +48,8 @@ impl Probes for Bench {
     }
 
     fn flash_of(&self, chip: &str) -> Option<Vec<Range<u64>>> {
-        (chip == "STM32G474RETx" || chip == "Novel1").then(|| vec![0x0800_0000..0x0808_0000])
+        (chip == "STM32G474RETx" || chip == "Novel1")
+            .then(|| std::iter::once(0x0800_0000..0x0808_0000).collect())
     }
 
     fn attach(&mut self, probe: &ProbeInfo, chip: &str) -> Result<Chip, ProbeError> {

@@ -117,7 +117,7 @@ impl BoardImperfections {
     /// | leakage | 0.5 nA | ADGS1414D data sheet rev. 0, table 1: ±0.55 nA at most, open, at 25 °C |
     /// | hum | 0.3, 0.1, 0.05 mV | assumed; ±0.02 Hz is the usual wander of the European grid |
     /// | supply | 5 µV/√Hz at 1 Hz, 10 µV rms | assumed |
-    /// | temperature | 0.5 K | assumed: a room; its time constant is [`Climate`](super::climate::TIME_CONSTANT_S)'s |
+    /// | temperature | 0.5 K | assumed: a room; its time constant is `Climate`'s |
     pub const OR16: Self = Self {
         adc_noise_lsb: 0.505,
         adc_offset_v: 3.1e-3,

@@ -28,7 +28,7 @@ bind_interrupts!(struct Interrupts {
 });
 
 /// What may arrive while the core is busy: two of the longest frames and some.
-const FROM_HOST_BYTES: usize = 3456;
+const FROM_HOST_BYTES: usize = 3072;
 /// The core keeps its own outbox; this only has to outlast one turn of the loop.
 const TO_HOST_BYTES: usize = 1024;
 /// The driver takes a write whole or not at all: pieces that find room early.

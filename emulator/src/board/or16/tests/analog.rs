@@ -380,7 +380,8 @@ fn a_pulse_is_as_wide_at_half_its_height_as_asked_for_every_width_and_both_polar
                 let end_ns = start_ns + u64::from(width_ns);
                 board.start_pulse(width_ns).unwrap();
                 let rises_ns = crossing_ns(&mut board, start_ns, end_ns, 0.5 * volts);
-                least_peak = least_peak.min(board.analog.dac(ROW_DAC).unwrap().output(0, end_ns).unwrap() / volts);
+                least_peak =
+                    least_peak.min(board.analog.dac(ROW_DAC).unwrap().output(0, end_ns).unwrap() / volts);
                 let rising = board.analog.edge.unwrap();
                 board.wait_until_ns(end_ns + LATER_NS).unwrap();
                 assert!(board.pulse_done().unwrap());
