@@ -137,11 +137,14 @@ pub(crate) fn lint(root: &Path, toolchain: &Toolchain) -> Result<()> {
     for image in images(root, None)? {
         let mut clippy = toolchain.clippy();
         in_board(&mut clippy, root, &image.board);
-        if image.emulated {
-            clippy.args(["--features", "emulated"]);
-        }
-        // Tests are another command's: their harness is a dependency that images don't have.
-        run(clippy.args(["--bins", "--examples", "--", "-D", "warnings"]))?;
+        // Examples bring no heap of their own, which the emulator would need; tests are another command's: their harness is
+        // a dependency that images don't have.
+        clippy.args(if image.emulated {
+            &["--bins", "--features", "emulated"] as &[_]
+        } else {
+            &["--bins", "--examples"]
+        });
+        run(clippy.args(["--", "-D", "warnings"]))?;
     }
     Ok(())
 }
