@@ -164,7 +164,6 @@ impl ProgramMachine {
                 front_end.set_range(self.order.range)?
             }
             Stage::Next => {
-                self.present = Present::start(&self.order, &self.experiences);
                 if cells.get(self.index()).is_none_or(|cell| cell.target.is_nan()) {
                     self.present.result.outcome = Outcome::Skipped;
                     return Ok((self.finish(cells), false));
@@ -366,6 +365,8 @@ impl ProgramMachine {
     fn finish(&mut self, cells: &mut [JobCell]) -> Step {
         self.put_down(cells);
         self.finished += 1;
+        // Nothing is known of the next one: a job that ends before its first read must not hand it this one's result.
+        self.present = Present::start(&self.order, &self.experiences);
         self.stage = Stage::Next;
         if self.finished >= self.order.region.cells() { Step::Done } else { Step::NOW }
     }
