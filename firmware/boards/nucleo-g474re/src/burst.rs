@@ -83,10 +83,11 @@ impl Burst {
             (self.frames.low.as_ptr() as u32, spi, Size::BITS16, true),
             (edges.wrapping_add(1) as u32, bsrr, Size::BITS32, false),
         ];
-        for (channel, (memory, peripheral, size, increment)) in words.into_iter().enumerate() {
+        let transfers = words.into_iter().zip(REQUESTS).enumerate();
+        for (channel, ((memory, peripheral, size, increment), request)) in transfers {
             let dma = DMA1.ch(channel);
             dma.cr().write(|_| {});
-            DMAMUX1.ccr(channel).write(|w| w.set_dmareq_id(REQUESTS[channel]));
+            DMAMUX1.ccr(channel).write(|w| w.set_dmareq_id(request));
             dma.par().write_value(peripheral);
             dma.mar().write_value(memory);
             // At most CAPACITY.
