@@ -47,7 +47,7 @@ fn main() -> ! {
     let mut core = Core::new(nameplate, boot, MEMORY.take().storage());
     #[cfg(feature = "emulated")]
     let mut front_end = {
-        drop(analog);
+        let _ = analog;
         ohmrig_emulated::front_end(nonce, flash)
     };
     #[cfg(not(feature = "emulated"))]
