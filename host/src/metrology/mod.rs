@@ -13,6 +13,7 @@ pub mod floor;
 mod least_squares;
 pub mod lifetime;
 pub mod mains;
+pub mod population;
 pub mod spectrum;
 #[cfg(test)]
 mod synthetic;
