@@ -353,7 +353,9 @@ impl DriftCells {
 
 /// The law whose information criteria, summed over all curves, are least.
 fn current_law(curves: &[&Recorded], seen: &mut impl FnMut(f64)) -> Result<Option<CurrentLaw>, FitError> {
-    let mut laws: Vec<(String, f64, Vec<(f64, Estimate)>)> = Vec::new();
+    /// Name, sum of criteria, cells.
+    type Sum = (String, f64, Vec<(f64, Estimate)>);
+    let mut laws: Vec<Sum> = Vec::new();
     let mut volts = 0.0_f64;
     for curve in curves {
         volts = volts.max(number(&curve.settings["max_volts"]).unwrap_or(0.0));

@@ -18,6 +18,7 @@ pub mod spectrum;
 #[cfg(test)]
 mod synthetic;
 pub mod telegraph;
+pub mod temperature;
 
 pub use estimate::Estimate;
 pub use least_squares::FitError;
