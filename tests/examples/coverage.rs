@@ -50,8 +50,12 @@ fn main() -> ExitCode {
             Some(Outcome { quantity, deviation: o["deviation"].as_f64()?, covered: o["covered"].as_bool()? })
         })
         .collect();
+    let boards = lines
+        .iter()
+        .filter(|line| line["seed"].as_u64().is_some_and(|s| (first..=last).contains(&s)))
+        .count();
     let mut text = format!(
-        "# Truth: do the intervals contain it?\n\nMade by `cargo xtask coverage`: emulated boards of seeds {first} to {last}, measured by the \
+        "# Truth: do the intervals contain it?\n\nMade by `cargo xtask coverage`: {boards} emulated boards of seeds {first} to {last}, measured by the \
          commands themselves. Coverage is the part of the 95 % intervals that contain the ground truth, bias the mean deviation \
          in standard uncertainties. `docs/metrology.md` says how each quantity is estimated.\n\n| quantity | quoted | coverage | bias | holds |\n\
          | --- | --- | --- | --- | --- |\n"

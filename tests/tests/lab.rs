@@ -233,8 +233,8 @@ fn a_saturated_amplifier_is_said_wherever_cells_are_read() {
     let bench = Bench::new("saturated", &small("resistor", &SATURATING));
     let port = format!("emulated:{}", bench.0.path("board.toml").display());
     let said = |arguments: &[&str]| -> Value {
-        let all = ["--json", "--port", &port].iter().chain(arguments);
-        serde_json::from_str(&ohmrig_tests::run(all)).unwrap()
+        let base = ["--json", "--port", &port];
+        serde_json::from_str(&ohmrig_tests::run(base.iter().chain(arguments))).unwrap()
     };
     let json = said(&["read", "--range", "0"]);
     assert_eq!(json["saturated"], 4, "{json}");
