@@ -28,14 +28,18 @@ impl Train {
     /// One more pulse. A cell whose budget is spent, or whose column's current passed its limit, gets no more; anything
     /// else that is refused ends the command.
     pub(super) fn pulse(&mut self, opened: &mut Opened, pulse: Pulse) -> Result<Applied, Failure> {
-        let instrument = &mut opened.instrument;
         if self.armed == 0 {
-            let milliseconds = 10_000.0 + 1e3 * f64::from(PULSES_PER_ARMING) * f64::from(pulse.width.0);
-            instrument.arm(milliseconds as u32)?;
-            self.armed = PULSES_PER_ARMING;
+            self.arm(opened, pulse)?;
         }
         self.armed -= 1;
-        match instrument.pulse(pulse) {
+        let mut answer = opened.instrument.pulse(pulse);
+        if let Err(InstrumentError::Refused { refusal: Refusal::NotArmed, .. }) = answer {
+            // A slow link let the arming run out: nothing was applied.
+            self.arm(opened, pulse)?;
+            answer = opened.instrument.pulse(pulse);
+        }
+        let instrument = &mut opened.instrument;
+        match answer {
             Ok(_) => Ok(Applied::Yes),
             Err(InstrumentError::Refused { refusal: Refusal::Fault(FaultCode::OverCurrent), .. }) => {
                 instrument.clear_fault(FaultCode::OverCurrent)?;
@@ -56,6 +60,13 @@ impl Train {
                 Err(error.into())
             }
         }
+    }
+
+    fn arm(&mut self, opened: &mut Opened, pulse: Pulse) -> Result<(), Failure> {
+        let milliseconds = 10_000.0 + 1e3 * f64::from(PULSES_PER_ARMING) * f64::from(pulse.width.0);
+        opened.instrument.arm(milliseconds as u32)?;
+        self.armed = PULSES_PER_ARMING;
+        Ok(())
     }
 
     /// Disarms.
