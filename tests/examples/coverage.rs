@@ -65,6 +65,10 @@ fn main() -> ExitCode {
         let tally = Tally::of(quantity, &outcomes);
         let holds = tally.count > 0.0 && tally.holds(quantity);
         all &= holds;
+        if tally.count == 0.0 {
+            let _ = writeln!(text, "| {quantity} | 0 | – | – | never quoted |");
+            continue;
+        }
         let _ = writeln!(
             text,
             "| {quantity} | {} | {:.1} % | {:+.3} | {} |",
@@ -74,6 +78,13 @@ fn main() -> ExitCode {
             if holds { "yes" } else { "NO" }
         );
     }
+    let _ = writeln!(
+        text,
+        "\nIt holds where coverage is 95 % within 3.5 binomial standard deviations and the bias below a tenth plus 3.5 standard errors: \
+         with 200 values a bias of 0.35 still passes, with 2000 one of 0.18. Of telegraph noise 90 to 99 % and a fifth. What traps add \
+         to a spectrum fitted without them counts apart, as do steps that the command itself flags. Conductances as such are not in it: \
+         `ohmrig read` states their scatter, without the board's gain errors; nor is series resistance, which nothing reports yet."
+    );
     print!("{text}");
     std::fs::write(table, text).expect("the table can be written");
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
