@@ -88,7 +88,7 @@ pub fn build_id() -> &'static [u8] {
     }
     // SAFETY: the symbol is where the linker script puts the note, aligned to 4 bytes, in memory that nothing writes. Without
     // a note it would be other constants of the image, and the check fails.
-    let note = unsafe { &*(&raw const __ohmrig_build_id) };
+    let note = unsafe { &__ohmrig_build_id };
     let is_note =
         note.kind == BUILD_ID && note.name == *b"GNU\0" && note.content_bytes as usize >= BUILD_BYTES;
     if is_note && note.name_bytes == 4 { &note.content } else { &[] }

@@ -67,6 +67,7 @@ static DEPTH: Mutex<Cell<u8>> = Mutex::new(Cell::new(0));
 static RESTORE: Mutex<Cell<RestoreState>> = Mutex::new(Cell::new(RestoreState::invalid()));
 
 /// Gives the time of a record, µs since the start.
+#[allow(clippy::type_complexity)]
 static CLOCK: Mutex<Cell<Option<fn() -> u64>>> = Mutex::new(Cell::new(None));
 
 defmt::timestamp!("{=u64:us}", {
