@@ -154,6 +154,13 @@ impl Device {
         self.conductance_s * temperature.factor(position, self.traits.temperature, kelvin)
     }
 
+    /// d(ln G)/dT where it is now (1/K).
+    pub fn temperature_per_k(&self, profile: &DeviceProfile) -> Option<f64> {
+        let range = &profile.conductance;
+        let position = (self.conductance_s - range.minimum_s) / (range.maximum_s - range.minimum_s);
+        profile.temperature.as_ref().map(|coefficient| coefficient.per_k(position, self.traits.temperature))
+    }
+
     /// |V| above which a voltage of `volts`'s sign switches the device, or would if it were sound (V); infinite if
     /// nothing does.
     pub fn threshold_v(&self, volts: f64) -> f64 {

@@ -35,6 +35,7 @@ pub mod interrupt;
 pub mod listen;
 pub mod mapping;
 pub mod metrology;
+pub mod noise_model;
 #[cfg(unix)]
 pub mod qemu;
 pub mod recipe;

@@ -50,8 +50,12 @@ fn main() -> ExitCode {
             Some(Outcome { quantity, deviation: o["deviation"].as_f64()?, covered: o["covered"].as_bool()? })
         })
         .collect();
+    let boards = lines
+        .iter()
+        .filter(|line| line["seed"].as_u64().is_some_and(|s| (first..=last).contains(&s)))
+        .count();
     let mut text = format!(
-        "# Truth: do the intervals contain it?\n\nMade by `cargo xtask coverage`: emulated boards of seeds {first} to {last}, measured by the \
+        "# Truth: do the intervals contain it?\n\nMade by `cargo xtask coverage`: {boards} emulated boards of seeds {first} to {last}, measured by the \
          commands themselves. Coverage is the part of the 95 % intervals that contain the ground truth, bias the mean deviation \
          in standard uncertainties. `docs/metrology.md` says how each quantity is estimated.\n\n| quantity | quoted | coverage | bias | holds |\n\
          | --- | --- | --- | --- | --- |\n"
@@ -61,6 +65,10 @@ fn main() -> ExitCode {
         let tally = Tally::of(quantity, &outcomes);
         let holds = tally.count > 0.0 && tally.holds(quantity);
         all &= holds;
+        if tally.count == 0.0 {
+            let _ = writeln!(text, "| {quantity} | 0 | – | – | never quoted |");
+            continue;
+        }
         let _ = writeln!(
             text,
             "| {quantity} | {} | {:.1} % | {:+.3} | {} |",
@@ -70,6 +78,13 @@ fn main() -> ExitCode {
             if holds { "yes" } else { "NO" }
         );
     }
+    let _ = writeln!(
+        text,
+        "\nIt holds where coverage is 95 % within 3.5 binomial standard deviations and the bias below a tenth plus 3.5 standard errors: \
+         with 200 values a bias of 0.35 still passes, with 2000 one of 0.18. Of telegraph noise 90 to 99 % and a fifth. What traps add \
+         to a spectrum fitted without them counts apart, as do steps that the command itself flags. Conductances as such are not in it: \
+         `ohmrig read` states their scatter, without the board's gain errors; nor is series resistance, which nothing reports yet."
+    );
     print!("{text}");
     std::fs::write(table, text).expect("the table can be written");
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -21,12 +21,16 @@ pub struct Outcome {
 }
 
 /// Quantities, in the order of the table.
-pub const QUANTITIES: [&str; 8] = [
+pub const QUANTITIES: [&str; 12] = [
     "1/f level",
     "1/f exponent",
+    "1/f level beside traps",
+    "1/f exponent beside traps",
     "V0",
     "drift exponent",
+    "temperature coefficient",
     "RTN amplitude",
+    "RTN amplitude, flagged as uncalibrated",
     "RTN dwell, lower",
     "RTN dwell, upper",
     "RTN traps found",
@@ -88,7 +92,7 @@ fn covers(estimate: &Value, truth: f64) -> Option<bool> {
     Some((low..=high).contains(&truth))
 }
 
-/// 1/f level and exponent of a cell as the profile has it, traps and all.
+/// 1/f level and exponent of a cell as the profile has it; cells with traps are counted apart.
 #[must_use]
 pub fn flicker(seed: u64) -> Vec<Outcome> {
     let arguments = [
@@ -108,15 +112,17 @@ pub fn flicker(seed: u64) -> Vec<Outcome> {
     if fit["resolved"] != true {
         return Vec::new();
     }
-    // S_G/G² = level²/f.
+    // S_G/G² = level²/f. A trap adds to the spectrum what the fit can't know to be a trap: told apart.
     let density = traits.flicker_level.unwrap().powi(2);
-    [
-        logarithmic("1/f level", &fit["density_1_hz_per_hz"], density),
-        linear("1/f exponent", &fit["exponent"], 1.0),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let [level, exponent] = if traits.traps.is_empty() {
+        ["1/f level", "1/f exponent"]
+    } else {
+        ["1/f level beside traps", "1/f exponent beside traps"]
+    };
+    [logarithmic(level, &fit["density_1_hz_per_hz"], density), linear(exponent, &fit["exponent"], 1.0)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// V0 of devices with a sinh law.
@@ -135,6 +141,16 @@ pub fn drift(seed: u64) -> Vec<Outcome> {
     let (json, traits, _) = measure(&small("pcm", &[]), seed, &arguments);
     let Some(truth) = traits.drift_exponent else { return Vec::new() };
     linear("drift exponent", &json["cells"][0]["exponent"], truth).into_iter().collect()
+}
+
+/// d(ln G)/dT of a cell over a day in a room.
+#[must_use]
+pub fn temperature(seed: u64) -> Vec<Outcome> {
+    let arguments = ["tempco", "--rows", "1", "--columns", "1", "--reads", "64"];
+    let (json, traits, _) = measure(&small("rram-cmo", &[]), seed, &arguments);
+    let Some(truth) = traits.temperature_per_k else { return Vec::new() };
+    let found = &json["cells"][0]["temperature_coefficient_per_k"];
+    linear("temperature coefficient", found, truth).into_iter().collect()
 }
 
 /// Amplitude and dwell times of one trap that a trace of 6.5 s sees well, and whether traps were missed or invented.
@@ -161,10 +177,9 @@ pub fn telegraph(seed: u64) -> Vec<Outcome> {
     let right = clear.len() <= reliable.len() && reliable.len() <= traits.traps.len();
     let mut outcomes = vec![Outcome { quantity: "RTN traps found", deviation: 0.0, covered: right }];
     if let ([truth], [_], [found]) = (traits.traps.as_slice(), clear.as_slice(), reliable.as_slice()) {
-        // Relative to the mean, which is below the empty state's conductance by the filled part of the time.
-        let filled = truth.dwell_s[1] / (truth.dwell_s[0] + truth.dwell_s[1]);
-        let amplitude = truth.amplitude / (1.0 - filled * truth.amplitude);
-        outcomes.extend(linear("RTN amplitude", &found["amplitude_relative"], amplitude));
+        let calibrated = found["amplitude_uncertainty_calibrated"] == true;
+        let quantity = if calibrated { "RTN amplitude" } else { "RTN amplitude, flagged as uncalibrated" };
+        outcomes.extend(linear(quantity, &found["amplitude_relative"], truth.amplitude));
         outcomes.extend(logarithmic("RTN dwell, lower", &found["dwell_lower_s"], truth.dwell_s[1]));
         outcomes.extend(logarithmic("RTN dwell, upper", &found["dwell_upper_s"], truth.dwell_s[0]));
     }
@@ -174,7 +189,7 @@ pub fn telegraph(seed: u64) -> Vec<Outcome> {
 /// Everything about one board.
 #[must_use]
 pub fn board(seed: u64) -> Vec<Outcome> {
-    [flicker(seed), v0(seed), drift(seed), telegraph(seed)].concat()
+    [flicker(seed), v0(seed), drift(seed), temperature(seed), telegraph(seed)].concat()
 }
 
 /// How often a quantity's interval contained the truth, and its bias.

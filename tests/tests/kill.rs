@@ -337,3 +337,39 @@ fn a_killed_process_with_a_state_file_has_every_pulse_that_it_reported() {
     println!("{killed} kills, {applied} applied, {unknown} unknown, {real} in truth");
     assert!((applied..=applied + unknown).contains(&real), "{real} in truth: {said}");
 }
+
+#[test]
+fn endurance_counts_every_pulse_however_often_its_host_is_killed() {
+    // A window that no noise closes: how a cell switches is not what is asked here.
+    let command = [
+        "endurance",
+        "--row",
+        "3",
+        "--column",
+        "4",
+        "--columns",
+        "2",
+        "--cycles",
+        "600",
+        "--pulses",
+        "1",
+        "--window",
+        "1.001",
+    ];
+    let took = undisturbed("rram-cmo", &command);
+    let mut killed = 0;
+    for seed in 0..3 {
+        let mut lab = Lab::new("kill-endurance", "rram-cmo", seed, took);
+        let (said, kills) = lab.until_done(&command);
+        killed += kills;
+        let pulses = lab.pulses();
+        for (index, cell) in (0..).zip(said["cells"].as_array().unwrap()) {
+            assert!(cell["stopped"].is_null(), "{cell}");
+            // A cycle that an interruption cut short, by a kill or by a busy machine, is begun again.
+            let cycles = cell["cycles"].as_f64().unwrap();
+            assert!((600.0..=620.0).contains(&cycles), "{cycles} after {kills} kills");
+            assert_eq!(pulses[3 * 16 + 4 + index] as f64, 2.0 * cycles, "after {kills} kills");
+        }
+    }
+    assert!(killed > 0, "no kill came in time");
+}

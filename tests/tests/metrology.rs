@@ -39,6 +39,11 @@ fn drift_exponents_are_covered() {
 }
 
 #[test]
+fn temperature_coefficients_are_covered() {
+    check(&["temperature coefficient"], &boards(20, coverage::temperature), 18.0);
+}
+
+#[test]
 fn traps_are_found_and_none_is_invented() {
     check(&["RTN traps found"], &boards(6, coverage::telegraph), 6.0);
 }

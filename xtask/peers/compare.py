@@ -1,6 +1,6 @@
 """Runs every installed program beside `ohmrig` on the same generated arrays, and prints the tables as Markdown.
 
-compare.py --ohmrig PATH --operate PATH --age PATH --folder FOLDER [--missing NAME=REASON]...
+compare.py --ohmrig PATH --operate PATH --age PATH --profiles FOLDER --folder FOLDER [--missing NAME=REASON]...
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import devices
+import exports
 import problem
 import spice
 
@@ -187,6 +188,7 @@ def main():
     parser.add_argument("--ohmrig", required=True)
     parser.add_argument("--operate", required=True)
     parser.add_argument("--age", required=True)
+    parser.add_argument("--profiles", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=60)
     parser.add_argument("--missing", action="append", default=[])
@@ -205,6 +207,7 @@ def main():
             disagree.append("ngspice")
     if "aihwkit" not in missing and not devices.compare(options):
         disagree.append("aihwkit")
+    disagree += exports.compare(options, missing)
     if disagree:
         sys.exit(f"ohmrig disagrees with {' and '.join(disagree)}")
 

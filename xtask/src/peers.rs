@@ -78,7 +78,9 @@ pub(crate) fn compare(root: &Path, options: Options<'_>) -> Result<()> {
         .arg("--operate")
         .arg(binaries.join("examples/operate"))
         .arg("--age")
-        .arg(binaries.join("examples/age"));
+        .arg(binaries.join("examples/age"))
+        .arg("--profiles")
+        .arg(root.join("emulator/profiles"));
     for peer in &missing {
         table.arg("--missing").arg(format!("{}={}", peer.name, peer.reason));
     }

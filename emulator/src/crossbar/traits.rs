@@ -13,6 +13,8 @@ pub struct CellTraits {
     pub traps: Vec<TrapTraits>,
     /// ν since the last pulse; `None` for devices that don't drift or haven't been written.
     pub drift_exponent: Option<f64>,
+    /// d(ln G)/dT at the present conductance (1/K); `None` for devices without one.
+    pub temperature_per_k: Option<f64>,
 }
 
 /// What a trap really is.
@@ -35,6 +37,7 @@ impl Crossbar {
             flicker_level: level,
             traps: self.fluctuations.as_ref().map(|all| all.traps(cell)).unwrap_or_default(),
             drift_exponent: device.drift_exponent(&self.profile),
+            temperature_per_k: device.temperature_per_k(&self.profile),
         })
     }
 }

@@ -19,9 +19,14 @@ pub struct TemperatureCoefficient {
 pub const REFERENCE_KELVIN: f64 = 298.15;
 
 impl TemperatureCoefficient {
-    /// The factor on a conductance at `position` between the bounds, for a device `draw` spreads off the mean.
-    pub(super) fn factor(&self, position: f64, draw: f64, kelvin: f64) -> f64 {
+    /// α at `position` between the bounds, for a device `draw` spreads off the mean (1/K).
+    pub(super) fn per_k(&self, position: f64, draw: f64) -> f64 {
         let mean = self.lowest_per_k + (self.highest_per_k - self.lowest_per_k) * position.clamp(0.0, 1.0);
-        libm::exp((mean + self.spread_per_k * draw) * (kelvin - REFERENCE_KELVIN))
+        mean + self.spread_per_k * draw
+    }
+
+    /// The factor on its conductance.
+    pub(super) fn factor(&self, position: f64, draw: f64, kelvin: f64) -> f64 {
+        libm::exp(self.per_k(position, draw) * (kelvin - REFERENCE_KELVIN))
     }
 }

@@ -5,7 +5,8 @@ use super::open::open;
 use super::retention::{Aged, ScheduleArgs, age, banded, read_settings};
 use super::settings::{ReadArgs, RecipeArgs, RegionArgs, recipe_settings};
 use super::{Failure, Global, Output};
-use crate::metrology::drift::{self, DriftFit, LEAST_SPAN_K, Read, temperature_coefficient};
+use crate::metrology::drift::{self, DriftFit, Read};
+use crate::metrology::temperature::{self, LEAST_SPAN_K};
 use crate::run_file::MeasurementOrder;
 use clap::Args;
 use ndarray::Array2;
@@ -110,13 +111,7 @@ fn one(aged: &Aged, row: usize, column: usize) -> (Option<DriftFit>, Vec<String>
     if !aged.inside[(row, column)] {
         flags.push("did not reach its window: it hardly switches, or its noise is wider".to_owned());
     }
-    let reads: Vec<Read> = (0..aged.times_s.len())
-        .map(|read| Read {
-            time_s: aged.times_s[read],
-            conductance_s: aged.conductance[(read, row, column)],
-            standard_uncertainty_s: aged.uncertainty[(read, row, column)],
-        })
-        .collect();
+    let reads: Vec<Read> = (0..aged.times_s.len()).map(|read| aged.read(read, row, column)).collect();
     match drift::fit(&reads, aged.read_s / aged.targets.nrows() as f64) {
         Ok(fit) => (Some(fit), flags),
         Err(error) => {
@@ -126,16 +121,12 @@ fn one(aged: &Aged, row: usize, column: usize) -> (Option<DriftFit>, Vec<String>
     }
 }
 
-/// d(ln G)/dT of what the drift leaves over; null if the temperature wandered too little.
+/// d(ln G)/dT beside the drift; null if the temperature wandered too little.
 fn coefficient(aged: &Aged, row: usize, column: usize, fit: Option<&DriftFit>) -> Value {
     let Some(fit) = fit else { return Value::Null };
-    let t0_s = fit.ln_t0_s.value.exp();
-    let (mut kelvin, mut rest) = (Vec::new(), Vec::new());
-    for (read, temperature) in aged.kelvin.iter().enumerate() {
-        let Some(temperature) = temperature else { continue };
-        let since = ((aged.times_s[read] + t0_s) / (fit.reference_s + t0_s)).ln();
-        kelvin.push(*temperature);
-        rest.push(aged.conductance[(read, row, column)] * (fit.exponent.value * since).exp());
-    }
-    temperature_coefficient(&kelvin, &rest).as_ref().map_or(Value::Null, estimate)
+    let with = aged.kelvin.iter().enumerate().filter_map(|(read, kelvin)| Some((read, (*kelvin)?)));
+    let (which, kelvin): (Vec<usize>, Vec<f64>) = with.unzip();
+    let reads: Vec<Read> = which.into_iter().map(|read| aged.read(read, row, column)).collect();
+    let (read_s, t0_s) = (aged.read_s / aged.targets.nrows() as f64, fit.ln_t0_s.value.exp());
+    temperature::coefficient(&reads, &kelvin, read_s, t0_s).as_ref().map_or(Value::Null, estimate)
 }

@@ -5,8 +5,10 @@ mod budget;
 mod calibrate;
 mod correct;
 mod demo;
+mod disturb;
 mod drift;
 mod emulate;
+mod endurance;
 mod export;
 mod failure;
 #[cfg(feature = "probe")]
@@ -31,6 +33,8 @@ mod selftest;
 mod served;
 mod settings;
 mod solve;
+mod tempco;
+mod train;
 mod work;
 
 pub use failure::{Failure, Kind};
@@ -173,6 +177,12 @@ enum Command {
     Retention(retention::Retention),
     /// Program cells and find each one's drift exponent ν
     Drift(drift::Drift),
+    /// SET and RESET cells over and over: their window over the number of cycles, and how long they last
+    Endurance(endurance::Endurance),
+    /// What pulses on one cell do to the others, with unselected lines at V/2, V/3, open or grounded
+    Disturb(disturb::DisturbCommand),
+    /// Temperature coefficients, from reads while the board's temperature wanders
+    Tempco(tempco::Tempco),
     /// Exact column currents of an array with line resistance: the circuit solver alone, no board
     Solve(solve::SolveCommand),
     /// Make a report of a run file: one HTML file with pictures and tables that opens anywhere
@@ -265,6 +275,9 @@ fn execute(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Noise(command) => command.run(global, output),
         Command::Retention(command) => command.run(global, output),
         Command::Drift(command) => command.run(global, output),
+        Command::Endurance(command) => command.run(global, output),
+        Command::Disturb(command) => command.run(global, output),
+        Command::Tempco(command) => command.run(global, output),
         Command::Solve(command) => command.run(global, output),
         Command::Report(command) => command.run(global, output),
         Command::Export(command) => command.run(global, output),

@@ -11,7 +11,8 @@ use crate::metrology::flicker::{self, FlickerFit, Sampling};
 use crate::metrology::floor::{Separated, separate};
 use crate::metrology::mains::Mains;
 use crate::metrology::spectrum::welch;
-use crate::metrology::{Estimate, allan, telegraph};
+use crate::metrology::telegraph::{self, Doubt};
+use crate::metrology::{Estimate, allan};
 use clap::Args;
 use instrument_floor::InstrumentFloor;
 use ndarray::{Array2, ArrayView2};
@@ -281,9 +282,18 @@ impl Noise {
         match telegraph::fit(&means, &coarse, leave_out) {
             Ok(fit) => {
                 for (number, trap) in fit.traps.iter().enumerate() {
-                    if !trap.doubts.is_empty() {
-                        let words: Vec<&str> = trap.doubts.iter().map(|doubt| doubt.words()).collect();
-                        cell.flags.push(format!("trap {} is doubtful: {}", number + 1, words.join(", ")));
+                    let words = |of: fn(&Doubt) -> bool| {
+                        let words: Vec<&str> =
+                            trap.doubts.iter().filter(|doubt| of(doubt)).map(|doubt| doubt.words()).collect();
+                        words.join(", ")
+                    };
+                    if !trap.is_reliable() {
+                        let doubts = words(|doubt| *doubt != Doubt::Coloured);
+                        cell.flags.push(format!("trap {} is doubtful: {doubts}", number + 1));
+                    }
+                    if trap.doubts.contains(&Doubt::Coloured) {
+                        let doubts = words(|doubt| *doubt == Doubt::Coloured);
+                        cell.flags.push(format!("trap {}: {doubts}", number + 1));
                     }
                 }
                 if !fit.traps.is_empty() {
@@ -396,10 +406,11 @@ impl CellNoise {
             _ => format!("{:>44}", "-"),
         };
         let traps = self.telegraph.as_ref().map_or_else(String::new, |fit| {
+            let upper = fit.upper_level(1.0);
             let each = fit.traps.iter().map(|trap| {
                 format!(
                     "ΔG/G {:.2e}, {} / {}",
-                    trap.amplitude.value,
+                    trap.amplitude.value / upper,
                     si(trap.ln_dwell_s[0].value.exp(), "s"),
                     si(trap.ln_dwell_s[1].value.exp(), "s")
                 )
@@ -429,13 +440,16 @@ impl CellNoise {
             })
         });
         let traps = self.telegraph.as_ref().map(|fit| {
+            // Samples are relative to their mean; a step is of the conductance with every trap in its upper state.
+            let upper = fit.upper_level(1.0);
             let trap = |trap: &telegraph::Trap| {
                 json!({
-                    "amplitude_relative": estimate(&trap.amplitude),
+                    "amplitude_relative": estimate(&trap.amplitude.scaled(1.0 / upper)),
+                    "amplitude_uncertainty_calibrated": !trap.doubts.contains(&Doubt::Coloured),
                     "dwell_lower_s": exponential(&trap.ln_dwell_s[0]),
                     "dwell_upper_s": exponential(&trap.ln_dwell_s[1]),
                     "transitions": trap.transitions,
-                    "reliable": trap.doubts.is_empty(),
+                    "reliable": trap.is_reliable(),
                 })
             };
             json!({

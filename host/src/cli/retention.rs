@@ -8,6 +8,7 @@ use super::work::Work;
 use super::{Failure, Global, Output};
 use crate::instrument::ProgramOrder;
 use crate::metrology::Estimate;
+use crate::metrology::drift::Read;
 use crate::recipe::Recipe;
 use crate::run_file::MeasurementOrder;
 use clap::Args;
@@ -190,6 +191,15 @@ pub(super) fn age(
 }
 
 impl Aged {
+    /// One read of one cell.
+    pub(super) fn read(&self, read: usize, row: usize, column: usize) -> Read {
+        Read {
+            time_s: self.times_s[read],
+            conductance_s: self.conductance[(read, row, column)],
+            standard_uncertainty_s: self.uncertainty[(read, row, column)],
+        }
+    }
+
     #[allow(clippy::too_many_arguments)] // One read's parts.
     fn take(
         &mut self,

@@ -125,44 +125,9 @@ impl Problem {
         }
     }
 
-    /// Lower Cholesky factor of the reads' covariance, and ln of its determinant. `ln((T + δ)/(h + δ))` is 1/f noise's −ln h,
-    /// finite at h = δ, the length of a read, and zero at the whole length T: a constant that the intercept takes up.
-    fn factor(&self, q: f64) -> Result<(Vec<Vec<f64>>, f64), FitError> {
-        let n = self.times_s.len();
-        let whole_s = self.times_s[n - 1] - self.times_s[0] + self.read_s;
-        let mut lower = vec![vec![0.0; n]; n];
-        let mut determinant = 0.0;
-        for i in 0..n {
-            for j in 0..=i {
-                let apart_s = self.times_s[i] - self.times_s[j] + self.read_s;
-                let own = if i == j { self.alone[i] } else { 0.0 };
-                let covariance = q * q * (whole_s / apart_s).ln() + own;
-                let dot: f64 = (0..j).map(|k| lower[i][k] * lower[j][k]).sum();
-                lower[i][j] = if i == j {
-                    let pivot = covariance - dot;
-                    if pivot.is_nan() || pivot <= 0.0 {
-                        return Err(FitError::Singular { parameters: PARAMETERS });
-                    }
-                    determinant += pivot.ln();
-                    pivot.sqrt()
-                } else {
-                    (covariance - dot) / lower[j][j]
-                };
-            }
-        }
-        Ok((lower, determinant))
-    }
-
     fn solve(&self, q: f64) -> Result<Solved, FitError> {
-        let (lower, determinant) = self.factor(q)?;
-        let whiten = |values: Vec<f64>| -> Vec<f64> {
-            let mut out: Vec<f64> = Vec::with_capacity(values.len());
-            for (i, value) in values.into_iter().enumerate() {
-                let dot: f64 = out.iter().zip(&lower[i]).map(|(a, b)| a * b).sum();
-                out.push((value - dot) / lower[i][i]);
-            }
-            out
-        };
+        let factor = CorrelatedReads::new(&self.times_s, &self.alone, self.read_s, q)?;
+        let (determinant, whiten) = (factor.ln_determinant, |values: Vec<f64>| factor.whitened(values));
         let mut parameters = [self.ln_conductance[0], 0.0, PRIOR.0];
         let step = |parameters: &mut [f64; PARAMETERS]| -> Result<Solved, FitError> {
             let t0_s = parameters[2].exp();
@@ -212,41 +177,59 @@ impl Problem {
     }
 }
 
-/// Temperature coefficient d(ln G)/dT from reads at wandering temperatures.
-///
-/// Straight line of ln G over T with the scatter around it as uncertainty; `None` if the temperatures span less than
-/// [`LEAST_SPAN_K`], or fewer than four reads are given: a coefficient from less says more about the reads' noise.
-#[must_use]
-pub fn temperature_coefficient(kelvin: &[f64], conductance_s: &[f64]) -> Option<Estimate> {
-    let n = kelvin.len();
-    let (low, high) =
-        kelvin.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &k| (low.min(k), high.max(k)));
-    if n < 4
-        || n != conductance_s.len()
-        || high - low < LEAST_SPAN_K
-        || conductance_s.iter().any(|&g| g <= 0.0)
-    {
-        return None;
-    }
-    let centre = kelvin.iter().sum::<f64>() / n as f64;
-    let mut normal = Normal::<2>::ZERO;
-    for (k, g) in kelvin.iter().zip(conductance_s) {
-        normal.add(&[1.0, k - centre], g.ln(), 1.0);
-    }
-    let ([intercept, slope], inverse) = normal.solve().ok()?;
-    let rest =
-        kelvin.iter().zip(conductance_s).map(|(k, g)| (g.ln() - intercept - slope * (k - centre)).powi(2));
-    let freedom = (n - 2) as f64;
-    let variance = rest.sum::<f64>() / freedom;
-    Some(Estimate::from_scatter(slope, (variance * inverse[1][1]).sqrt(), freedom))
+/// Covariance of reads that share 1/f noise, as its lower Cholesky factor.
+pub(super) struct CorrelatedReads {
+    lower: Vec<Vec<f64>>,
+    /// ln of its determinant.
+    pub(super) ln_determinant: f64,
 }
 
-/// Least span of temperatures for a coefficient, K: ten times the sensor's resolution-limited accuracy of 0.1 K.
-pub const LEAST_SPAN_K: f64 = 1.0;
+impl CorrelatedReads {
+    /// Of reads at `times_s` with relative variances `alone` of their own, each `read_s` long. `q²·ln((T + δ)/(h + δ))` is 1/f
+    /// noise's −ln h, finite at h = δ, the length of a read, and zero at the whole length T: a constant that the intercept
+    /// takes up.
+    pub(super) fn new(times_s: &[f64], alone: &[f64], read_s: f64, q: f64) -> Result<Self, FitError> {
+        let n = times_s.len();
+        let whole_s = times_s[n - 1] - times_s[0] + read_s;
+        let mut lower = vec![vec![0.0; n]; n];
+        let mut ln_determinant = 0.0;
+        for i in 0..n {
+            for j in 0..=i {
+                let apart_s = times_s[i] - times_s[j] + read_s;
+                let own = if i == j { alone[i] } else { 0.0 };
+                let covariance = q * q * (whole_s / apart_s).ln() + own;
+                let (done, rest) = lower.split_at_mut(i);
+                let row = &mut rest[0];
+                let other = if j < i { &done[j] } else { &*row };
+                let dot: f64 = row[..j].iter().zip(&other[..j]).map(|(a, b)| a * b).sum();
+                row[j] = if i == j {
+                    let pivot = covariance - dot;
+                    if pivot.is_nan() || pivot <= 0.0 {
+                        return Err(FitError::Singular { parameters: PARAMETERS });
+                    }
+                    ln_determinant += pivot.ln();
+                    pivot.sqrt()
+                } else {
+                    (covariance - dot) / other[j]
+                };
+            }
+        }
+        Ok(Self { lower, ln_determinant })
+    }
+
+    /// Values with unit covariance.
+    pub(super) fn whitened(&self, values: Vec<f64>) -> Vec<f64> {
+        let mut out: Vec<f64> = Vec::with_capacity(values.len());
+        for (value, row) in values.into_iter().zip(&self.lower) {
+            let dot: f64 = out.iter().zip(row).map(|(a, b)| a * b).sum();
+            out.push((value - dot) / row[out.len()]);
+        }
+        out
+    }
+}
 
 #[cfg(test)]
 mod tests {
-    use super::super::synthetic::white;
     use super::*;
     use ohmrig_emulator::random::Random;
 
@@ -302,18 +285,5 @@ mod tests {
         bad[3].conductance_s = -1.0;
         assert_eq!(fit(&bad, 1e-3).unwrap_err(), FitError::Datum { index: 3, value: -1.0 });
         assert!(matches!(fit(&bad[..4], 1e-3), Err(FitError::TooFew { got: 4, .. })));
-    }
-
-    #[test]
-    fn a_temperature_coefficient_needs_a_span_of_temperatures() {
-        let (kelvin, noise) = (white(40, 4.0, 1), white(40, 1e-8, 2));
-        let conductance: Vec<f64> =
-            kelvin.iter().zip(&noise).map(|(k, e)| 1e-5 * (2e-3 * k + e).exp()).collect();
-        let found = temperature_coefficient(&kelvin, &conductance).unwrap();
-        // One draw: five standard uncertainties, of 1e-4/2/√40 = 8e-6.
-        assert!((found.value - 2e-3).abs() < 5.0 * found.standard_uncertainty);
-        assert!((found.standard_uncertainty / 8e-6 - 1.0).abs() < 0.5);
-        let close: Vec<f64> = kelvin.iter().map(|k| 0.05 * k).collect();
-        assert_eq!(temperature_coefficient(&close, &conductance), None);
     }
 }

@@ -13,10 +13,12 @@ pub mod floor;
 mod least_squares;
 pub mod lifetime;
 pub mod mains;
+pub mod population;
 pub mod spectrum;
 #[cfg(test)]
 mod synthetic;
 pub mod telegraph;
+pub mod temperature;
 
 pub use estimate::Estimate;
 pub use least_squares::FitError;

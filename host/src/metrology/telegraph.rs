@@ -28,6 +28,14 @@ pub struct Trap {
     pub doubts: Vec<Doubt>,
 }
 
+impl Trap {
+    /// Whether the trap and its dwell times are to be relied on; of the step's uncertainty see [`Doubt::Coloured`].
+    #[must_use]
+    pub fn is_reliable(&self) -> bool {
+        self.doubts.iter().all(|doubt| *doubt == Doubt::Coloured)
+    }
+}
+
 /// Why a trap's figures are not to be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
@@ -37,6 +45,9 @@ pub enum Doubt {
     Rare,
     /// It dwells three samples or less in one of its states.
     Fast,
+    /// At the pace of the trap the background is more 1/f noise than white: the step comes out up to a few percent small, and
+    /// its uncertainty is not calibrated. Says nothing against the trap or its dwell times.
+    Coloured,
 }
 
 impl Doubt {
@@ -47,6 +58,9 @@ impl Doubt {
             Self::Small => "step below two standard deviations of the background",
             Self::Rare => "fewer than 30 transitions",
             Self::Fast => "dwells three samples or less",
+            Self::Coloured => {
+                "step on 1/f background, so that its uncertainty is not calibrated (too small, and the step up to a few percent)"
+            }
         }
     }
 }
@@ -64,6 +78,15 @@ pub struct TelegraphFit {
     pub deviation: f64,
     /// Bayesian information criterion of no trap, one trap and so on as far as tried, less that of no trap.
     pub criteria: Vec<f64>,
+}
+
+impl TelegraphFit {
+    /// Level with every trap in its upper state, of samples whose mean is `mean`.
+    #[must_use]
+    pub fn upper_level(&self, mean: f64) -> f64 {
+        let steps: f64 = self.traps.iter().map(|trap| trap.amplitude.value).sum();
+        mean + steps - self.path.iter().sum::<f64>() / self.path.len() as f64
+    }
 }
 
 /// Turns between chains and background.
@@ -300,6 +323,14 @@ impl Explained {
                 }
                 if ln_dwell_s.iter().any(|dwell| dwell.value.exp() <= 3.0 * spacing_s) {
                     doubts.push(Doubt::Fast);
+                }
+                // The corner of the trap's own spectrum.
+                let rate = ln_dwell_s.iter().map(|dwell| (-dwell.value).exp()).sum::<f64>();
+                let corner_hz = rate / (2.0 * std::f64::consts::PI);
+                if self.background.resolved
+                    && self.background.power_law(corner_hz) > self.background.white.value.max(0.0)
+                {
+                    doubts.push(Doubt::Coloured);
                 }
                 Trap { amplitude, ln_dwell_s, transitions, doubts }
             })

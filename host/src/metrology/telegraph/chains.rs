@@ -52,152 +52,47 @@ impl Chains {
             .product()
     }
 
-    fn transitions(&self) -> [[f64; MOST_STATES]; MOST_STATES] {
-        let states = self.states();
-        std::array::from_fn(|from| {
-            std::array::from_fn(
-                |to| if from < states && to < states { self.transition(from, to) } else { 0.0 },
-            )
-        })
-    }
-
-    /// Probability of each joint state before anything is seen.
-    fn stationary(&self) -> [f64; MOST_STATES] {
-        std::array::from_fn(|state| {
-            let one = |(k, [up, down]): (usize, &[f64; 2])| {
-                let upper = up / (up + down);
-                if state >> k & 1 == 1 { upper } else { 1.0 - upper }
-            };
-            if state < self.states() { self.leave.iter().enumerate().map(one).product() } else { 0.0 }
-        })
-    }
-
-    /// Densities of a sample in every state, divided by the largest; and ln of that one.
-    fn emissions(&self, sample: f64) -> ([f64; MOST_STATES], f64) {
-        let mut exponents = [f64::NEG_INFINITY; MOST_STATES];
-        let mut largest = f64::NEG_INFINITY;
-        for (state, exponent) in exponents.iter_mut().enumerate().take(self.states()) {
-            let off = sample - self.level(state);
-            *exponent = -0.5 * off * off / self.variance;
-            largest = largest.max(*exponent);
+    /// What the passes over the samples need, for a number of states that the compiler knows.
+    fn prepared<const S: usize>(&self) -> Prepared<S> {
+        let traps =
+            |state: usize| self.leave.iter().enumerate().map(move |(k, leave)| (leave, state >> k & 1));
+        Prepared {
+            levels: std::array::from_fn(|state| self.level(state)),
+            transitions: std::array::from_fn(|from| std::array::from_fn(|to| self.transition(from, to))),
+            stationary: std::array::from_fn(|state| {
+                let one = |([up, down], upper): (&[f64; 2], usize)| if upper == 1 { up } else { down } / (up + down);
+                traps(state).map(one).product()
+            }),
+            precision: 0.5 / self.variance,
+            normal: -0.5 * (2.0 * std::f64::consts::PI * self.variance).ln(),
         }
-        let scale = largest - 0.5 * (2.0 * std::f64::consts::PI * self.variance).ln();
-        (exponents.map(|exponent| (exponent - largest).exp()), scale)
     }
 
     /// ln of the likelihood alone.
     pub(super) fn likelihood(&self, samples: &[f64]) -> f64 {
-        let (states, transitions) = (self.states(), self.transitions());
-        let mut forward = self.stationary();
-        let mut likelihood = 0.0;
-        for (index, &sample) in samples.iter().enumerate() {
-            let (emissions, scale) = self.emissions(sample);
-            if index > 0 {
-                forward = step(&forward, &transitions, states);
-            }
-            let mut sum = 0.0;
-            for (probability, emission) in forward.iter_mut().zip(&emissions).take(states) {
-                *probability *= emission;
-                sum += *probability;
-            }
-            forward.iter_mut().for_each(|probability| *probability /= sum);
-            likelihood += sum.ln() + scale;
+        match self.steps.len() {
+            1 => self.prepared::<2>().forward(samples, |_, _| {}),
+            2 => self.prepared::<4>().forward(samples, |_, _| {}),
+            _ => self.prepared::<8>().forward(samples, |_, _| {}),
         }
-        likelihood
     }
 
     /// Forward–backward (Rabiner, Proc. IEEE 77, 257, 1989, with scaling).
     pub(super) fn posterior(&self, samples: &[f64]) -> Posterior {
-        let (states, transitions) = (self.states(), self.transitions());
-        let mut all = vec![0.0; samples.len() * states];
-        let mut forward = self.stationary();
-        let mut likelihood = 0.0;
-        for (index, (&sample, kept)) in samples.iter().zip(all.chunks_exact_mut(states)).enumerate() {
-            let (emissions, scale) = self.emissions(sample);
-            if index > 0 {
-                forward = step(&forward, &transitions, states);
-            }
-            let mut sum = 0.0;
-            for (probability, emission) in forward.iter_mut().zip(&emissions).take(states) {
-                *probability *= emission;
-                sum += *probability;
-            }
-            forward.iter_mut().for_each(|probability| *probability /= sum);
-            kept.copy_from_slice(&forward[..states]);
-            likelihood += sum.ln() + scale;
+        match self.steps.len() {
+            1 => self.prepared::<2>().posterior(samples),
+            2 => self.prepared::<4>().posterior(samples),
+            _ => self.prepared::<8>().posterior(samples),
         }
-        // Backwards: probability of what follows, given the state, times the emission there.
-        let mut pairs = [[0.0; MOST_STATES]; MOST_STATES];
-        let mut backward = [1.0; MOST_STATES];
-        for index in (0..samples.len()).rev() {
-            let here = &mut all[index * states..(index + 1) * states];
-            let mut sum = 0.0;
-            for (probability, backward) in here.iter_mut().zip(&backward) {
-                *probability *= backward;
-                sum += *probability;
-            }
-            here.iter_mut().for_each(|probability| *probability /= sum);
-            if index == 0 {
-                break;
-            }
-            let (emissions, _) = self.emissions(samples[index]);
-            let ahead: [f64; MOST_STATES] = std::array::from_fn(|s| emissions[s] * backward[s]);
-            let previous = &all[(index - 1) * states..index * states];
-            let mut total = 0.0;
-            let mut moves = [[0.0; MOST_STATES]; MOST_STATES];
-            let mut next = [0.0; MOST_STATES];
-            for from in 0..states {
-                for to in 0..states {
-                    let onward = transitions[from][to] * ahead[to];
-                    next[from] += onward;
-                    moves[from][to] = previous[from] * onward;
-                    total += moves[from][to];
-                }
-            }
-            for from in 0..states {
-                for to in 0..states {
-                    pairs[from][to] += moves[from][to] / total;
-                }
-            }
-            let largest = next.iter().copied().fold(0.0, f64::max);
-            backward = next.map(|value| value / largest);
-        }
-        Posterior { states: all, likelihood, pairs }
     }
 
     /// The most probable path (Viterbi), one joint state per sample.
     pub(super) fn path(&self, samples: &[f64]) -> Vec<u8> {
-        let states = self.states();
-        let ln_transitions = self.transitions().map(|row| row.map(f64::ln));
-        let mut score = self.stationary().map(f64::ln);
-        let mut came_from = vec![[0_u8; MOST_STATES]; samples.len()];
-        for (index, (&sample, from)) in samples.iter().zip(&mut came_from).enumerate() {
-            let before = score;
-            for to in 0..states {
-                let off = sample - self.level(to);
-                let emission = -0.5 * off * off / self.variance;
-                if index == 0 {
-                    score[to] = before[to] + emission;
-                    continue;
-                }
-                let mut best = (f64::NEG_INFINITY, 0);
-                for state in 0..states {
-                    let value = before[state] + ln_transitions[state][to];
-                    if value > best.0 {
-                        best = (value, state);
-                    }
-                }
-                score[to] = best.0 + emission;
-                from[to] = best.1 as u8;
-            }
+        match self.steps.len() {
+            1 => self.prepared::<2>().path(samples),
+            2 => self.prepared::<4>().path(samples),
+            _ => self.prepared::<8>().path(samples),
         }
-        let mut state = (0..states).max_by(|&a, &b| score[a].total_cmp(&score[b])).unwrap_or(0) as u8;
-        let mut path = vec![0; samples.len()];
-        for (slot, from) in path.iter_mut().zip(&came_from).rev() {
-            *slot = state;
-            state = from[usize::from(state)];
-        }
-        path
     }
 
     /// One step of expectation maximisation: the parameters that explain the samples best, given `posterior`.
@@ -259,18 +154,136 @@ impl Chains {
     }
 }
 
-fn step(
-    forward: &[f64; MOST_STATES],
-    transitions: &[[f64; MOST_STATES]; MOST_STATES],
-    states: usize,
-) -> [f64; MOST_STATES] {
-    let mut next = [0.0; MOST_STATES];
-    for (probability, row) in forward.iter().zip(transitions).take(states) {
-        for (to, transition) in next.iter_mut().zip(row).take(states) {
-            *to += probability * transition;
-        }
+/// Parameters as the passes over the samples use them, for `S` joint states.
+struct Prepared<const S: usize> {
+    levels: [f64; S],
+    transitions: [[f64; S]; S],
+    /// Probability of each joint state before anything is seen.
+    stationary: [f64; S],
+    /// 1/(2σ²).
+    precision: f64,
+    /// ln of the normal density at its centre.
+    normal: f64,
+}
+
+impl<const S: usize> Prepared<S> {
+    /// Densities of a sample in every state, divided by the largest; and ln of that one.
+    fn emissions(&self, sample: f64) -> ([f64; S], f64) {
+        let exponents = self.levels.map(|level| -self.precision * (sample - level) * (sample - level));
+        let largest = exponents.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        (exponents.map(|exponent| (exponent - largest).exp()), largest + self.normal)
     }
-    next
+
+    /// Goes forward; `kept` gets the probabilities of the states given the samples so far, and the emissions. ln of the
+    /// likelihood.
+    fn forward(&self, samples: &[f64], mut kept: impl FnMut(&[f64; S], &[f64; S])) -> f64 {
+        let mut forward = self.stationary;
+        let mut likelihood = 0.0;
+        for (index, &sample) in samples.iter().enumerate() {
+            let (emissions, scale) = self.emissions(sample);
+            if index > 0 {
+                let mut next = [0.0; S];
+                for (probability, row) in forward.iter().zip(&self.transitions) {
+                    for (to, transition) in next.iter_mut().zip(row) {
+                        *to += probability * transition;
+                    }
+                }
+                forward = next;
+            }
+            let mut sum = 0.0;
+            for (probability, emission) in forward.iter_mut().zip(&emissions) {
+                *probability *= emission;
+                sum += *probability;
+            }
+            let factor = 1.0 / sum;
+            forward = forward.map(|probability| probability * factor);
+            kept(&forward, &emissions);
+            likelihood += sum.ln() + scale;
+        }
+        likelihood
+    }
+
+    fn posterior(&self, samples: &[f64]) -> Posterior {
+        let mut all: Vec<[f64; S]> = Vec::with_capacity(samples.len());
+        let mut emissions: Vec<[f64; S]> = Vec::with_capacity(samples.len());
+        let likelihood = self.forward(samples, |forward, emission| {
+            all.push(*forward);
+            emissions.push(*emission);
+        });
+        // Backwards: probability of what follows, given the state, times the emission there.
+        let mut pairs = [[0.0; S]; S];
+        let mut backward = [1.0; S];
+        for index in (0..samples.len()).rev() {
+            let here = &mut all[index];
+            let mut sum = 0.0;
+            for (probability, backward) in here.iter_mut().zip(&backward) {
+                *probability *= backward;
+                sum += *probability;
+            }
+            let factor = 1.0 / sum;
+            *here = here.map(|probability| probability * factor);
+            if index == 0 {
+                break;
+            }
+            let ahead: [f64; S] = std::array::from_fn(|s| emissions[index][s] * backward[s]);
+            let previous = all[index - 1];
+            let mut total = 0.0;
+            let mut moves = [[0.0; S]; S];
+            let mut next = [0.0; S];
+            for from in 0..S {
+                for to in 0..S {
+                    let onward = self.transitions[from][to] * ahead[to];
+                    next[from] += onward;
+                    moves[from][to] = previous[from] * onward;
+                    total += moves[from][to];
+                }
+            }
+            let factor = 1.0 / total;
+            for (pairs, moves) in pairs.iter_mut().zip(&moves) {
+                for (pair, moved) in pairs.iter_mut().zip(moves) {
+                    *pair += moved * factor;
+                }
+            }
+            let factor = 1.0 / next.iter().copied().fold(0.0, f64::max);
+            backward = next.map(|value| value * factor);
+        }
+        let pairs = std::array::from_fn(|from| {
+            std::array::from_fn(|to| if from < S && to < S { pairs[from][to] } else { 0.0 })
+        });
+        Posterior { states: all.into_flattened(), likelihood, pairs }
+    }
+
+    fn path(&self, samples: &[f64]) -> Vec<u8> {
+        let ln_transitions = self.transitions.map(|row| row.map(f64::ln));
+        let mut score = self.stationary.map(f64::ln);
+        let mut came_from = vec![[0_u8; S]; samples.len()];
+        for (index, (&sample, from)) in samples.iter().zip(&mut came_from).enumerate() {
+            let before = score;
+            for to in 0..S {
+                let emission = -self.precision * (sample - self.levels[to]) * (sample - self.levels[to]);
+                if index == 0 {
+                    score[to] = before[to] + emission;
+                    continue;
+                }
+                let mut best = (f64::NEG_INFINITY, 0);
+                for state in 0..S {
+                    let value = before[state] + ln_transitions[state][to];
+                    if value > best.0 {
+                        best = (value, state);
+                    }
+                }
+                score[to] = best.0 + emission;
+                from[to] = best.1 as u8;
+            }
+        }
+        let mut state = (0..S).max_by(|&a, &b| score[a].total_cmp(&score[b])).unwrap_or(0) as u8;
+        let mut path = vec![0; samples.len()];
+        for (slot, from) in path.iter_mut().zip(&came_from).rev() {
+            *slot = state;
+            state = from[usize::from(state)];
+        }
+        path
+    }
 }
 
 impl Posterior {
