@@ -119,8 +119,17 @@ fn call(link: &mut BenchLink<Stream>, call: &Call) -> Result<(), LinkError<Infal
     }
 }
 
-fuzz_target!(|input: (bool, Vec<u8>, Vec<(u16, u8)>, Vec<Call>)| {
-    let (real, answers, spoil, calls) = input;
+#[derive(Arbitrary, Debug)]
+struct Input {
+    /// A bench answers, or the bytes below do.
+    real: bool,
+    answers: Vec<u8>,
+    spoil: Vec<(u16, u8)>,
+    calls: Vec<Call>,
+}
+
+fuzz_target!(|input: Input| {
+    let Input { real, answers, spoil, calls } = input;
     let bench = real.then(|| {
         let (board, _files) = emulation(0, 1, 1).power_up().expect("an emulated board");
         (BenchServer::new(), board)

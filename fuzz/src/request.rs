@@ -4,7 +4,7 @@ use arbitrary::Arbitrary;
 use ohmrig_protocol::message::{
     FaultCode, JobId, Limits, Mvm, Pulse, ReadCells, ReadColumn, ReadReference, Region, Request, Scheme,
 };
-use ohmrig_protocol::units::{Amperes, Seconds, Volts};
+use ohmrig_protocol::units::{Amperes, Joules, Seconds, VoltSeconds, Volts};
 
 /// A voltage: most of what is drawn is one that a board could put out, the rest any number.
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -198,6 +198,8 @@ impl Asked {
                     width_max: Seconds(share(longest)),
                     current: Amperes(5e-3 * share(current)),
                     pulses_per_cell: u32::from(*current),
+                    dose_per_cell: VoltSeconds(5e3 * share(longest)),
+                    energy_per_cell: Joules(25.0 * share(current)),
                 })
             }
             Self::Pulse(row, column, volts, width, scheme) => Request::Pulse(Pulse {

@@ -173,7 +173,7 @@ impl Bounds {
     #[must_use]
     pub fn new(emulation: &Emulation) -> Self {
         use ohmrig_protocol::message::Limits;
-        use ohmrig_protocol::units::{Amperes, Seconds, Volts};
+        use ohmrig_protocol::units::{Amperes, Joules, Seconds, VoltSeconds, Volts};
         let cells = usize::from(emulation.rows) * usize::from(emulation.columns);
         // The board's own, from its description: none may be passed whatever is asked.
         let limits = Limits {
@@ -184,6 +184,8 @@ impl Bounds {
             width_max: Seconds(1.0),
             current: Amperes(5e-3),
             pulses_per_cell: 1_000_000,
+            dose_per_cell: VoltSeconds(5e3),
+            energy_per_cell: Joules(25.0),
         };
         Self { columns: emulation.columns, selected: vec![false; cells], written: false, limits }
     }

@@ -6,7 +6,7 @@ use ohmrig_emulator::chips::{BitFlip, Wire as Line};
 use ohmrig_protocol::bench::{Bench, ChipKind, ChipSelect};
 use ohmrig_protocol::frame::SessionId;
 use ohmrig_protocol::message::*;
-use ohmrig_protocol::units::{Amperes, Seconds, Siemens, Volts};
+use ohmrig_protocol::units::{Amperes, Joules, Seconds, Siemens, VoltSeconds, Volts};
 use ohmrig_tests::{Answer, Wire, request};
 
 const READ: ReadCells = ReadCells {
@@ -17,6 +17,18 @@ const READ: ReadCells = ReadCells {
 };
 const PULSE: Pulse =
     Pulse { row: 2, column: 3, volts: Volts(1.6), width: Seconds(50e-6), scheme: Scheme::Half, gate: None };
+/// What OR-16 allows, from its description.
+const BOARD: Limits = Limits {
+    cell: Volts(5.0),
+    half_select: Volts(2.6),
+    read: Volts(0.5),
+    width_min: Seconds(5e-6),
+    width_max: Seconds(1.0),
+    current: Amperes(5e-3),
+    pulses_per_cell: 1_000_000,
+    dose_per_cell: VoltSeconds(5e3),
+    energy_per_cell: Joules(25.0),
+};
 
 /// Every chip of a 16 × 16 board that a request can touch.
 fn chips() -> impl Iterator<Item = ChipSelect> {
@@ -205,17 +217,7 @@ fn every_fault_is_latched_with_the_last_request_and_cleared_by_its_name_alone() 
             1
         }),
         (FaultCode::OverCurrent, Mode::Safe, |wire, session| {
-            let board = Limits {
-                cell: Volts(5.0),
-                half_select: Volts(2.6),
-                read: Volts(0.5),
-                width_min: Seconds(5e-6),
-                width_max: Seconds(1.0),
-                current: Amperes(1e-6),
-                pulses_per_cell: 1_000_000,
-                dose_per_cell: ohmrig_protocol::units::VoltSeconds(5e3),
-                energy_per_cell: ohmrig_protocol::units::Joules(25.0),
-            };
+            let board = Limits { current: Amperes(1e-6), ..BOARD };
             wire.exchange(&request(session, 1, &Request::TightenLimits(board)));
             wire.exchange(&request(session, 2, &Request::Pulse(PULSE)));
             3
@@ -324,18 +326,8 @@ fn a_job_s_pulse_beyond_the_current_limit_is_cut_and_ends_the_train_of_its_cell_
     let mut wire = Wire::new("rram-cmo", 5);
     let session = wire.open(1);
     wire.exchange(&request(session, 0, &Request::Arm { milliseconds: 600_000 }));
-    let tight = Limits {
-        cell: Volts(5.0),
-        half_select: Volts(2.6),
-        read: Volts(0.5),
-        width_min: Seconds(5e-6),
-        width_max: Seconds(1.0),
-        // Half-selected cells alone draw more than that: 15 of 9 µS at 0.55 V.
-        current: Amperes(60e-6),
-        pulses_per_cell: 1_000_000,
-        dose_per_cell: ohmrig_protocol::units::VoltSeconds(5e3),
-        energy_per_cell: ohmrig_protocol::units::Joules(25.0),
-    };
+    // Half-selected cells alone draw more than that: 15 of 9 µS at 0.55 V.
+    let tight = Limits { current: Amperes(60e-6), ..BOARD };
     assert_eq!(wire.exchange(&request(session, 1, &Request::TightenLimits(tight))), [Answer::Done]);
     let targets: Vec<u8> = [40e-6f32, 40e-6].iter().flat_map(|target| target.to_le_bytes()).collect();
     assert_eq!(wire.exchange(&request(session, 2, &Request::Program(program(&targets, 2)))), [Answer::Done]);

@@ -105,6 +105,20 @@ fn stages(root: &Path, extent: Extent, times: &mut Times) -> Result<()> {
         "lints",
         &["clippy", "--workspace", "--all-targets", "--profile", "checked", "--", "-D", "warnings"],
     )?;
+    // A workspace of their own, which the line above doesn't see.
+    host(
+        "fuzz targets",
+        &[
+            "clippy",
+            "--manifest-path",
+            "fuzz/Cargo.toml",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )?;
     host("documentation", &["doc", "--workspace", "--no-deps", "--profile", "checked"])?;
     // The `ohmrig` binary comes with it; the end-to-end tests run it.
     host("build", &["build", "--profile", "checked", "--bins", "--tests"])?;
