@@ -4,7 +4,7 @@
 //! - [`session`]: sessions, sequence numbers, refusals of the link
 //! - [`message`]: requests and replies
 //! - [`mod@bench`]: the hardware below the chip drivers, as calls and as bytes
-//! - [`units`], [`version`]
+//! - [`units`], [`version`], [`bytes`]
 //!
 //! Nothing here does I/O, allocates or panics.
 #![no_std]
@@ -15,6 +15,7 @@
 extern crate std;
 
 pub mod bench;
+pub mod bytes;
 pub mod frame;
 pub mod log;
 pub mod message;

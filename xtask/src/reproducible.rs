@@ -19,10 +19,17 @@ pub(crate) fn build<'c>(cargo: &'c mut Command, root: &Path) -> Result<&'c mut C
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
     let cargo_home = cargo_home.ok_or("neither CARGO_HOME nor a home folder")?;
+    // Short, since every panic message has one. Of those that fit, the last is taken.
+    let mut folders = vec![(cargo_home.clone(), "/cargo"), (root.to_path_buf(), "/ohmrig")];
+    if let Ok(registries) = std::fs::read_dir(cargo_home.join("registry/src")) {
+        let mut registries: Vec<_> = registries.flatten().map(|entry| (entry.path(), "/crates")).collect();
+        registries.sort();
+        folders.extend(registries);
+    }
     // Separated as cargo wants it, so that folders may have spaces in their names.
-    let flags = [(cargo_home.as_path(), "/cargo"), (root, "/ohmrig")]
-        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
-        .join("\u{1f}");
+    let flags: Vec<String> =
+        folders.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
+    let flags = flags.join("\u{1f}");
     Ok(cargo
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .env("RUSTC_WRAPPER", std::env::current_exe()?)

@@ -1,6 +1,7 @@
 //! Which arrays have been plugged in, by name, and whose budgets are where in flash.
 
 use crate::store::MAX_ARRAYS;
+use ohmrig_protocol::bytes::{joined, put};
 use ohmrig_protocol::message::{Field, MAX_ARRAY_NAME_BYTES, Refusal};
 
 /// A name: 0 (nobody named it) to [`MAX_ARRAY_NAME_BYTES`] of printable ASCII.
@@ -115,12 +116,8 @@ impl Arrays {
             if place == self.plugged {
                 plugged = position;
             }
-            for byte in core::iter::once(history.name.length).chain(history.name.as_str().bytes()) {
-                if let Some(to) = into.get_mut(length) {
-                    *to = byte;
-                    length += 1;
-                }
-            }
+            let free = into.get_mut(length..).unwrap_or_default();
+            length += put(free, &[&[history.name.length], history.name.as_str().as_bytes()]);
         }
         (length, plugged)
     }
@@ -129,11 +126,18 @@ impl Arrays {
     pub(super) fn to_bytes(self) -> [u8; ARRAYS_BYTES] {
         let mut bytes = [0; ARRAYS_BYTES];
         let (rows, columns) = self.geometry;
-        let head = [rows, columns, self.last_id].into_iter().flat_map(u16::to_le_bytes).chain([self.plugged]);
-        let histories = self.histories.iter().flat_map(|history| {
-            history.id.to_le_bytes().into_iter().chain([history.name.length]).chain(history.name.bytes)
-        });
-        bytes.iter_mut().zip(head.chain(histories)).for_each(|(to, from)| *to = from);
+        if let Some((head, histories)) = bytes.split_first_chunk_mut::<HEAD_BYTES>() {
+            *head = joined(&[
+                &rows.to_le_bytes(),
+                &columns.to_le_bytes(),
+                &self.last_id.to_le_bytes(),
+                &[self.plugged],
+            ]);
+            let histories = histories.as_chunks_mut::<HISTORY_BYTES>().0;
+            for (to, History { id, name }) in histories.iter_mut().zip(&self.histories) {
+                *to = joined(&[&id.to_le_bytes(), &[name.length], &name.bytes]);
+            }
+        }
         bytes
     }
 

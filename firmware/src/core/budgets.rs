@@ -315,10 +315,10 @@ impl<'b> Budgets<'b> {
     /// A block's bytes.
     pub(super) fn block(&self, block: u32, array: u16, epoch: u32, board: &Description) -> [u8; BLOCK_BYTES] {
         let mut bytes = [0; BLOCK_BYTES];
-        let head = array.to_le_bytes().into_iter().chain(epoch.to_le_bytes());
         let mut put = bytes.iter_mut();
         let mut write = |value: &[u8]| put.by_ref().zip(value).for_each(|(to, from)| *to = *from);
-        head.for_each(|byte| write(&[byte]));
+        write(&array.to_le_bytes());
+        write(&epoch.to_le_bytes());
         match Part::of(block, board) {
             Part::Cells(first) => {
                 for cell in self.cells.iter().skip(first).take(BLOCK_CELLS) {

@@ -9,6 +9,7 @@ use super::reservation::{RESERVATION_BYTES, Reservations};
 use crate::front_end::Description;
 use crate::hardware::Flash;
 use crate::store::{Area, Store};
+use ohmrig_protocol::bytes::put;
 use ohmrig_protocol::frame;
 use ohmrig_protocol::message::{Fault, Limits, MAX_PANIC_BYTES, Refusal, Request, StorageProblem};
 
@@ -108,8 +109,7 @@ impl LastPanic {
     }
 
     fn to_bytes(self, into: &mut [u8; 4 + MAX_PANIC_BYTES]) -> &[u8] {
-        let bytes = self.boot.to_le_bytes().into_iter().chain(self.text);
-        into.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        put(into, &[&self.boot.to_le_bytes(), &self.text]);
         into.get(..4 + self.length).unwrap_or_default()
     }
 }

@@ -4,6 +4,7 @@
 //! record is uploaded to a free place and exists once the list names it.
 
 use crate::store::{RECORD_CHUNKS, RECORDS_KEPT};
+use ohmrig_protocol::bytes::joined;
 use ohmrig_protocol::message::{
     Field, MAX_RECORD_BYTES, RECORD_CHUNK_BYTES, RECORD_ENTRY_BYTES, RecordEntry, RecordLabel, Refusal,
 };
@@ -149,12 +150,16 @@ impl Records {
     /// As in flash; a number of 0 is none.
     pub(super) fn to_bytes(self) -> [u8; RECORDS_BYTES] {
         let mut bytes = [0; RECORDS_BYTES];
-        let kept = self.entries().flat_map(|kept| {
-            #[allow(clippy::cast_possible_truncation)] // Five places.
-            kept.entry.to_bytes().into_iter().chain([kept.place as u8])
-        });
-        let all = self.last_number.to_le_bytes().into_iter().chain(kept);
-        bytes.iter_mut().zip(all).for_each(|(to, from)| *to = from);
+        if let Some((last_number, kept)) = bytes.split_first_chunk_mut::<4>() {
+            *last_number = self.last_number.to_le_bytes();
+            for (to, Kept { entry, place }) in
+                kept.as_chunks_mut::<KEPT_BYTES>().0.iter_mut().zip(self.entries())
+            {
+                #[allow(clippy::cast_possible_truncation)] // Five places.
+                let place = *place as u8;
+                *to = joined(&[&entry.to_bytes(), &[place]]);
+            }
+        }
         bytes
     }
 

@@ -6,6 +6,7 @@
 
 use super::layout::{JOURNAL_SECTORS, LAYOUT, SECTOR_BYTES, WORD_BYTES};
 use crate::hardware::Flash;
+use ohmrig_protocol::bytes::put;
 use ohmrig_protocol::frame::crc32;
 use ohmrig_protocol::message::StorageProblem;
 
@@ -78,9 +79,9 @@ fn verify<'a>(
 }
 
 /// A word of up to 28 bytes with a CRC behind.
-fn sealed(contents: impl Iterator<Item = u8>) -> Word {
+fn sealed(contents: &[&[u8]]) -> Word {
     let mut word = CROSSED_OUT;
-    word.iter_mut().zip(contents).for_each(|(to, from)| *to = from);
+    put(&mut word, contents);
     if let Some((covered, seal)) = word.split_last_chunk_mut::<4>() {
         *seal = crc32(covered).to_le_bytes();
     }
@@ -92,11 +93,11 @@ fn is_sealed(word: &Word) -> bool {
 }
 
 fn header(sequence: u32) -> Word {
-    sealed(MAGIC.into_iter().chain(LAYOUT.to_le_bytes()).chain([0; 2]).chain(sequence.to_le_bytes()))
+    sealed(&[&MAGIC, &LAYOUT.to_le_bytes(), &[0; 2], &sequence.to_le_bytes()])
 }
 
 fn entry(sector: u32) -> Word {
-    sealed(sector.to_le_bytes().into_iter())
+    sealed(&[&sector.to_le_bytes()])
 }
 
 fn read_word(flash: &mut impl Flash, offset: u32) -> Result<Word, StorageProblem> {

@@ -1,5 +1,7 @@
 //! What cells have been through, kept per array and across power-ups.
 
+use crate::bytes::joined;
+
 /// Bytes of one [`CellBudget`] on the wire.
 pub const BUDGET_BYTES: usize = 28;
 
@@ -23,16 +25,12 @@ impl CellBudget {
     /// Little-endian, in the order of the fields.
     #[must_use]
     pub fn to_bytes(self) -> [u8; BUDGET_BYTES] {
-        let mut bytes = [0; BUDGET_BYTES];
-        let fields = self
-            .pulses
-            .to_le_bytes()
-            .into_iter()
-            .chain(self.dose.to_le_bytes())
-            .chain(self.energy.to_le_bytes())
-            .chain(self.half_select.to_le_bytes());
-        bytes.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
-        bytes
+        joined(&[
+            &self.pulses.to_le_bytes(),
+            &self.dose.to_le_bytes(),
+            &self.energy.to_le_bytes(),
+            &self.half_select.to_le_bytes(),
+        ])
     }
 
     /// The reverse of [`to_bytes`](Self::to_bytes).

@@ -1,5 +1,6 @@
 //! Reads and products: what is asked, and the sums that come back.
 
+use crate::bytes::joined;
 use crate::units::Volts;
 use serde::{Deserialize, Serialize};
 
@@ -119,16 +120,12 @@ impl CellSums {
     /// Little-endian, in the order of the fields.
     #[must_use]
     pub fn to_bytes(self) -> [u8; CELL_SUMS_BYTES] {
-        let mut bytes = [0; CELL_SUMS_BYTES];
-        let fields = self
-            .plus
-            .to_le_bytes()
-            .into_iter()
-            .chain(self.plus_squares.to_le_bytes())
-            .chain(self.minus.to_le_bytes())
-            .chain(self.minus_squares.to_le_bytes());
-        bytes.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
-        bytes
+        joined(&[
+            &self.plus.to_le_bytes(),
+            &self.plus_squares.to_le_bytes(),
+            &self.minus.to_le_bytes(),
+            &self.minus_squares.to_le_bytes(),
+        ])
     }
 
     /// The reverse of [`to_bytes`](Self::to_bytes).

@@ -1,5 +1,6 @@
 //! What a device keeps in flash: calibration records (opaque here), and whether its flash is in order.
 
+use crate::bytes::joined;
 use serde::{Deserialize, Serialize};
 
 /// Most data of one [`Request::RecordChunk`](super::Request::RecordChunk), and of every chunk but the last.
@@ -26,6 +27,7 @@ pub struct RecordLabel {
     /// CRC-32/ISO-HDLC of them; the device checks it against what it has stored before it commits.
     pub crc: u32,
     /// Hash of them, for whoever reads it later; the device only keeps it.
+    #[serde(with = "crate::bytes::array")]
     pub hash: [u8; 32],
 }
 
@@ -44,19 +46,15 @@ impl RecordEntry {
     /// Little-endian: number, in force (0 or 1), kind, date, length, CRC, hash.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; RECORD_ENTRY_BYTES] {
-        let mut bytes = [0; RECORD_ENTRY_BYTES];
         let RecordLabel { kind, date, length, crc, hash } = self.label;
-        let fields = self
-            .number
-            .to_le_bytes()
-            .into_iter()
-            .chain([u8::from(self.in_force), kind])
-            .chain(date.to_le_bytes())
-            .chain(length.to_le_bytes())
-            .chain(crc.to_le_bytes())
-            .chain(hash);
-        bytes.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
-        bytes
+        joined(&[
+            &self.number.to_le_bytes(),
+            &[u8::from(self.in_force), kind],
+            &date.to_le_bytes(),
+            &length.to_le_bytes(),
+            &crc.to_le_bytes(),
+            &hash,
+        ])
     }
 
     /// The reverse of [`to_bytes`](Self::to_bytes).

@@ -6,6 +6,7 @@
 use core::alloc::{GlobalAlloc, Layout};
 #[cfg(feature = "heap")]
 use core::cell::Cell;
+use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 #[cfg(feature = "reset-on-panic")]
@@ -39,12 +40,15 @@ static KEPT: Kept = Kept(UnsafeCell::new(MaybeUninit::uninit()));
 fn with_last_words<T>(work: impl FnOnce(&mut LastWords) -> T) -> T {
     cortex_m::interrupt::free(|_| {
         let kept = KEPT.0.get().cast::<LastWords>();
+        // The compiler takes what is there for uninitialised, and what is written there for never read. Assembly that may read
+        // and write it tells it otherwise; copying by volatile accesses instead would be 7 KB of code.
+        // SAFETY: no instruction at all.
+        unsafe { asm!("/* {0} */", in(reg) kept, options(nostack, preserves_flags)) };
         // SAFETY: the pointer is to a static of that size and alignment, every bit pattern is a `LastWords`, and with
-        // interrupts off on a single core nobody else has it. Volatile, because the compiler takes it for uninitialised.
-        let mut words = unsafe { ptr::read_volatile(kept) };
-        let result = work(&mut words);
-        // SAFETY: as above.
-        unsafe { ptr::write_volatile(kept, words) };
+        // interrupts off on a single core nobody else has it.
+        let result = work(unsafe { &mut *kept });
+        // SAFETY: no instruction at all.
+        unsafe { asm!("/* {0} */", in(reg) kept, options(nostack, preserves_flags)) };
         result
     })
 }

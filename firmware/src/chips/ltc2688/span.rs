@@ -66,10 +66,12 @@ impl Span {
     /// The code nearest to `volts`; halves go up. Nothing is clamped: what no code is nearest to is refused, NaN too.
     pub fn code(self, volts: f32) -> Result<DacCode, OutOfSpan> {
         let (lowest, width) = self.extent();
-        // f64 holds difference and product of these to far below half a step, and a tie exactly.
-        let offset = f64::from(volts) - f64::from(lowest);
-        let steps = libm::floor(offset * f64::from(STEPS) / f64::from(width) + 0.5);
-        if (0.0..f64::from(STEPS)).contains(&steps) {
+        // floor((volts − lowest)·STEPS/width + 1/2) = floor((2·STEPS·volts − 2·STEPS·lowest + width) / (2·width)), where a
+        // fraction of the first product can't matter: all else is whole. The product itself is exact, a shift of the exponent.
+        let doubled = libm::floorf(volts * (2 * STEPS) as f32);
+        let ends = (2 * STEPS * lowest - width) as f32..(2 * STEPS * (lowest + width) - width) as f32;
+        if ends.contains(&doubled) {
+            let steps = (doubled as i32 - 2 * STEPS * lowest + width) / (2 * width);
             Ok(DacCode(steps as u16))
         } else {
             let (lowest, highest) = self.limits();
