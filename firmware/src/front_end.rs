@@ -68,12 +68,41 @@ pub struct Description {
     pub guard_after_ns: u32,
     /// How long after a pulse's edge everything has settled, so that the current is told, ns.
     pub report_after_ns: u32,
-    /// Width below which a pulse has no flat top, ns.
-    pub slew_limited_ns: u32,
+    /// How a line gets from one voltage to another in a pulse.
+    pub edge: PulseEdge,
     /// From CONVST until `conversion_done` may be asked, ns.
     pub conversion_ns: u32,
     /// After this a conversion that isn't done is a fault, ns.
     pub conversion_timeout_ns: u32,
+}
+
+/// A driver's step: at its slope limit at first, then as a first-order lag. Numbers of the slowest driver.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PulseEdge {
+    /// Slope limit, V/µs; infinite if the lag alone says it.
+    pub slew_v_per_us: f32,
+    /// Lag, µs.
+    pub lag_us: f32,
+    /// Width below which a pulse has no flat top, ns.
+    pub flat_ns: u32,
+}
+
+impl PulseEdge {
+    /// What a line has reached at least when a pulse of `volts` ends after `width_ns`, V. A cell's two lines step by
+    /// `volts` together, so by no more than that each, and a smaller step is over sooner.
+    pub fn reached(&self, volts: Volts, width_ns: u32) -> Volts {
+        let size = libm::fabsf(volts.0);
+        let time_us = width_ns as f32 * 1e-3;
+        // Slope and lag meet where that much is left.
+        let left = size.min(self.slew_v_per_us * self.lag_us);
+        let slewing_us = (size - left) / self.slew_v_per_us;
+        let reached = if time_us < slewing_us {
+            time_us * self.slew_v_per_us
+        } else {
+            size - left * libm::expf((slewing_us - time_us) / self.lag_us)
+        };
+        Volts(libm::copysignf(reached, volts.0))
+    }
 }
 
 /// What a line can be put to.
@@ -254,4 +283,24 @@ pub trait FrontEnd {
     /// # Errors
     /// A sensor that doesn't answer.
     fn temperature(&mut self) -> Result<Option<Kelvin>, FrontEndError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_is_a_slope_and_then_a_lag() {
+        let edge = PulseEdge { slew_v_per_us: 2.0, lag_us: 1.0, flat_ns: 20_000 };
+        let reached = |volts, width_ns| edge.reached(Volts(volts), width_ns).0;
+        // 2 V are left when 3 V of 5 are behind, after 1.5 µs.
+        assert!((reached(5.0, 1_000) - 2.0).abs() < 1e-6);
+        assert!((reached(5.0, 1_500) - 3.0).abs() < 1e-6);
+        assert!((reached(-5.0, 2_500) + 5.0 - 2.0 * libm::expf(-1.0)).abs() < 1e-6);
+        // Below that all is lag.
+        assert!((reached(1.0, 1_000) - (1.0 - libm::expf(-1.0))).abs() < 1e-6);
+        assert!((reached(5.0, 20_000) - 5.0).abs() < 1e-6);
+        let lag = PulseEdge { slew_v_per_us: f32::INFINITY, ..edge };
+        assert!((lag.reached(Volts(5.0), 1_000).0 - 5.0 * (1.0 - libm::expf(-1.0))).abs() < 1e-6);
+    }
 }

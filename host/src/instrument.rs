@@ -112,6 +112,8 @@ pub struct Pulsed {
     pub at_ns: u64,
     /// Too short for a flat top.
     pub slew_limited: bool,
+    /// What the lines have reached at least, by the drivers' slowest edge, V.
+    pub peak_v: f64,
 }
 
 /// A connected instrument.
@@ -303,8 +305,9 @@ impl Instrument {
     /// [`InstrumentError`].
     pub fn pulse(&mut self, pulse: Pulse) -> Result<Pulsed, InstrumentError> {
         self.client.request(&Request::Pulse(pulse), |reply| match *reply {
-            Reply::Pulsed { current, at_ns, slew_limited } => {
-                Ok(Pulsed { current_a: current.map(|a| f64::from(a.0)), at_ns, slew_limited })
+            Reply::Pulsed { current, at_ns, slew_limited, peak } => {
+                let current_a = current.map(|a| f64::from(a.0));
+                Ok(Pulsed { current_a, at_ns, slew_limited, peak_v: f64::from(peak.0) })
             }
             ref other => Err(unexpected("pulse", other)),
         })

@@ -124,6 +124,41 @@ fn children(parent: u32) -> Vec<u32> {
 /// Ended by Ctrl-C, by SIGTERM, and killed outright: QEMU never outlives the command that started it, and only the
 /// last leaves its folder behind.
 #[cfg(target_os = "linux")]
+fn condition(port: &str) -> Value {
+    serde_json::from_str(&run(["--json", "--port", port, "info"])).expect("--json prints one JSON object")
+}
+
+#[test]
+fn a_process_has_no_stack_of_a_microcontroller() {
+    assert_eq!(condition("emulated")["stack"], Value::Null);
+}
+
+#[test]
+#[ignore = "needs the ARM image and QEMU: cargo xtask test"]
+fn qemu_tells_how_much_of_its_stack_was_used() {
+    let stack = &condition("qemu")["stack"];
+    let [used, bytes] = ["used", "bytes"].map(|key| stack[key].as_u64().unwrap());
+    // A frame's worth at least, and nowhere near its end.
+    assert!(512 < used && used < bytes / 4, "{stack}");
+}
+
+/// The drivers' slowest edge takes 1.45 µs for the first 2.9 V of 4.9 at 2 V/µs; then a lag of 1 µs eats at what is left.
+#[test]
+fn a_pulse_too_short_for_a_flat_top_tells_what_the_lines_reached() {
+    let pulse = |width_s: &str| -> Value {
+        let cell = ["--row", "2", "--column", "3", "--volts", "4.9", "--scheme", "symmetric-half"];
+        let start = ["--json", "--port", "emulated:resistor", "pulse", "--width-s", width_s];
+        serde_json::from_str(&run(start.into_iter().chain(cell))).unwrap()
+    };
+    let short = pulse("5e-6");
+    let left = 2.0 * f64::exp(-(5.0 - 2.9 / 2.0));
+    assert_eq!(short["slew_limited"], true);
+    assert!((short["peak_v"].as_f64().unwrap() - (4.9 - left)).abs() < 1e-5, "{short}");
+    let long = pulse("50e-6");
+    assert_eq!(long["slew_limited"], false);
+    assert!((long["peak_v"].as_f64().unwrap() - 4.9).abs() < 1e-5, "{long}");
+}
+
 #[test]
 #[ignore = "needs the ARM image and QEMU: cargo xtask test"]
 fn qemu_is_gone_however_the_command_ends() {

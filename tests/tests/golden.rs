@@ -209,6 +209,7 @@ fn replies() -> Vec<Reply<'static>> {
             pulses: 5,
             conversions: 6,
         },
+        stack: Some(Stack { bytes: 100_000, used: 7_300 }),
     };
     let refusals = vec![
         Refusal::NotArmed,
@@ -284,7 +285,7 @@ fn replies() -> Vec<Reply<'static>> {
         R::Reference { sums: &[2; CELL_SUMS_BYTES] },
         R::Mvm { saturated: 1, codes: &[0, 0x80] },
         R::Results { offset: 3, cells: &[1; CELL_RESULT_BYTES] },
-        R::Pulsed { current: Some(Amperes(1e-4)), at_ns: 12, slew_limited: true },
+        R::Pulsed { current: Some(Amperes(1e-4)), at_ns: 12, slew_limited: true, peak: Volts(1.5) },
         R::Started { current_limited: true },
         R::Samples(Samples {
             offset: 2000,

@@ -410,6 +410,7 @@ impl Core<'_> {
             at_ns: now.instrument_ns,
             link_ms: now.link_ns / 1_000_000,
             counters: self.counters,
+            stack: self.stack.map(|stack| stack()),
         })
     }
 
@@ -587,7 +588,7 @@ mod tests {
     use super::*;
     use ohmrig_protocol::message::{LimitName, StorageProblem};
     use ohmrig_protocol::session::MAX_CACHED_REPLY_BYTES;
-    use ohmrig_protocol::units::Amperes;
+    use ohmrig_protocol::units::{Amperes, Volts};
 
     #[test]
     fn every_reply_to_a_once_request_fits_the_cache() {
@@ -608,7 +609,12 @@ mod tests {
         replies.push(Reply::Done);
         replies.push(Reply::Started { current_limited: true });
         replies.push(Reply::RecordStored { number: u32::MAX, dropped: Some(u32::MAX) });
-        replies.push(Reply::Pulsed { current: Some(Amperes(1.0)), at_ns: u64::MAX, slew_limited: true });
+        replies.push(Reply::Pulsed {
+            current: Some(Amperes(1.0)),
+            at_ns: u64::MAX,
+            slew_limited: true,
+            peak: Volts(5.0),
+        });
         for reply in replies {
             let mut bytes = [0; MAX_CACHED_REPLY_BYTES];
             assert!(postcard::to_slice(&reply, &mut bytes).is_ok(), "{reply:?}");

@@ -204,6 +204,7 @@ pub(super) fn passes_current(current: Amperes, limits: &Limits) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::front_end::PulseEdge;
     use ohmrig_protocol::message::Converters;
     use ohmrig_protocol::units::Ohms;
     use proptest::prelude::*;
@@ -242,7 +243,7 @@ mod tests {
         spans: (crate::or16::SPAN, crate::or16::SPAN),
         guard_after_ns: 10_000,
         report_after_ns: 25_000,
-        slew_limited_ns: 20_000,
+        edge: PulseEdge { slew_v_per_us: 2.0, lag_us: 1.0, flat_ns: 20_000 },
         conversion_ns: 1000,
         conversion_timeout_ns: 10_000,
     };

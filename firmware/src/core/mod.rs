@@ -53,7 +53,8 @@ use measure::{Measurement, Workspace};
 use ohmrig_protocol::frame::{self, Decoder, FrameError, Header, Kind, SessionId};
 use ohmrig_protocol::log::{LogRecords, MAX_RECORD_BYTES};
 use ohmrig_protocol::message::{
-    Counters, Fault, FaultCode, JobEnd, Limits, Mode, Refusal, Region, Reply, ResetReason, StorageProblem,
+    Counters, Fault, FaultCode, JobEnd, Limits, Mode, Refusal, Region, Reply, ResetReason, Stack,
+    StorageProblem,
 };
 use ohmrig_protocol::session::{Hello, MAX_WINDOW, Mismatch, Unexecuted};
 use ohmrig_protocol::units::Kelvin;
@@ -229,6 +230,7 @@ pub struct Core<'b> {
     watch_due_ns: u64,
     stalled: Stalled,
     mode: Mode,
+    stack: Option<fn() -> Stack>,
 }
 
 /// The temperature is measured at the start of an activity, at most this often by the instrument clock.
@@ -273,7 +275,15 @@ impl<'b> Core<'b> {
             watch_due_ns: 0,
             stalled: Stalled::default(),
             mode: Mode::Starting,
+            stack: None,
         }
+    }
+
+    /// Has the status tell what `stack` does. It is called once per status request.
+    #[must_use]
+    pub fn with_stack(mut self, stack: fn() -> Stack) -> Self {
+        self.stack = Some(stack);
+        self
     }
 
     /// Takes bytes from the host; touches no hardware. Returns how many it took: fewer than given means that a
@@ -495,6 +505,7 @@ impl<'b> Core<'b> {
                 return self.trip(FrontEndError { code: FaultCode::OverCurrent, chip: None }, now, front_end);
             }
             Activity::Pulse(pulse) => {
+                let edge = front_end.description().edge;
                 let limits = self.limits.unwrap_or(front_end.description().limits);
                 if let Some((cell, energy)) = pulse.unused_energy(&limits) {
                     self.budgets.refund(cell, energy, front_end.description());
@@ -502,7 +513,8 @@ impl<'b> Core<'b> {
                 self.answer = Some(Answer::Plain(Reply::Pulsed {
                     current: pulse.current,
                     at_ns: pulse.edge_at_ns.unwrap_or(now.instrument_ns),
-                    slew_limited: pulse.width_ns() < front_end.description().slew_limited_ns,
+                    slew_limited: pulse.width_ns() < edge.flat_ns,
+                    peak: edge.reached(pulse.volts(), pulse.width_ns()),
                 }));
             }
             Activity::MakeSafe | Activity::None | Activity::Keep(_) => {}

@@ -139,6 +139,10 @@ impl PulseMachine {
         }
     }
 
+    pub(super) fn volts(&self) -> Volts {
+        self.order.volts
+    }
+
     pub(super) fn width_ns(&self) -> u32 {
         self.order.width_ns
     }

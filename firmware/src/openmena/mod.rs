@@ -80,7 +80,7 @@ impl<H: Mounted> OpenMena<H> {
                 spans: (parts::ROW_SPAN, parts::COLUMN_SPAN),
                 guard_after_ns: parts::REPORT_AFTER_NS,
                 report_after_ns: parts::REPORT_AFTER_NS,
-                slew_limited_ns: 0,
+                edge: parts::PULSE_EDGE,
                 conversion_ns: parts::CONVERSION_NS,
                 conversion_timeout_ns: parts::CONVERSION_TIMEOUT_NS,
             },

@@ -6,7 +6,7 @@
 //! and `docs/openmena.md` lists it.
 
 use crate::chips::ad5593r::DacCode;
-use crate::front_end::{LineSpan, Settle};
+use crate::front_end::{LineSpan, PulseEdge, Settle};
 use ohmrig_protocol::message::{Converters, Limits, Scheme};
 use ohmrig_protocol::units::{Amperes, Joules, Ohms, Seconds, VoltSeconds, Volts};
 
@@ -119,6 +119,9 @@ const DRIVE_NS: u32 = 10_000;
 /// this gain, 21.1 µs, times ln 2¹³ = 9.01, so that half a code of full scale is left; ns.
 const SENSE_NS: u32 = 20_625 + 190_350;
 
+/// A pulse's edge: those 6 µs, to half a step of 4096.
+pub(super) const PULSE_EDGE: PulseEdge =
+    PulseEdge { slew_v_per_us: f32::INFINITY, lag_us: 6.0 / 9.0, flat_ns: 0 };
 /// Nothing to wait for.
 pub(super) const NONE: Settle = Settle { ns: 0 };
 /// Lines have moved, and are only driven.

@@ -89,8 +89,6 @@ const PULSE_FEEDBACK: [Ohms; MAX_RANGES] = [
     Ohms(0.0),
 ];
 
-/// Narrower pulses have no flat top: an output slews a few V/µs and settles within about 10 µs.
-const SLEW_LIMITED_NS: u32 = 20_000;
 /// One cycle at the ADC's 1 MSPS; BUSY is over earlier.
 const CONVERSION_NS: u32 = 1_000;
 /// No conversion without oversampling takes a tenth of this.
@@ -190,7 +188,7 @@ impl<H: Hardware> Or16<H> {
                 spans: (SPAN, SPAN),
                 guard_after_ns: GUARD_AFTER_NS,
                 report_after_ns: REPORT_AFTER_NS,
-                slew_limited_ns: SLEW_LIMITED_NS,
+                edge: settling::PULSE_EDGE,
                 conversion_ns: CONVERSION_NS,
                 conversion_timeout_ns: CONVERSION_TIMEOUT_NS,
             },

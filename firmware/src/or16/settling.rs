@@ -6,7 +6,7 @@
 //! then within ε/3, the second within ε/3 of that, and so on. So each lag τ counts τ·ln(3/ε) = 10.81 τ.
 
 use crate::chips::ltc2688;
-use crate::front_end::Settle;
+use crate::front_end::{PulseEdge, Settle};
 
 /// ln(3 · 2¹⁴) = 10.803, in hundredths, rounded up.
 const LAGS_PERCENT: u32 = 1081;
@@ -54,6 +54,9 @@ pub(super) const NONE: Settle = Settle { ns: 0 };
 pub(super) const RESET_HELD: Settle = Settle { ns: 1_000_000 };
 /// From the reset lines' release to the first frame: the slowest chip is the LTC2688.
 pub(super) const RESET_OVER: Settle = Settle { ns: ltc2688::RESET_MS * 1_000_000 };
+/// A pulse's edge. Narrower ones have no flat top: an output slews a few V/µs and settles within about 10 µs.
+pub(super) const PULSE_EDGE: PulseEdge =
+    PulseEdge { slew_v_per_us: DAC_SLEW_V_PER_US as f32, lag_us: DAC_TAU_NS as f32 * 1e-3, flat_ns: 20_000 };
 /// Lines back at 0 V after a pulse.
 pub(super) const PULSE_OVER: Settle = Settle { ns: DAC_PULSE_NS };
 

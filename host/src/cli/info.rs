@@ -72,6 +72,10 @@ pub(super) fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
         "counters {} frames, {} bad, {} repeated, {} out of order; {} conversions, {} pulses",
         c.frames, c.bad_frames, c.repeated, c.unexecuted, c.conversions, c.pulses
     ));
+    if let Some(stack) = status.stack {
+        output.say(format_args!("stack    {} of {} bytes used at most", stack.used, stack.bytes));
+    }
+    output.set("stack", status.stack.map(|stack| json!({"bytes": stack.bytes, "used": stack.used})));
     output.set("firmware", &device.firmware);
     output.set("git", &device.git);
     output.set("front_end", &device.front_end);

@@ -78,6 +78,7 @@ impl PulseCommand {
         output.set("unknown", unknown);
         output.set("current_a", last.and_then(|pulsed| pulsed.current_a));
         output.set("slew_limited", last.map(|pulsed| pulsed.slew_limited));
+        output.set("peak_v", last.map(|pulsed| pulsed.peak_v));
         if let Some(error) = failure {
             let failure = Failure::from(error);
             return Err(Failure::new(
@@ -117,7 +118,10 @@ impl PulseCommand {
                 None => output.say("column current not measured (this scheme or width can't)"),
             }
             if pulsed.slew_limited {
-                output.say("the drivers' slew rate leaves no flat top at this width");
+                output.say(format_args!(
+                    "the drivers' slew rate leaves no flat top at this width: of {} V they reach {:.2} V or more",
+                    self.volts, pulsed.peak_v
+                ));
             }
         }
         let values = json!({
@@ -259,7 +263,7 @@ impl Counted {
 
 impl Pulsed {
     fn to_json(self) -> Value {
-        json!({"current_a": self.current_a, "at_ns": self.at_ns, "slew_limited": self.slew_limited})
+        json!({"current_a": self.current_a, "at_ns": self.at_ns, "slew_limited": self.slew_limited, "peak_v": self.peak_v})
     }
 
     fn from_json(value: &Value) -> Option<Self> {
@@ -267,6 +271,7 @@ impl Pulsed {
             current_a: value["current_a"].as_f64(),
             at_ns: value["at_ns"].as_u64()?,
             slew_limited: value["slew_limited"].as_bool()?,
+            peak_v: value["peak_v"].as_f64()?,
         })
     }
 }

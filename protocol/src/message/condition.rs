@@ -24,6 +24,17 @@ pub struct Status {
     pub link_ms: u64,
     /// Since boot.
     pub counters: Counters,
+    /// Of the processor; `None` where there is no stack of a microcontroller.
+    pub stack: Option<Stack>,
+}
+
+/// Use of a stack that was painted before the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    /// Its size, bytes.
+    pub bytes: u32,
+    /// Ever used: its high-water mark, bytes.
+    pub used: u32,
 }
 
 /// What a device is doing.

@@ -14,7 +14,7 @@ mod trace;
 mod writing;
 
 pub use budget::{BUDGET_BYTES, CellBudget, MAX_ARRAY_NAME_BYTES};
-pub use condition::{Counters, Fault, FaultCode, Mode, Status};
+pub use condition::{Counters, Fault, FaultCode, Mode, Stack, Status};
 pub use identity::{BUILD_BYTES, Converters, Identity, Limits, MAX_PANIC_BYTES, MAX_RANGES, ResetReason};
 pub use programming::{
     Algorithm, CELL_RESULT_BYTES, CellResult, DoseLaw, Forming, Model, Outcome, Program, Staircase,
@@ -30,7 +30,7 @@ pub use refusal::{Field, LimitName, Refusal};
 pub use trace::{Samples, Trace, TraceSource};
 pub use writing::{JobEnd, JobId, JobState, MAX_ARM_MS, MAX_INSTANT_NS, Pulse, Scheme};
 
-use crate::units::Amperes;
+use crate::units::{Amperes, Volts};
 use serde::{Deserialize, Serialize};
 
 /// Host → device. Which requests are *once* says [`Request::is_once`].
@@ -235,6 +235,9 @@ pub enum Reply<'a> {
         at_ns: u64,
         /// The width is below what the drivers' slew rate needs for a flat top.
         slew_limited: bool,
+        /// What the lines have reached at least by the pulse's end, by the drivers' slowest edge, V; what drops in switches
+        /// and lines is not taken off.
+        peak: Volts,
     },
     /// To [`Request::Program`]: the job runs.
     Started {

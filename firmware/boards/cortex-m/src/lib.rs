@@ -6,4 +6,4 @@ mod memory;
 
 #[cfg(feature = "heap")]
 pub use memory::Arena;
-pub use memory::{build_id, stack_bytes, stack_used_bytes, take_last_words};
+pub use memory::{build_id, stack, take_last_words};

@@ -24,7 +24,7 @@ use embedded_alloc::LlffHeap;
 
 use ohmrig_firmware::board::last_words::{LastWords, Message};
 use ohmrig_firmware::board::stack::{PAINT, high_water_bytes};
-use ohmrig_protocol::message::BUILD_BYTES;
+use ohmrig_protocol::message::{BUILD_BYTES, Stack};
 
 const _: () = assert!(PAINT == cortex_m_rt::STACK_PAINT_VALUE);
 
@@ -99,7 +99,7 @@ pub fn build_id() -> &'static [u8] {
 }
 
 /// The stack, lowest address first.
-fn stack() -> (*const u32, usize) {
+fn stack_words() -> (*const u32, usize) {
     unsafe extern "C" {
         static _stack_start: u32;
         static _stack_end: u32;
@@ -108,16 +108,13 @@ fn stack() -> (*const u32, usize) {
     (end, (start as usize - end as usize) / size_of::<u32>())
 }
 
-/// Bytes of the stack.
-pub fn stack_bytes() -> usize {
-    stack().1 * size_of::<u32>()
-}
-
-/// Bytes of the stack that were ever used: its high-water mark.
-pub fn stack_used_bytes() -> usize {
-    let (lowest, words) = stack();
+/// The stack and its high-water mark. Looks at every word that was never used: some 0.5 ms for 100 KiB at 170 MHz.
+pub fn stack() -> Stack {
+    let (lowest, words) = stack_words();
     // SAFETY: the linker script's bounds of the stack, all of it RAM; volatile, because it may change meanwhile.
-    high_water_bytes((0..words).map(|word| unsafe { ptr::read_volatile(lowest.add(word)) }))
+    let used = high_water_bytes((0..words).map(|word| unsafe { ptr::read_volatile(lowest.add(word)) }));
+    // No microcontroller has 4 GiB.
+    Stack { bytes: (words * size_of::<u32>()) as u32, used: used as u32 }
 }
 
 /// A `#[global_allocator]` with `BYTES` of its own. [`start`](Self::start) it before the first allocation.

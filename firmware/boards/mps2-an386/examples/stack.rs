@@ -14,10 +14,10 @@ const DEPTH: usize = 4096;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let before = ohmrig_cortex_m::stack_used_bytes();
+    let before = ohmrig_cortex_m::stack();
     deep();
-    let after = ohmrig_cortex_m::stack_used_bytes();
-    hal::say(format_args!("stack: {} bytes more of {}", after - before, ohmrig_cortex_m::stack_bytes()));
+    let after = ohmrig_cortex_m::stack();
+    hal::say(format_args!("stack: {} bytes more of {}", after.used - before.used, after.bytes));
     // Within 1 KiB: what else the call needs, and an interrupt.
     hal::exit(if (DEPTH..DEPTH + 1024).contains(&(after - before)) { 0 } else { 1 })
 }

@@ -35,7 +35,8 @@ fn main() -> ! {
         git: env!("OHMRIG_GIT_HASH"),
         build: ohmrig_cortex_m::build_id(),
     };
-    let mut core = Core::new(nameplate, Boot { nonce, reset, panic: None }, MEMORY.take().storage());
+    let boot = Boot { nonce, reset, panic: None };
+    let mut core = Core::new(nameplate, boot, MEMORY.take().storage()).with_stack(ohmrig_cortex_m::stack);
     let watchdog = hal::HardwareWatchdog::start(WATCHDOG_S);
     let mut station = hal::HostLine { uart: host, clock, watchdog };
     let _gone = serve(&mut core, &mut front_end, Or16::hardware_mut, &mut station);
