@@ -17,9 +17,10 @@ fn main() -> ! {
     let before = ohmrig_cortex_m::stack();
     deep();
     let after = ohmrig_cortex_m::stack();
-    hal::say(format_args!("stack: {} bytes more of {}", after.used - before.used, after.bytes));
+    let more = after.used - before.used;
+    hal::say(format_args!("stack: {more} bytes more of {}", after.bytes));
     // Within 1 KiB: what else the call needs, and an interrupt.
-    hal::exit(if (DEPTH..DEPTH + 1024).contains(&(after - before)) { 0 } else { 1 })
+    hal::exit(if (DEPTH..DEPTH + 1024).contains(&(more as usize)) { 0 } else { 1 })
 }
 
 #[inline(never)]
