@@ -335,8 +335,9 @@ impl<H: Hardware> Or16<H> {
                 }
                 None => (Phase::Arranging, settling::PULSE_OVER),
             },
-            Phase::Loaded(_) | Phase::Pulsed(_) => {
+            Phase::Loaded(plan) | Phase::Pulsed(plan) => {
                 self.hardware.sequencer().stop_pulse().map_err(|_| faults::bus(None))?;
+                plan.unload(&mut self.hardware, &self.population)?;
                 (Phase::Zeroing(0), settling::NONE)
             }
             Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) | Phase::Open => {
@@ -344,8 +345,7 @@ impl<H: Hardware> Or16<H> {
             }
             Phase::Zeroing(step) => match self.population.dacs().nth(usize::from(step)) {
                 Some(select) => {
-                    drive::to_zero(&mut self.hardware, select)?;
-                    self.driven.clear(select);
+                    self.driven.to_zero(&mut self.hardware, select)?;
                     (Phase::Zeroing(step + 1), settling::NONE)
                 }
                 None => (Phase::Arranging, settling::PULSE_OVER),
