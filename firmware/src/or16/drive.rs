@@ -225,7 +225,7 @@ impl Driven {
 
     /// Every channel to 0 V, if it isn't, and everything read back. Nothing is written that needn't be, spans least of all:
     /// with lines connected, a frame gone wrong could put volts on them.
-    pub(super) fn to_zero<H: Hardware>(
+    pub(super) fn ground<H: Hardware>(
         &mut self,
         hardware: &mut H,
         select: ChipSelect,

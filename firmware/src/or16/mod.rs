@@ -345,7 +345,7 @@ impl<H: Hardware> Or16<H> {
             }
             Phase::Zeroing(step) => match self.population.dacs().nth(usize::from(step)) {
                 Some(select) => {
-                    self.driven.to_zero(&mut self.hardware, select)?;
+                    self.driven.ground(&mut self.hardware, select)?;
                     (Phase::Zeroing(step + 1), settling::NONE)
                 }
                 None => (Phase::Arranging, settling::PULSE_OVER),
