@@ -30,7 +30,7 @@ enum Work {
     Wait,
 }
 
-const WORKS: [Work; 8] = [
+const WORKS: [Work; 10] = [
     Work::Program(Scheme::Half),
     Work::Program(Scheme::SymmetricHalf),
     Work::Form,
@@ -38,6 +38,8 @@ const WORKS: [Work; 8] = [
     Work::Trace(TraceSource::Row(3)),
     Work::Trace(TraceSource::Open),
     Work::Trace(TraceSource::Reference(3)),
+    Work::Trace(TraceSource::Bias(5)),
+    Work::Trace(TraceSource::Forming { row: 4, driven: 3 }),
     Work::Wait,
 ];
 

@@ -166,20 +166,28 @@ fn put_out<H: Hardware>(
     })
 }
 
-/// Codes in A of every channel that drives a row.
+/// Codes in A of every channel: of a row's, and of a column's bias driver, of which at most one is not at 0 V.
 #[derive(Debug)]
 pub(super) struct Driven {
     codes: [[u16; CHANNELS]; MAX_DACS],
+    bias: Option<(ChipSelect, Channel, u16)>,
 }
 
 impl Driven {
     /// All at 0 V.
-    pub(super) const NONE: Self = Self { codes: [[DacCode::MID_SCALE.0; CHANNELS]; MAX_DACS] };
+    pub(super) const NONE: Self = Self { codes: [[DacCode::MID_SCALE.0; CHANNELS]; MAX_DACS], bias: None };
 
-    /// What the channels of a DAC hold; 0 V of a DAC that doesn't drive rows.
+    /// What the channels of a DAC hold.
     pub(super) fn of(&self, select: ChipSelect) -> [u16; CHANNELS] {
         let rows = self.codes.get(usize::from(select.index)).filter(|_| select.kind == ChipKind::RowDac);
-        rows.copied().unwrap_or([zero(select.kind).0; CHANNELS])
+        let mut codes = rows.copied().unwrap_or([zero(select.kind).0; CHANNELS]);
+        if let Some((biased, channel, code)) = self.bias
+            && biased == select
+            && let Some(place) = codes.get_mut(channel.index())
+        {
+            *place = code;
+        }
+        codes
     }
 
     fn note(&mut self, select: ChipSelect, codes: [u16; CHANNELS]) {
@@ -188,9 +196,14 @@ impl Driven {
         {
             *held = codes;
         }
+        if select.kind == ChipKind::BiasDac {
+            let zero = zero(select.kind).0;
+            let driven = Channel::all().zip(codes).find(|&(_, code)| code != zero);
+            self.bias = driven.map(|(channel, code)| (select, channel, code));
+        }
     }
 
-    /// Writes `codes` into A of a row DAC and reads them back: nothing moves yet. Free if they are there; whether they
+    /// Writes `codes` into A of a DAC and reads them back: nothing moves yet. Free if they are there; whether they
     /// were not.
     ///
     /// Only what changes is written, so that a write that went anywhere else shows as one that is missing.
@@ -248,10 +261,10 @@ impl Driven {
         put_out(hardware, select, self.of(select))
     }
 
-    /// The codes of a row DAC with that of one row changed, and which DAC it is.
-    pub(super) fn with(&self, row: u16, code: u16) -> (ChipSelect, [u16; CHANNELS]) {
-        let (index, channel) = dac_channel(row);
-        let select = ChipSelect { kind: ChipKind::RowDac, index };
+    /// The codes of a DAC with that of one line changed, and which DAC it is.
+    pub(super) fn with(&self, kind: ChipKind, line: u16, code: u16) -> (ChipSelect, [u16; CHANNELS]) {
+        let (index, channel) = dac_channel(line);
+        let select = ChipSelect { kind, index };
         let mut codes = self.of(select);
         if let Some(place) = codes.get_mut(usize::from(channel)) {
             *place = code;

@@ -136,7 +136,7 @@ fn a_column_goes_from_amplifier_to_bias_and_back_without_ever_being_on_both() {
         pulse(&mut or16, 1.0).unwrap();
     }
     go_safe(&mut or16).unwrap();
-    let _ = or16.connect_reference(1, None).unwrap();
+    let _ = or16.connect(Path::Reference { row: 1, column: None }).unwrap();
     go_safe(&mut or16).unwrap();
     assert_eq!(or16.hardware_mut().witness, Witness::default());
 }
@@ -504,7 +504,7 @@ fn a_loaded_pulse_keeps_rows_and_switches_from_being_touched() {
     assert!(or16.drive_row(0, 0x9000).is_err());
     assert!(or16.drive_rows(&[0; 32]).is_err());
     assert!(or16.select(selection(1, 2, Scheme::Half)).is_err());
-    assert!(or16.connect_reference(0, None).is_err());
+    assert!(or16.connect(Path::Reference { row: 0, column: None }).is_err());
     assert_eq!(or16.ground_rows().unwrap(), settling::NONE);
     assert_eq!(touched(&mut or16), []);
     // None of these refusals has cost the load.
@@ -620,7 +620,7 @@ fn codes_come_from_the_converters_of_the_asked_columns_only() {
 #[test]
 fn the_reference_takes_the_array_off_and_one_driver_onto_the_bus() {
     let mut or16 = selected(2, 2, Scheme::Half);
-    let _ = or16.connect_reference(13, None).unwrap();
+    let _ = or16.connect(Path::Reference { row: 13, column: None }).unwrap();
     let board = or16.hardware_mut();
     for kind in [ChipKind::RowConnect, ChipKind::ColumnSense, ChipKind::ColumnBias] {
         assert_eq!(board.closed(kind), []);
@@ -632,6 +632,43 @@ fn the_reference_takes_the_array_off_and_one_driver_onto_the_bus() {
     let board = or16.hardware_mut();
     assert_eq!(board.closed(ChipKind::RowCalibrate), []);
     assert_eq!(board.witness, Witness::default());
+}
+
+#[test]
+fn a_bias_driver_is_the_only_one_that_moves_and_the_rows_are_off_meanwhile() {
+    let mut or16 = safe(4, 20);
+    assert!(or16.drive_bias(0x8100).is_err());
+    let _ = or16.connect(Path::Bias(17)).unwrap();
+    or16.hardware_mut().reading = true;
+    let _ = or16.drive_bias(0x8100).unwrap();
+    let board = or16.hardware_mut();
+    assert_eq!(board.closed(ChipKind::RowConnect), []);
+    assert_eq!(board.closed(ChipKind::ColumnBias), [17]);
+    for column in 0..20 {
+        let code = if column == 17 { 0x100 } else { 0 };
+        assert_level(board.column_volts(column), code as f32 * 10.0 / 65536.0, "column");
+    }
+    // The next path begins at 0 V, and so does SAFE.
+    let _ = or16.connect(Path::Bias(3)).unwrap();
+    assert!((0..20).all(|column| or16.hardware_mut().column_volts(column) == Some(0.0)));
+    let _ = or16.drive_bias(0x8100).unwrap();
+    go_safe(&mut or16).unwrap();
+    or16.hardware_mut().reading = false;
+    let _ = or16.select(selection(0, 0, Scheme::Half)).unwrap();
+    assert!((0..20).all(|column| or16.hardware_mut().column_volts(column) == Some(0.0)));
+    assert_eq!(or16.hardware_mut().witness, Witness::default());
+    assert!(or16.connect(Path::Bias(20)).is_err() && or16.connect(Path::Forming(4)).is_err());
+}
+
+#[test]
+fn a_forming_resistor_comes_into_circuit_for_one_row_and_goes_again() {
+    let mut or16 = safe(4, 4);
+    let _ = or16.connect(Path::Forming(2)).unwrap();
+    assert_eq!(or16.hardware_mut().closed(ChipKind::FormingBypass), [0, 1, 3]);
+    assert_eq!(or16.hardware_mut().closed(ChipKind::RowConnect), [0, 1, 2, 3]);
+    go_safe(&mut or16).unwrap();
+    assert_eq!(or16.hardware_mut().closed(ChipKind::FormingBypass), [0, 1, 2, 3]);
+    assert_eq!(or16.hardware_mut().witness, Witness::default());
 }
 
 #[test]
