@@ -318,6 +318,11 @@ impl Board {
         each!(self, rig => rig.brown_out_at(at_ns));
     }
 
+    /// From now on every frame to an SPI chip of OR-16 takes so many ns more, as on a bus that somebody else holds.
+    pub fn stretch_frames(&mut self, ns: u64) {
+        each!(self, rig => rig.stretch_frames(ns));
+    }
+
     /// From now on no call returns, as when a bus transaction waits for something that never happens.
     pub fn hang(&mut self) {
         each!(self, rig => rig.hang());

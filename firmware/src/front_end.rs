@@ -127,6 +127,25 @@ pub struct Selection {
     pub forming: bool,
 }
 
+/// What amplifiers are connected to other than in SAFE, to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// All columns off the array, one or all of them on their reference resistors, the driver of `row` on the calibration
+    /// bus.
+    Reference {
+        /// The driver.
+        row: u16,
+        /// The column, or all.
+        column: Option<u16>,
+    },
+    /// Every row disconnected: what amplifiers say without an array that conducts.
+    Open,
+    /// Every row disconnected, this column on its bias driver, the others on their amplifiers.
+    Bias(u16),
+    /// As in SAFE, with this row's forming resistor in circuit.
+    Forming(u16),
+}
+
 /// An analog board.
 ///
 /// States: DEAD (all switches open) –[`make_safe`](Self::make_safe)→ SAFE (rows connected at 0 V, columns on their
@@ -201,19 +220,18 @@ pub trait FrontEnd {
     /// A read-out whose CRC is wrong.
     fn read_codes(&mut self, first: u16, codes: &mut [i16]) -> Result<(), FrontEndError>;
 
-    /// Calibration: all columns off the array, one or all of them onto their reference resistors, the driver of `row`
-    /// onto the calibration bus. Then `drive_row(row, …)`. Left by [`make_safe`](Self::make_safe).
-    ///
-    /// # Errors
-    /// A switch that reads back wrong.
-    fn connect_reference(&mut self, row: u16, column: Option<u16>) -> Result<Settle, FrontEndError>;
-
-    /// Every row disconnected, the columns on their amplifiers: what these say without an array that conducts. Left by
+    /// Connects a path, everything at 0 V. Then `drive_row`, or `drive_bias` where it begins at a bias driver. Left by
     /// [`make_safe`](Self::make_safe).
     ///
     /// # Errors
     /// A switch that reads back wrong.
-    fn open_rows(&mut self) -> Result<Settle, FrontEndError>;
+    fn connect(&mut self, path: Path) -> Result<Settle, FrontEndError>;
+
+    /// Puts the bias driver of the column of a [`Path::Bias`] that is connected at a code.
+    ///
+    /// # Errors
+    /// A bus that fails.
+    fn drive_bias(&mut self, code: u16) -> Result<Settle, FrontEndError>;
 
     /// Prepares the switches for writing and verifying one cell. Free when it is selected already.
     ///

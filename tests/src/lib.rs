@@ -12,6 +12,7 @@ use ohmrig::client::Device;
 use ohmrig::device::{EmulatedDevice, Wish};
 use ohmrig::instrument::ProgramOrder;
 use ohmrig::recipe::Recipe;
+use ohmrig_emulator::board::Board;
 use ohmrig_emulator::truth::CellTruth;
 use ohmrig_protocol::frame::{self, Decoder, Header, Kind, SessionId};
 use ohmrig_protocol::message::*;
@@ -51,6 +52,17 @@ pub enum Answer {
     Identity(Box<Device>),
     /// A record is in force.
     RecordStored(u32),
+    /// What a job is doing.
+    Job(JobState),
+    /// Samples of a trace: the first one's number, how many had been taken, their codes.
+    Samples {
+        /// First sample.
+        offset: u32,
+        /// Taken so far.
+        taken: u32,
+        /// Codes.
+        codes: Vec<u8>,
+    },
     /// Any other reply, its bulk data as bytes.
     Other(Vec<u8>),
 }
@@ -64,10 +76,16 @@ impl Wire {
 
     /// Hands in bytes, runs until the device wants more, and takes its answers apart.
     pub fn exchange(&mut self, bytes: &[u8]) -> Vec<Answer> {
+        self.exchange_while(bytes, |_| {})
+    }
+
+    /// As [`exchange`](Self::exchange), with a look at the board, or a hand on it, before every step.
+    pub fn exchange_while(&mut self, bytes: &[u8], mut meanwhile: impl FnMut(&mut Board)) -> Vec<Answer> {
         let mut out = Vec::new();
         let mut rest = bytes;
         loop {
             self.link_ns += 1000;
+            meanwhile(self.device.board());
             let (taken, wish) = self.device.step(rest, self.link_ns, &mut out).unwrap();
             rest = &rest[taken..];
             if rest.is_empty() && wish == Wish::Bytes {
@@ -118,6 +136,12 @@ pub fn answers(mut rest: &[u8]) -> Vec<Answer> {
                     Reply::Status(status) => Answer::Status(status),
                     Reply::Identity(identity) => Answer::Identity(Box::new(identity.into())),
                     Reply::RecordStored { number, .. } => Answer::RecordStored(number),
+                    Reply::Job(state) => Answer::Job(state),
+                    Reply::Samples(samples) => Answer::Samples {
+                        offset: samples.offset,
+                        taken: samples.taken,
+                        codes: samples.codes.to_vec(),
+                    },
                     Reply::Budgets { cells: bytes }
                     | Reply::Records { entries: bytes }
                     | Reply::Record { data: bytes, .. }
@@ -125,7 +149,6 @@ pub fn answers(mut rest: &[u8]) -> Vec<Answer> {
                     Reply::Cells { sums } | Reply::Reference { sums } => Answer::Other(sums.to_vec()),
                     Reply::Mvm { codes, .. } | Reply::Column { codes, .. } => Answer::Other(codes.to_vec()),
                     Reply::Results { cells, .. } => Answer::Other(cells.to_vec()),
-                    _ => Answer::Other(Vec::new()),
                 },
                 Kind::Hello | Kind::Request | Kind::Log => panic!("{header:?} is not a device's"),
             });
@@ -159,7 +182,12 @@ impl Talk {
 
     /// The answer to a request.
     pub fn ask(&mut self, asked: &Request<'_>) -> Answer {
-        let answers = self.wire.exchange(&request(self.session, self.sequence, asked));
+        self.ask_while(asked, |_| {})
+    }
+
+    /// As [`ask`](Self::ask), with a look at the board, or a hand on it, before every step.
+    pub fn ask_while(&mut self, asked: &Request<'_>, meanwhile: impl FnMut(&mut Board)) -> Answer {
+        let answers = self.wire.exchange_while(&request(self.session, self.sequence, asked), meanwhile);
         self.sequence += 1;
         match <[Answer; 1]>::try_from(answers) {
             Ok([answer]) => answer,

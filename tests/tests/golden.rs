@@ -28,6 +28,17 @@ const STAIRS: Staircase = Staircase { start: Volts(1.0), step: Volts(0.05), stop
 
 const LABEL: RecordLabel =
     RecordLabel { kind: 1, date: 1_800_000_000, length: 915, crc: 0xDEAD_BEEF, hash: [7; 32] };
+const TRACE: Trace = Trace {
+    job: JobId(7),
+    source: TraceSource::Row(3),
+    volts: Volts(0.2),
+    column: 1,
+    columns: 2,
+    range: 1,
+    samples: 1_000_000,
+    interval_ns: 50_000,
+    summed: 1,
+};
 const PROGRAM: Program<'static> = Program {
     job: JobId(5),
     region: Region { row: 0, column: 0, rows: 1, columns: 1 },
@@ -124,17 +135,7 @@ fn requests() -> Vec<Request<'static>> {
         R::AbortJob(JobId(5)),
         R::ReleaseJob(JobId(5)),
         R::Wait { job: JobId(6), until_ns: 31_557_600_000_000_000 },
-        R::Trace(Trace {
-            job: JobId(7),
-            source: TraceSource::Row(3),
-            volts: Volts(0.2),
-            column: 1,
-            columns: 2,
-            range: 1,
-            samples: 1_000_000,
-            interval_ns: 50_000,
-            summed: 1,
-        }),
+        R::Trace(TRACE),
         R::FetchSamples { job: JobId(7), offset: 3000, arrived: 2000 },
         R::ReadBudgets(REGION),
         R::ListArrays,
@@ -146,6 +147,8 @@ fn requests() -> Vec<Request<'static>> {
         R::RecordChunk { offset: 912, data: &[1, 2, 3] },
         R::CommitRecord,
         R::RollBackRecord { number: 300 },
+        R::Trace(Trace { source: TraceSource::Bias(5), ..TRACE }),
+        R::Trace(Trace { source: TraceSource::Forming { row: 4, driven: 300 }, ..TRACE }),
     ];
     for (index, request) in all.iter().enumerate() {
         let at = match request {

@@ -11,6 +11,7 @@ use ohmrig_emulator::board::{Board, BoardOptions};
 use ohmrig_emulator::crossbar::Crossbar;
 use ohmrig_emulator::flash::{Flash, PowerCut, SECTOR_BYTES, Tear};
 use ohmrig_firmware::bench_hardware::BenchHardware;
+use ohmrig_firmware::board::last_words::LastWords;
 use ohmrig_firmware::core::{Boot, CellCount, Core, JobCell, Nameplate, Next, Now, Storage, flash_bytes};
 use ohmrig_firmware::or16::{Or16, Or16Config};
 use ohmrig_firmware::store::STORE_BYTES;
@@ -625,18 +626,29 @@ fn a_flash_that_cannot_be_used_is_named_left_alone_and_no_hindrance_to_reading()
     }
 }
 
+/// From the panic handler, over memory that outlives the reset, to the identity, the latched fault and the flash.
 #[test]
-fn the_last_panic_is_told_in_every_start_after_it() {
+fn the_last_panic_is_told_in_every_start_after_it_and_nothing_is_written_until_it_is_cleared() {
     let (device, contents, ..) = start(blank(), None);
     assert_eq!(device.last_panic, None);
-    let long: &'static str =
+    let long =
         "index 7 of 7 at firmware/src/core/measure.rs:12:34, and much more that nobody needs, said at length";
-    let (device, contents, ..) = start(contents, Some(long));
+    let mut memory = LastWords::NONE;
+    memory.keep(format_args!("{long}"));
+    let words: &'static str = memory.take().unwrap().as_str().to_owned().leak();
+    assert!(memory.take().is_none(), "told twice");
+    let latched = Answer::Refused(Refusal::Faulted(FaultCode::Panic));
+    let (device, contents, pulse, read) = start(contents, Some(words));
     assert_eq!(device.reset, ResetReason::Panic);
     assert_eq!(device.last_panic, Some((long[..MAX_PANIC_BYTES].to_owned(), 2)));
-    let (device, ..) = start(contents, None);
+    assert_eq!(pulse, latched);
+    assert!(matches!(read, Answer::Other(_)), "{read:?}");
+    let (device, _, pulse, _) = start(contents, None);
     assert_eq!(device.last_panic, Some((long[..MAX_PANIC_BYTES].to_owned(), 2)));
     assert_eq!((device.reset, device.boots), (ResetReason::PowerOn, 3));
+    assert_eq!(pulse, latched, "a power cycle is no answer to a panic");
+    let fault = device.last_fault.unwrap().0;
+    assert_eq!(fault.code, FaultCode::Panic);
 }
 
 fn instrument(emulation: &Emulation) -> Instrument {

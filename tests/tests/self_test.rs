@@ -6,8 +6,10 @@ use ohmrig::device::EmulatedDevice;
 use ohmrig::instrument::self_test::{Line, SelfTest};
 use ohmrig::instrument::{Instrument, ReadSettings};
 use ohmrig::transport::InProcess;
+use ohmrig_emulator::board::Board;
 use ohmrig_emulator::crossbar::LineDefects;
 use ohmrig_emulator::profile::Profile;
+use ohmrig_protocol::bench::{ChipKind, ChipSelect};
 use ohmrig_tests::{Scratch, ohmrig};
 use std::process::{Command, Stdio};
 
@@ -22,9 +24,19 @@ const NONE: LineDefects = LineDefects {
 };
 
 fn test(name: &str, seed: u64, lines: Option<LineDefects>) -> SelfTest {
+    test_spoiled(name, seed, lines, |_| {})
+}
+
+fn test_spoiled(
+    name: &str,
+    seed: u64,
+    lines: Option<LineDefects>,
+    spoil: impl FnOnce(&mut Board),
+) -> SelfTest {
     let mut profile = profile(Some(name)).unwrap();
     profile.device.lines = lines;
-    let device = EmulatedDevice::power_up(&Emulation::new(profile, seed)).unwrap();
+    let mut device = EmulatedDevice::power_up(&Emulation::new(profile, seed)).unwrap();
+    spoil(device.board());
     let client = Client::connect(Box::new(InProcess::new(device)), "emulated").unwrap();
     let mut instrument = Instrument::new(client);
     let settings = ReadSettings { volts: 0.2, range: None, conversions: 16 };
@@ -106,6 +118,52 @@ fn shorted_columns_are_found_whatever_the_short_s_resistance() {
     }
 }
 
+/// Devices that are all alike, as fresh ones may be: nothing tells rows apart but which of them is free to follow.
+#[test]
+fn shorted_rows_are_found_whatever_the_cells_and_the_short_s_resistance() {
+    for name in ["resistor", "rram-cmo", "ecram"] {
+        for short_ohm in [0.1, 10.0, 300.0, 1000.0] {
+            let lines = LineDefects { shorted_rows: vec![0, 9], short_ohm, ..NONE };
+            let test = test(name, 4, Some(lines));
+            let pairs = [0, 9]
+                .into_iter()
+                .flat_map(|row| [(row, Line::ShortedToNext), (row + 1, Line::ShortedToPrevious)]);
+            assert_eq!(found(&test.rows), pairs.collect::<Vec<_>>(), "{name}, {short_ohm} Ω");
+        }
+    }
+}
+
+/// Contacts that don't do what the chip's register says: read-back can't tell.
+#[test]
+fn a_contact_that_is_broken_or_welded_is_found_by_current() {
+    for name in ["resistor", "rram-cmo"] {
+        let contact = |kind, broken: bool| {
+            test_spoiled(name, 6, None, |board| {
+                let chip = board.switch(ChipSelect { kind, index: 1 }).unwrap();
+                *(if broken { &mut chip.broken } else { &mut chip.welded }) = 1 << 2;
+            })
+        };
+        let bias = contact(ChipKind::ColumnBias, true);
+        assert_eq!(found(&bias.columns), [(10, Line::BiasOpen)], "{name}");
+        assert!(!bias.bias[10] && bias.bias[9] && bias.is_unsafe(), "{name}");
+        for broken in [true, false] {
+            let bypass = contact(ChipKind::FormingBypass, broken);
+            assert_eq!(found(&bypass.rows), [(10, Line::BypassStuck)], "{name}, {broken}");
+            assert!(bypass.is_unsafe());
+        }
+    }
+}
+
+#[test]
+fn every_switch_through_which_current_can_flow_is_proven_by_it() {
+    for name in ["resistor", "rram-cmo", "rram-hfox", "pcm", "ecram"] {
+        let test = test(name, 2, None);
+        for (group, proof) in test.switches(TOLERANCE) {
+            assert_eq!(proof, "current", "{name}: {group}");
+        }
+    }
+}
+
 #[test]
 fn what_makes_writing_unsafe_is_exit_status_3_and_a_line_in_the_report() {
     let scratch = Scratch::new("self-test");
@@ -128,6 +186,9 @@ fn what_makes_writing_unsafe_is_exit_status_3_and_a_line_in_the_report() {
     let (status, json) = run("emulated");
     assert_eq!(status, Some(0), "{json}");
     assert_eq!(json["safe_to_write"], true);
-    assert_eq!(json["switches"]["column-bias"], "unproven");
-    assert_eq!(json["switches"]["row-connect"], "current");
+    for (group, proof) in json["switches"].as_object().unwrap() {
+        assert_eq!(proof, "current", "{group}");
+    }
+    assert_eq!(json["rows_tested"][5]["forming_bypass"], "current");
+    assert_eq!(json["columns_tested"][15]["column_bias"], "current");
 }

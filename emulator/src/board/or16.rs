@@ -305,7 +305,7 @@ impl Analog for Or16 {
             let bits = 8 * frame as u64;
             // An absent chip costs no time.
             rig.analog.chips.port(select)?;
-            rig.advance(rig.now_ns + bits * SPI_BIT_NS + CHIP_SELECT_GAP_NS)?;
+            rig.advance(rig.now_ns + bits * SPI_BIT_NS + CHIP_SELECT_GAP_NS + rig.stretch_ns)?;
             if rig.analog.chips.port(select)?.frame(sdi, sdo, rig.now_ns) {
                 rig.rewire()?;
             }

@@ -90,6 +90,8 @@ pub(super) struct Rig<A> {
     dipped: bool,
     dips: Vec<u64>,
     hung: bool,
+    /// Additional time of every SPI frame, ns.
+    pub(super) stretch_ns: u64,
     pub(super) analog: A,
 }
 
@@ -129,6 +131,7 @@ impl<A: Analog> Rig<A> {
             dipped: false,
             dips: Vec::new(),
             hung: false,
+            stretch_ns: 0,
             crossbar,
         })
     }
@@ -192,6 +195,10 @@ impl<A: Analog> Rig<A> {
         self.dipped = true;
         self.pulse_ends_ns = None;
         A::restart(self)
+    }
+
+    pub(super) fn stretch_frames(&mut self, ns: u64) {
+        self.stretch_ns = ns;
     }
 
     pub(super) fn hang(&mut self) {

@@ -42,6 +42,10 @@ static CRC8: Crc<u8> = Crc::<u8>::new(&CRC_8_SMBUS);
 /// One chip.
 #[derive(Clone, Debug)]
 pub struct Adgs1414d {
+    /// Contacts that conduct whatever the register says, bit n for switch n + 1.
+    pub welded: u8,
+    /// Contacts that never conduct; the register says what it was told.
+    pub broken: u8,
     switches: u8,
     config: u8,
     flags: u8,
@@ -62,6 +66,8 @@ impl Adgs1414d {
     /// As after power-on: all switches open, address mode, RESET high.
     pub fn new() -> Self {
         Self {
+            welded: 0,
+            broken: 0,
             switches: 0,
             config: ERR_CONFIG_RESET,
             flags: 0,
@@ -72,14 +78,19 @@ impl Adgs1414d {
         }
     }
 
-    /// Which switches are closed, bit n for switch n + 1.
+    /// Which switches conduct, bit n for switch n + 1.
     pub fn closed(&self) -> u8 {
-        self.switches
+        (self.switches | self.welded) & !self.broken
+    }
+
+    /// As after power-on; contacts stay as they are.
+    fn fresh(&self) -> Self {
+        Self { welded: self.welded, broken: self.broken, ..Self::new() }
     }
 
     /// The RESET/VL pin, which is the logic supply: while `low`, all is open and SDO stays high.
     pub fn set_reset(&mut self, low: bool) {
-        *self = Self { held: low, ..Self::new() };
+        *self = Self { held: low, ..self.fresh() };
     }
 
     fn crc_enabled(&self) -> bool {
@@ -145,7 +156,7 @@ impl Adgs1414d {
             register::SW_DATA => self.switches = data,
             register::ERR_CONFIG => self.config = data & (error::CRC | error::SCLK | error::RW),
             register::BURST_EN => self.burst = data & 1 != 0,
-            register::SOFT_RESETB if half_reset && data == SOFT_RESET[1] => *self = Self::new(),
+            register::SOFT_RESETB if half_reset && data == SOFT_RESET[1] => *self = self.fresh(),
             register::SOFT_RESETB => self.half_reset = data == SOFT_RESET[0],
             _ => {}
         }

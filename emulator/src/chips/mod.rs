@@ -39,6 +39,22 @@ pub struct BitFlip {
     pub bit: usize,
 }
 
+/// Turns over the bits that are due on one wire of the frame at hand.
+fn disturb(flips: &[BitFlip], wire: Wire, bytes: &mut [u8]) {
+    for flip in flips.iter().filter(|flip| flip.frames_ahead == 0 && flip.wire == wire) {
+        turn_over(bytes, flip.bit);
+    }
+}
+
+/// The frame at hand is over.
+fn pass_frame(flips: &mut Vec<BitFlip>) {
+    flips.retain_mut(|flip| {
+        let pending = flip.frames_ahead > 0;
+        flip.frames_ahead = flip.frames_ahead.saturating_sub(1);
+        pending
+    });
+}
+
 /// What tests can do to one chip's wires.
 #[derive(Clone, Debug, Default)]
 pub struct SpiFaults {
@@ -75,20 +91,10 @@ impl<C: SpiChip> SpiPort<C> {
         let mut disturbed = [0; LONGEST_FRAME];
         let disturbed = &mut disturbed[..sdi.len()];
         disturbed.copy_from_slice(sdi);
-        for flip in &self.faults.flips {
-            if flip.frames_ahead == 0 && flip.wire == Wire::Sdi {
-                turn_over(disturbed, flip.bit);
-            }
-        }
+        disturb(&self.faults.flips, Wire::Sdi, disturbed);
         let changed = self.chip.frame(disturbed, sdo, at_ns);
-        self.faults.flips.retain_mut(|flip| {
-            if flip.frames_ahead == 0 && flip.wire == Wire::Sdo {
-                turn_over(sdo, flip.bit);
-            }
-            let pending = flip.frames_ahead > 0;
-            flip.frames_ahead = flip.frames_ahead.saturating_sub(1);
-            pending
-        });
+        disturb(&self.faults.flips, Wire::Sdo, sdo);
+        pass_frame(&mut self.faults.flips);
         changed
     }
 }

@@ -3,6 +3,9 @@
 //! Registers: Linux `drivers/iio/temperature/tmp117.c` and TI data sheet SNOSD82D, register map and "Device Functional
 //! Modes". EEPROM programming, the ALERT pin and therm mode are not modelled.
 
+use super::{BitFlip, LONGEST_FRAME, Wire, disturb, pass_frame};
+use alloc::vec::Vec;
+
 /// I²C address with ADD0 to ground (Linux: 0x48 to 0x4B).
 pub const ADDRESS: u8 = 0x48;
 
@@ -61,6 +64,9 @@ struct Due {
 pub struct Tmp117 {
     /// It acknowledges nothing.
     pub dead: bool,
+    /// Bits to turn over on SDA, by transaction: [`Wire::Sdi`] in what is written, [`Wire::Sdo`] in what is read, the address
+    /// apart.
+    pub flips: Vec<BitFlip>,
     celsius: f64,
     registers: [u16; 9],
     pointer: u8,
@@ -73,7 +79,15 @@ pub struct Tmp117 {
 impl Tmp117 {
     /// As after power-on at `at_ns` (continuous conversion, 8 averages, 1 s cycle) at `celsius` °C.
     pub fn new(celsius: f64, at_ns: u64) -> Self {
-        Self { dead: false, celsius, registers: RESET, pointer: 0, started_ns: at_ns, finished: 0 }
+        Self {
+            dead: false,
+            flips: Vec::new(),
+            celsius,
+            registers: RESET,
+            pointer: 0,
+            started_ns: at_ns,
+            finished: 0,
+        }
     }
 
     /// Temperature at the chip from `at_ns` on, °C.
@@ -98,7 +112,11 @@ impl Tmp117 {
             return false;
         }
         self.pass(at_ns);
-        if let [pointer, data @ ..] = out {
+        let mut heard = [0; LONGEST_FRAME];
+        let heard = &mut heard[..out.len().min(LONGEST_FRAME)];
+        heard.copy_from_slice(&out[..heard.len()]);
+        disturb(&self.flips, Wire::Sdi, heard);
+        if let [pointer, data @ ..] = &*heard {
             self.pointer = pointer & 0x0f;
             if let [high, low, ..] = data {
                 self.write(u16::from_be_bytes([*high, *low]), at_ns);
@@ -112,6 +130,8 @@ impl Tmp117 {
                 *byte = value;
             }
         }
+        disturb(&self.flips, Wire::Sdo, input);
+        pass_frame(&mut self.flips);
         true
     }
 
@@ -122,7 +142,8 @@ impl Tmp117 {
     fn write(&mut self, value: u16, at_ns: u64) {
         match self.pointer {
             register::CONFIGURATION if value & field::SOFT_RESET != 0 => {
-                *self = Self { dead: self.dead, ..Self::new(self.celsius, at_ns) };
+                let flips = core::mem::take(&mut self.flips);
+                *self = Self { dead: self.dead, flips, ..Self::new(self.celsius, at_ns) };
             }
             register::CONFIGURATION => {
                 let configuration = self.configuration();
@@ -279,6 +300,16 @@ mod tests {
         write(&mut chip, register::CONFIGURATION, field::SOFT_RESET, 10 * MS);
         assert_eq!(read(&mut chip, register::CONFIGURATION, 10 * MS), 0x0220);
         assert_eq!(read(&mut chip, register::RESULT, 20 * MS), 0x8000);
+    }
+
+    #[test]
+    fn a_bit_turned_over_is_heard_or_read_wrong_once() {
+        let mut chip = Tmp117::new(25.0, 0);
+        chip.flips.push(BitFlip { frames_ahead: 1, wire: Wire::Sdo, bit: 3 });
+        chip.flips.push(BitFlip { frames_ahead: 2, wire: Wire::Sdi, bit: 7 });
+        let reads: [u16; 4] = core::array::from_fn(|_| read(&mut chip, register::RESULT, 125 * MS));
+        // The third reads the configuration instead.
+        assert_eq!(reads, [0x0c80, 0x1c80, 0x0220, 0x0c80]);
     }
 
     #[test]

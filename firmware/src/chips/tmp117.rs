@@ -33,6 +33,10 @@ const ONE_SHOT: u16 = 0x0C20;
 const NO_RESULT: i16 = i16::MIN;
 /// 0 °C in kelvin.
 const ZERO_CELSIUS: f32 = 273.15;
+/// What the part is specified for, −55 to 150 °C (datasheet section 6.3), LSBs.
+const RANGE: core::ops::RangeInclusive<i16> = -55 * 128..=150 * 128;
+/// Reads of a result among which two in a row must agree: I²C has no check, and a conversion may end between two of them.
+const READS: u8 = 4;
 /// LSBs per kelvin: 1 / 7.8125 mK.
 const LSB_PER_KELVIN: f32 = 128.0;
 
@@ -60,6 +64,12 @@ pub enum Error<E> {
         wrote: u16,
         /// What came back in the fields that were written.
         read: u16,
+    },
+    /// No two reads of a result agree, or they agree on a temperature that the part can't measure.
+    #[error("the result reads {raw}, which is no temperature or not the same twice")]
+    Result {
+        /// The last of them, LSBs.
+        raw: i16,
     },
 }
 
@@ -103,13 +113,24 @@ impl<I: I2c> Tmp117<I> {
         self.write(CONFIGURATION, ONE_SHOT)
     }
 
-    /// Temperature in kelvin, or `None` if no conversion has ended since the last call.
+    /// Temperature in kelvin, or `None` if no conversion has ended since the last call. Read until it reads the same twice.
     pub fn temperature_kelvin(&mut self) -> Result<Option<f32>, Error<I::Error>> {
         if self.read(CONFIGURATION)? & DATA_READY == 0 {
             return Ok(None);
         }
-        let raw = self.read(TEMPERATURE)? as i16;
-        Ok((raw != NO_RESULT).then(|| f32::from(raw) / LSB_PER_KELVIN + ZERO_CELSIUS))
+        let mut raw = self.read(TEMPERATURE)? as i16;
+        for _ in 1..READS {
+            let again = self.read(TEMPERATURE)? as i16;
+            if again == raw {
+                return match raw {
+                    NO_RESULT => Ok(None),
+                    raw if RANGE.contains(&raw) => Ok(Some(f32::from(raw) / LSB_PER_KELVIN + ZERO_CELSIUS)),
+                    raw => Err(Error::Result { raw }),
+                };
+            }
+            raw = again;
+        }
+        Err(Error::Result { raw })
     }
 
     fn read(&mut self, register: u8) -> Result<u16, Error<I::Error>> {

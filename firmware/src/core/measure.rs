@@ -2,7 +2,7 @@
 //! Each fills the reply's data as it goes.
 
 use super::acquire::{Conversion, Step, is_saturated};
-use crate::front_end::{FrontEnd, FrontEndError, Settle};
+use crate::front_end::{FrontEnd, FrontEndError, Path, Settle};
 use ohmrig_protocol::message::{CELL_SUMS_BYTES, CellSums, Region};
 
 /// Where a measurement is.
@@ -154,7 +154,7 @@ impl CellScan {
                     Some(ReferenceColumns::One(column)) => Some(column),
                     _ => None,
                 };
-                front_end.connect_reference(self.row, column)?
+                front_end.connect(Path::Reference { row: self.row, column })?
             }
             ScanStage::DrivePlus => {
                 self.stage = ScanStage::Plus;

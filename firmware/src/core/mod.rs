@@ -228,6 +228,8 @@ pub struct Core<'b> {
     temperature: Option<Kelvin>,
     temperature_due_ns: u64,
     watch_due_ns: u64,
+    /// The last step was that: a board that takes longer for it than until the next gets to something else in between.
+    watched: bool,
     stalled: Stalled,
     mode: Mode,
     stack: Option<fn() -> Stack>,
@@ -273,6 +275,7 @@ impl<'b> Core<'b> {
             temperature: None,
             temperature_due_ns: 0,
             watch_due_ns: 0,
+            watched: false,
             stalled: Stalled::default(),
             mode: Mode::Starting,
             stack: None,
@@ -407,7 +410,8 @@ impl<'b> Core<'b> {
         if let Activity::Keep(task) = self.activity {
             return self.keep(task, now, front_end).map(|()| Some(Settle::default()));
         }
-        if now.instrument_ns >= self.watch_due_ns && self.is_between_pulses() {
+        self.watched = now.instrument_ns >= self.watch_due_ns && !self.watched && self.is_between_pulses();
+        if self.watched {
             self.watch(now, front_end)?;
             return Ok(Some(Settle::default()));
         }

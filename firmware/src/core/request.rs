@@ -206,7 +206,9 @@ impl Checks<'_> {
         }
         let row = match asked.source {
             TraceSource::Row(row) | TraceSource::Reference(row) => row,
-            TraceSource::Open => 0,
+            TraceSource::Forming { row, driven } => row.max(driven),
+            TraceSource::Bias(column) if column >= columns => rows,
+            TraceSource::Open | TraceSource::Bias(_) => 0,
         };
         let region = Region { row, column: asked.column, rows: 1, columns: asked.columns };
         if !region.is_within(rows, columns) {
@@ -214,7 +216,9 @@ impl Checks<'_> {
         }
         self.range(asked.range)?;
         let code = match asked.source {
-            TraceSource::Row(_) => limits::check_read_volts(asked.volts, self.limits, self.description)?,
+            TraceSource::Row(_) | TraceSource::Bias(_) | TraceSource::Forming { .. } => {
+                limits::check_read_volts(asked.volts, self.limits, self.description)?
+            }
             TraceSource::Reference(_) => limits::row_code(asked.volts, self.description)?,
             TraceSource::Open => {
                 limits::within(Field::Volts, asked.volts.0, 0.0, 0.0)?;

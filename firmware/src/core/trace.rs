@@ -4,7 +4,7 @@
 //! trace has no gaps. With the ring full nothing is converted; whether that loses a sample says the instrument's clock.
 
 use super::acquire::{Conversion, Step, is_saturated};
-use crate::front_end::{FrontEnd, FrontEndError, Settle};
+use crate::front_end::{FrontEnd, FrontEndError, Path, Settle};
 use ohmrig_protocol::message::{JobId, Trace, TraceSource};
 
 /// Bytes of a reply with samples besides them, beyond what every reply has: its scalars.
@@ -108,19 +108,23 @@ impl TraceMachine {
                 self.stage = Stage::Drive;
                 match source {
                     TraceSource::Row(_) => Settle::default(),
-                    TraceSource::Open => front_end.open_rows()?,
-                    TraceSource::Reference(row) => {
-                        front_end.connect_reference(row, (columns == 1).then_some(column))?
-                    }
+                    TraceSource::Open => front_end.connect(Path::Open)?,
+                    TraceSource::Reference(row) => front_end
+                        .connect(Path::Reference { row, column: (columns == 1).then_some(column) })?,
+                    TraceSource::Bias(column) => front_end.connect(Path::Bias(column))?,
+                    TraceSource::Forming { row, .. } => front_end.connect(Path::Forming(row))?,
                 }
             }
             Stage::Drive => {
                 self.stage = Stage::Sample;
                 match source {
                     TraceSource::Open => Settle::default(),
-                    TraceSource::Row(row) | TraceSource::Reference(row) => {
+                    TraceSource::Row(row)
+                    | TraceSource::Reference(row)
+                    | TraceSource::Forming { driven: row, .. } => {
                         front_end.drive_row(row, self.order.code)?
                     }
+                    TraceSource::Bias(_) => front_end.drive_bias(self.order.code)?,
                 }
             }
             Stage::Sample => return self.sample(front_end, tape, ring, codes, now_ns),

@@ -12,7 +12,7 @@ pub mod parts;
 mod tests;
 
 use crate::chips::ad5593r::{self, Ad5593r, CHANNELS, Channel, DacCode};
-use crate::front_end::{Description, FrontEnd, FrontEndError, Progress, Selection, Settle};
+use crate::front_end::{Description, FrontEnd, FrontEndError, Path, Progress, Selection, Settle};
 use crate::hardware::{Mounted, Peripherals, Persistent, Sequencer};
 use crate::log::log;
 use ohmrig_protocol::message::Scheme;
@@ -354,12 +354,12 @@ impl<H: Mounted + Persistent> FrontEnd for OpenMena<H> {
         })
     }
 
-    fn connect_reference(&mut self, _row: u16, _column: Option<u16>) -> Result<Settle, FrontEndError> {
-        Err(faults::misuse("there are no reference resistors"))
+    fn connect(&mut self, _path: Path) -> Result<Settle, FrontEndError> {
+        Err(faults::misuse("rows can't be disconnected, and nothing else be connected"))
     }
 
-    fn open_rows(&mut self) -> Result<Settle, FrontEndError> {
-        Err(faults::misuse("rows can't be disconnected"))
+    fn drive_bias(&mut self, _code: u16) -> Result<Settle, FrontEndError> {
+        Err(faults::misuse("there are no bias drivers"))
     }
 
     fn select(&mut self, selection: Selection) -> Result<Settle, FrontEndError> {

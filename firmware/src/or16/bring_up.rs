@@ -76,7 +76,8 @@ pub(super) fn check<H: Hardware>(
                     burst.expect(register, 0)?;
                 }
                 Ok(())
-            })
+            })?;
+            drive::expect_trims(hardware, select)
         }
         Part::Adc(select) => {
             // A register that has changed by itself shows in the memory map's CRC, which is one of these.

@@ -12,8 +12,13 @@ use crate::log::log;
 use heapless::Vec;
 use ohmrig_protocol::bench::{ChipKind, ChipSelect};
 
-/// Frames of the longest burst: seven writes, 48 reads of channels, toggle-enable, a no-op, and some room.
+/// Frames of the longest burst: six writes, 48 reads of channels, three more, a no-op, and some room.
 const BURST: usize = 64;
+
+/// Trims after a reset: none. Neither driver writes them.
+const TRIM: u16 = 0;
+/// What one bit makes of the address of an update of all channels.
+const GAIN_NEAR_UPDATE_ALL: u8 = 0x7C ^ 0x40;
 
 /// Span and toggle source of a group of DACs. TGP0 of all is one net, so rows and columns move together.
 pub(super) fn setting(kind: ChipKind) -> Setting {
@@ -94,73 +99,65 @@ pub(super) fn burst<H: Hardware>(
     burst.run(hardware, select)
 }
 
-/// After a reset, with every switch open: 0 V into A and B of every channel, the span, everything put out, all read back.
+/// After a reset, with every switch open: 0 V into B and A of every channel, the span, everything put out, all read back,
+/// the trims too, which are never written.
 ///
 /// The codes come before the span, because code 0 is −5 V in ±5 V; and the span comes with an update in the same frame,
 /// because a part that applied it at once to what it puts out would else show −5 V until the update.
 pub(super) fn set_up<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
     let DacCode(zero) = zero(select.kind);
     let setting = setting(select.kind).bits();
-    zero_all(
-        hardware,
-        select,
-        &[(Register::CodeAll, zero), (Register::SettingAllUpdateAll, setting), (Register::UpdateAll, 0)],
-    )
-}
-
-/// From whatever state since then: toggling off, 0 V into A and B of every channel, read back, and only then put out. Spans
-/// are read back but not written: with lines connected, a frame gone wrong there could put volts on them.
-pub(super) fn to_zero<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
-    let DacCode(zero) = zero(select.kind);
-    zero_all(hardware, select, &[(Register::CodeAll, zero)])?;
-    put_out(hardware, select, [zero; CHANNELS])
-}
-
-/// `into_a` writes 0 V into A of every channel.
-fn zero_all<H: Hardware>(
-    hardware: &mut H,
-    select: ChipSelect,
-    into_a: &[(Register, u16)],
-) -> Result<(), FrontEndError> {
-    let DacCode(zero) = zero(select.kind);
-    let setting = setting(select.kind).bits();
+    let b = InputRegister::B.select_mask();
     burst(hardware, select, |burst| {
         burst
-            .write(Register::ToggleEnable, 0)?
-            .write(Register::AbSelect, InputRegister::B.select_mask())?
+            .write(Register::AbSelect, b)?
+            .expect(Register::AbSelect, b)?
             .write(Register::CodeAll, zero)?
             .expect_all(Register::Code, |_| zero)?
-            .write(Register::AbSelect, InputRegister::A.select_mask())?;
-        for &(register, value) in into_a {
-            burst.write(register, value)?;
-        }
-        burst
-            .expect_all(Register::Code, |_| zero)?
-            .expect_all(Register::Setting, |_| setting)?
-            .expect(Register::ToggleEnable, 0)?;
-        Ok(())
+            .write(Register::AbSelect, InputRegister::A.select_mask())?
+            .write(Register::CodeAll, zero)?
+            .write(Register::SettingAllUpdateAll, setting)?
+            .write(Register::UpdateAll, 0)?;
+        expect_rest(burst, [zero; CHANNELS], setting)?.expect(Register::AbSelect, 0).map(drop)
+    })?;
+    expect_trims(hardware, select)
+}
+
+/// What is read of a DAC at rest, where `codes` are in A.
+fn expect_rest(burst: &mut Burst, codes: [u16; CHANNELS], setting: u16) -> Result<&mut Burst, ScriptError> {
+    burst
+        .expect_all(Register::Code, |channel| codes.get(channel.index()).copied().unwrap_or_default())?
+        .expect_all(Register::Setting, |_| setting)?
+        .expect(Register::ToggleEnable, 0)
+}
+
+/// Offset and gain of every channel as a reset leaves them: nothing here writes them, but a bit turned over in the address
+/// of another write can.
+pub(super) fn expect_trims<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
+    burst(hardware, select, |burst| {
+        burst.expect_all(Register::Offset, |_| TRIM)?.expect_all(Register::Gain, |_| TRIM).map(drop)
     })
 }
 
-/// Puts out what has been read back to be in A, `code` of each channel, and reads everything back once more.
+/// Puts out what has been read back to be in A, `codes` of the channels, and reads everything back once more.
 ///
 /// Frames carry no CRC, so one of them may do something else than it should. The update comes twice, that one of the two
-/// does it; what a bit turned over in the other can make of it (an update of one channel, a code of 0 V, a toggle mask, all
-/// with 0 V for data) is no voltage above what is asked, and shows in what is read.
+/// does it; what a bit turned over in the other can make of it (an update of one channel, a code of 0 V, a toggle mask, the
+/// gain of a channel, all with 0 V for data) is no voltage above what is asked, and shows in what is read.
 fn put_out<H: Hardware>(
     hardware: &mut H,
     select: ChipSelect,
     codes: [u16; CHANNELS],
 ) -> Result<(), FrontEndError> {
     let DacCode(zero) = zero(select.kind);
-    let setting = setting(select.kind).bits();
     burst(hardware, select, |burst| {
-        burst
-            .write(Register::UpdateAll, zero)?
-            .write(Register::UpdateAll, zero)?
-            .expect_all(Register::Code, |channel| codes.get(channel.index()).copied().unwrap_or_default())?
-            .expect_all(Register::Setting, |_| setting)?
-            .expect(Register::ToggleEnable, 0)?;
+        burst.write(Register::UpdateAll, zero)?.write(Register::UpdateAll, zero)?;
+        for channel in
+            Channel::all().filter(|&channel| Register::Gain(channel).address() == GAIN_NEAR_UPDATE_ALL)
+        {
+            burst.expect(Register::Gain(channel), TRIM)?;
+        }
+        expect_rest(burst, codes, setting(select.kind).bits())?;
         // Also makes grounding another burst than driving, which a link that remembers bursts tells apart by length.
         if codes == [zero; CHANNELS] {
             burst.expect(Register::AbSelect, 0)?;
@@ -169,25 +166,28 @@ fn put_out<H: Hardware>(
     })
 }
 
-/// Codes in A of every channel that drives a row.
+/// Codes in A of every channel: of a row's, and of a column's bias driver, of which at most one is not at 0 V.
 #[derive(Debug)]
 pub(super) struct Driven {
     codes: [[u16; CHANNELS]; MAX_DACS],
+    bias: Option<(ChipSelect, Channel, u16)>,
 }
 
 impl Driven {
     /// All at 0 V.
-    pub(super) const NONE: Self = Self { codes: [[DacCode::MID_SCALE.0; CHANNELS]; MAX_DACS] };
+    pub(super) const NONE: Self = Self { codes: [[DacCode::MID_SCALE.0; CHANNELS]; MAX_DACS], bias: None };
 
-    /// What the channels of a DAC hold; 0 V of a DAC that doesn't drive rows.
+    /// What the channels of a DAC hold.
     pub(super) fn of(&self, select: ChipSelect) -> [u16; CHANNELS] {
         let rows = self.codes.get(usize::from(select.index)).filter(|_| select.kind == ChipKind::RowDac);
-        rows.copied().unwrap_or([zero(select.kind).0; CHANNELS])
-    }
-
-    /// A DAC has been put to 0 V.
-    pub(super) fn clear(&mut self, select: ChipSelect) {
-        self.note(select, [DacCode::MID_SCALE.0; CHANNELS]);
+        let mut codes = rows.copied().unwrap_or([zero(select.kind).0; CHANNELS]);
+        if let Some((biased, channel, code)) = self.bias
+            && biased == select
+            && let Some(place) = codes.get_mut(channel.index())
+        {
+            *place = code;
+        }
+        codes
     }
 
     fn note(&mut self, select: ChipSelect, codes: [u16; CHANNELS]) {
@@ -196,9 +196,14 @@ impl Driven {
         {
             *held = codes;
         }
+        if select.kind == ChipKind::BiasDac {
+            let zero = zero(select.kind).0;
+            let driven = Channel::all().zip(codes).find(|&(_, code)| code != zero);
+            self.bias = driven.map(|(channel, code)| (select, channel, code));
+        }
     }
 
-    /// Writes `codes` into A of a row DAC and reads them back: nothing moves yet. Free if they are there; whether they
+    /// Writes `codes` into A of a DAC and reads them back: nothing moves yet. Free if they are there; whether they
     /// were not.
     ///
     /// Only what changes is written, so that a write that went anywhere else shows as one that is missing.
@@ -231,6 +236,22 @@ impl Driven {
         Ok(true)
     }
 
+    /// Every channel to 0 V, if it isn't, and everything read back. Nothing is written that needn't be, spans least of all:
+    /// with lines connected, a frame gone wrong could put volts on them.
+    pub(super) fn ground<H: Hardware>(
+        &mut self,
+        hardware: &mut H,
+        select: ChipSelect,
+    ) -> Result<(), FrontEndError> {
+        let zeros = [zero(select.kind).0; CHANNELS];
+        if self.stage(hardware, select, zeros)? {
+            return put_out(hardware, select, zeros);
+        }
+        burst(hardware, select, |burst| {
+            expect_rest(burst, zeros, setting(select.kind).bits())?.expect(Register::AbSelect, 0).map(drop)
+        })
+    }
+
     /// Puts out what was staged.
     pub(super) fn put_out<H: Hardware>(
         &self,
@@ -240,10 +261,10 @@ impl Driven {
         put_out(hardware, select, self.of(select))
     }
 
-    /// The codes of a row DAC with that of one row changed, and which DAC it is.
-    pub(super) fn with(&self, row: u16, code: u16) -> (ChipSelect, [u16; CHANNELS]) {
-        let (index, channel) = dac_channel(row);
-        let select = ChipSelect { kind: ChipKind::RowDac, index };
+    /// The codes of a DAC with that of one line changed, and which DAC it is.
+    pub(super) fn with(&self, kind: ChipKind, line: u16, code: u16) -> (ChipSelect, [u16; CHANNELS]) {
+        let (index, channel) = dac_channel(line);
+        let select = ChipSelect { kind, index };
         let mut codes = self.of(select);
         if let Some(place) = codes.get_mut(usize::from(channel)) {
             *place = code;

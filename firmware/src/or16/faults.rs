@@ -64,7 +64,9 @@ pub(super) fn adc<E>(select: ChipSelect, error: ad7606c::Error<E>) -> FrontEndEr
 pub(super) fn thermometer<E>(error: tmp117::Error<E>) -> FrontEndError {
     let code = match error {
         tmp117::Error::Bus(_) => FaultCode::Bus,
-        tmp117::Error::Identity { .. } | tmp117::Error::ReadBack { .. } => FaultCode::Chip,
+        tmp117::Error::Identity { .. } | tmp117::Error::ReadBack { .. } | tmp117::Error::Result { .. } => {
+            FaultCode::Chip
+        }
     };
     log!(warn, "thermometer doesn't answer as it must");
     FrontEndError { code, chip: None }

@@ -19,7 +19,7 @@ mod tests;
 use crate::chips::ad7606c::{Ad7606c, CHANNELS, SATURATION_VOLTS};
 use crate::chips::ltc2688;
 use crate::chips::tmp117::{self, Tmp117};
-use crate::front_end::{Description, FrontEnd, FrontEndError, LineSpan, Progress, Selection, Settle};
+use crate::front_end::{Description, FrontEnd, FrontEndError, LineSpan, Path, Progress, Selection, Settle};
 use crate::hardware::{Hardware, Persistent, Sequencer};
 use crate::log::log;
 use drive::Driven;
@@ -140,10 +140,8 @@ enum Phase {
     /// As `Selected`, but switches that were moved for the pulse are still so: when the pulse's codes were taken away, the
     /// lines were perhaps on their way back to 0 V.
     Unloaded(Selection),
-    /// The driver of this row is on the calibration bus.
-    Reference(u16, Option<u16>),
-    /// Rows disconnected.
-    Open,
+    /// Something else than in SAFE is connected.
+    Connected(Path),
 }
 
 /// The front end, owner of its hardware.
@@ -231,10 +229,7 @@ impl<H: Hardware> Or16<H> {
 
     /// Whether rows may be driven.
     fn is_idle(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) | Phase::Open
-        )
+        matches!(self.phase, Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Connected(_))
     }
 
     /// Whether amplifiers, converters and sensor work.
@@ -243,7 +238,7 @@ impl<H: Hardware> Or16<H> {
     }
 
     fn require_idle(&self) -> Result<(), FrontEndError> {
-        if self.is_idle() { Ok(()) } else { Err(faults::misuse("not in SAFE, selected or on the reference")) }
+        if self.is_idle() { Ok(()) } else { Err(faults::misuse("not in SAFE, selected or connected")) }
     }
 
     fn require_up(&self) -> Result<(), FrontEndError> {
@@ -280,11 +275,23 @@ impl<H: Hardware> Or16<H> {
         Ok(moved)
     }
 
-    /// Whether any row was not at 0 V.
+    /// One driver at a code.
+    fn drive_line(&mut self, kind: ChipKind, line: u16, code: u16) -> Result<Settle, FrontEndError> {
+        self.trusting(|this| {
+            this.rejoin()?;
+            let (select, codes) = this.driven.with(kind, line, code);
+            if this.driven.stage(&mut this.hardware, select, codes)? {
+                this.driven.put_out(&mut this.hardware, select)?;
+            }
+            Ok(settling::read(this.range))
+        })
+    }
+
+    /// Whether any driver was not at 0 V.
     fn ground(&mut self) -> Result<bool, FrontEndError> {
         let mut moved = false;
         let Self { driven, hardware, .. } = self;
-        for select in self.population.chips(ChipKind::RowDac) {
+        for select in self.population.dacs() {
             if driven.stage(hardware, select, [drive::zero(select.kind).0; ltc2688::CHANNELS])? {
                 driven.put_out(hardware, select)?;
                 moved = true;
@@ -335,17 +342,17 @@ impl<H: Hardware> Or16<H> {
                 }
                 None => (Phase::Arranging, settling::PULSE_OVER),
             },
-            Phase::Loaded(_) | Phase::Pulsed(_) => {
+            Phase::Loaded(plan) | Phase::Pulsed(plan) => {
                 self.hardware.sequencer().stop_pulse().map_err(|_| faults::bus(None))?;
+                plan.unload(&mut self.hardware, &self.population)?;
                 (Phase::Zeroing(0), settling::NONE)
             }
-            Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) | Phase::Open => {
+            Phase::Selected(_) | Phase::Unloaded(_) | Phase::Connected(_) => {
                 (Phase::Zeroing(0), settling::NONE)
             }
             Phase::Zeroing(step) => match self.population.dacs().nth(usize::from(step)) {
                 Some(select) => {
-                    drive::to_zero(&mut self.hardware, select)?;
-                    self.driven.clear(select);
+                    self.driven.ground(&mut self.hardware, select)?;
                     (Phase::Zeroing(step + 1), settling::NONE)
                 }
                 None => (Phase::Arranging, settling::PULSE_OVER),
@@ -445,14 +452,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
         if row >= self.description.rows {
             return Err(faults::misuse("no such row"));
         }
-        self.trusting(|this| {
-            this.rejoin()?;
-            let (select, codes) = this.driven.with(row, code);
-            if this.driven.stage(&mut this.hardware, select, codes)? {
-                this.driven.put_out(&mut this.hardware, select)?;
-            }
-            Ok(settling::read(this.range))
-        })
+        self.drive_line(ChipKind::RowDac, row, code)
     }
 
     fn ground_rows(&mut self) -> Result<Settle, FrontEndError> {
@@ -498,31 +498,33 @@ impl<H: Persistent> FrontEnd for Or16<H> {
         })
     }
 
-    fn connect_reference(&mut self, row: u16, column: Option<u16>) -> Result<Settle, FrontEndError> {
+    fn connect(&mut self, path: Path) -> Result<Settle, FrontEndError> {
         self.require_idle()?;
-        if row >= self.description.rows || column.is_some_and(|column| column >= self.description.columns) {
+        let Description { rows, columns, .. } = self.description;
+        let there = match path {
+            Path::Open => true,
+            Path::Reference { row, column } => row < rows && column.is_none_or(|column| column < columns),
+            Path::Bias(column) => column < columns,
+            Path::Forming(row) => row < rows,
+        };
+        if !there {
             return Err(faults::misuse("no such line"));
         }
-        if self.phase == Phase::Reference(row, column) {
+        if self.phase == Phase::Connected(path) {
             return Ok(settling::NONE);
         }
         self.trusting(|this| {
-            let moved = this.ground()? | this.arrange(&Arrangement::reference(row, column))?;
-            this.phase = Phase::Reference(row, column);
+            let moved = this.ground()? | this.arrange(&Arrangement::of(path))?;
+            this.phase = Phase::Connected(path);
             Ok(this.settle_if(moved))
         })
     }
 
-    fn open_rows(&mut self) -> Result<Settle, FrontEndError> {
-        self.require_idle()?;
-        if self.phase == Phase::Open {
-            return Ok(settling::NONE);
-        }
-        self.trusting(|this| {
-            let moved = this.ground()? | this.arrange(&Arrangement::open_rows())?;
-            this.phase = Phase::Open;
-            Ok(this.settle_if(moved))
-        })
+    fn drive_bias(&mut self, code: u16) -> Result<Settle, FrontEndError> {
+        let Phase::Connected(Path::Bias(column)) = self.phase else {
+            return Err(faults::misuse("no bias driver is connected"));
+        };
+        self.drive_line(ChipKind::BiasDac, column, code)
     }
 
     fn select(&mut self, selection: Selection) -> Result<Settle, FrontEndError> {

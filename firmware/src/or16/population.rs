@@ -85,13 +85,6 @@ impl Population {
             .chain(self.chips(ChipKind::Adc).map(Part::Adc))
             .chain([Part::Thermometer])
     }
-
-    /// Channels of a DAC that lead to a line, one bit each.
-    pub(super) fn populated(&self, dac: ChipSelect) -> u16 {
-        let first = u16::from(dac.index) * DAC_LINES;
-        let lines = self.lines(dac.kind).saturating_sub(first).min(DAC_LINES);
-        ((1u32 << lines) - 1) as u16
-    }
 }
 
 /// Chip index and channel of a line behind DACs.

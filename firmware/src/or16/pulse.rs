@@ -46,15 +46,27 @@ pub(super) struct Plan {
     gates: Levels<DacCode>,
 }
 
-/// What one DAC does in a pulse.
+/// What one DAC does in a pulse: all its channels follow TGP0, those too that stay at 0 V, as one that toggles ignores updates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Share {
-    /// Code of every channel but the exception.
+    /// Code in B of every channel but the exception.
     common: DacCode,
     exception: Option<(Channel, DacCode)>,
-    /// Channels that follow TGP0.
-    toggled: u16,
 }
+
+impl Share {
+    fn code(&self, channel: Channel) -> u16 {
+        match self.exception {
+            Some((exception, code)) if exception == channel => code.0,
+            _ => self.common.0,
+        }
+    }
+}
+
+/// The first channels that follow TGP0, one of which 0x74 (the register that says which) and 0x54 (a code, then an update of
+/// all channels) have for their last four bits: with 0 V in front, as a code it is as good as 0 V.
+const FIRST_TOGGLED: u16 = 1 << 4;
+const ALL_TOGGLED: u16 = 0xFFFF;
 
 impl Plan {
     /// The nearest codes; refuses what no code of a span is nearest to, and a gate voltage where there are no gates.
@@ -84,7 +96,8 @@ impl Plan {
         })
     }
 
-    fn share(&self, population: &Population, select: ChipSelect) -> Share {
+    /// Nothing of a DAC that stays as it is.
+    fn share(&self, select: ChipSelect) -> Option<Share> {
         let (levels, line) = match select.kind {
             ChipKind::RowDac => (self.rows, self.selection.row),
             ChipKind::GateDac => (self.gates, self.selection.column),
@@ -92,18 +105,17 @@ impl Plan {
         };
         let (index, number) = dac_channel(line);
         let selected = Channel::try_from(number).ok().filter(|_| index == select.index);
-        let selected_mask = selected.map_or(0, Channel::mask);
-        let others = levels.others.map_or(0, |_| population.populated(select) & !selected_mask);
-        Share {
-            common: levels.others.unwrap_or(zero(select.kind)),
-            // The selected column of a scheme that measures has no level: its driver isn't connected and isn't toggled.
-            exception: selected.zip(levels.selected),
-            toggled: others | levels.selected.map_or(0, |_| selected_mask),
-        }
+        let zero = zero(select.kind);
+        let moves = levels.others.is_some() || (levels.selected.is_some() && selected.is_some());
+        moves.then(|| Share {
+            common: levels.others.unwrap_or(zero),
+            // The selected column of a scheme that measures has no level: its driver isn't connected.
+            exception: selected.map(|channel| (channel, levels.selected.unwrap_or(zero))),
+        })
     }
 
     /// Loads and reads back A, B, setting and toggle-enable of every channel of every DAC that will move. Rows must be
-    /// at 0 V.
+    /// at 0 V, and B too.
     ///
     /// The codes of the pulse are written last, to channels that follow TGP0 already: these put out A whatever is updated,
     /// so that no single frame gone wrong on the way into B reaches the array. Toggling before that is safe, as A has been
@@ -115,85 +127,110 @@ impl Plan {
         population: &Population,
     ) -> Result<(), FrontEndError> {
         for select in population.dacs() {
-            if self.share(population, select).toggled == 0 {
+            if self.share(select).is_none() {
                 burst(hardware, select, |burst| burst.expect(Register::ToggleEnable, 0).map(drop))?;
             } else {
-                select_b(hardware, select)?;
+                toggle(hardware, select)?;
             }
         }
         for select in population.dacs() {
-            let share = self.share(population, select);
-            if share.toggled != 0 {
+            if let Some(share) = self.share(select) {
                 write_b(hardware, select, &share)?;
             }
         }
         Ok(())
     }
 
-    /// A selected again, then toggling off, and everything read back: A has had 0 V all along, and whichever register a
-    /// channel that leaves toggle mode puts out (the sources leave it open), it is that one. No voltage is written, so that
-    /// hardly a frame gone wrong can put one out: while a channel toggles it ignores updates. A second write that ends toggling
-    /// would come when it no longer does.
+    /// 0 V in B and A selected, read back; then toggling off, and everything read back: whichever register a channel that
+    /// leaves toggle mode puts out (the sources leave it open), it holds 0 V. While a channel toggles it ignores updates, and
+    /// all of them do, so that no frame gone wrong puts out what is in the other. A second write that ends toggling would
+    /// come when they no longer do.
     pub(super) fn unload<H: Hardware>(
         &self,
         hardware: &mut H,
         population: &Population,
     ) -> Result<(), FrontEndError> {
         for select in population.dacs() {
-            if self.share(population, select).toggled != 0 {
-                let DacCode(zero) = zero(select.kind);
-                let setting = setting(select.kind).bits();
-                let a = InputRegister::A.select_mask();
-                burst(hardware, select, |burst| {
-                    burst
-                        .write(Register::AbSelect, a)?
-                        .write(Register::ToggleEnable, 0)?
-                        .expect_all(Register::Code, |_| zero)?
-                        .expect_all(Register::Setting, |_| setting)?
-                        .expect(Register::ToggleEnable, 0)?
-                        .expect(Register::AbSelect, a)?
-                        .expect(Register::Fault, 0)
-                        .map(drop)
-                })?;
+            if let Some(share) = self.share(select) {
+                clear_b(hardware, select, &share)?;
             }
+        }
+        let a = InputRegister::A.select_mask();
+        for select in population.dacs().filter(|&select| self.share(select).is_some()) {
+            let setting = setting(select.kind).bits();
+            burst(hardware, select, |burst| {
+                burst
+                    .write(Register::ToggleEnable, 0)?
+                    .expect_all(Register::Setting, |_| setting)?
+                    .expect(Register::ToggleEnable, 0)?
+                    .expect(Register::AbSelect, a)?
+                    .expect(Register::Fault, 0)
+                    .map(drop)
+            })?;
         }
         Ok(())
     }
 }
 
-/// 0 V in A of every channel, then B selected.
-fn select_b<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
+/// Toggling on, 0 V read in A of every channel, B selected.
+///
+/// A bit turned over in the frame that says which channels toggle makes a code of channel 4 of it and an update of all. So
+/// that channel comes first, with a mask that is 0 V as a code; the frame for all of them finds it toggling, and ignored. A is
+/// read last, since the same bit of a read makes it a write of −5 V, which a channel that toggles doesn't put out.
+fn toggle<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
     let DacCode(zero) = zero(select.kind);
+    let first = zero | FIRST_TOGGLED;
     let b = InputRegister::B.select_mask();
     burst(hardware, select, |burst| {
         burst
-            .expect_all(Register::Code, |_| zero)?
             // A channel still toggling would have ignored the read since the last pulse, and that read been believed.
             .expect(Register::ToggleEnable, 0)?
+            .write(Register::ToggleEnable, first)?
+            .expect(Register::ToggleEnable, first)?
+            .write(Register::ToggleEnable, ALL_TOGGLED)?
+            .expect(Register::ToggleEnable, ALL_TOGGLED)?
+            .expect_all(Register::Code, |_| zero)?
             .write(Register::AbSelect, b)?
-            .expect(Register::AbSelect, b)?;
-        Ok(())
+            .expect(Register::AbSelect, b)
+            .map(drop)
     })
 }
 
-/// Toggling on, the codes into B, everything read back.
+/// The codes into B, codes and settings read back. B holds 0 V before: only what differs from it is written, so that a write
+/// that went anywhere else shows as one that is missing. Which channels toggle isn't read again: no bit of these frames
+/// changes it, but one of that read would, with the pulse in B.
 fn write_b<H: Hardware>(hardware: &mut H, select: ChipSelect, share: &Share) -> Result<(), FrontEndError> {
-    let Share { common, exception, toggled } = *share;
+    let zero = zero(select.kind);
     let setting = setting(select.kind).bits();
     burst(hardware, select, |burst| {
-        burst.write(Register::ToggleEnable, toggled)?.write(Register::CodeAll, common.0)?;
-        if let Some((channel, code)) = exception {
+        if share.common != zero {
+            burst.write(Register::CodeAll, share.common.0)?;
+        }
+        if let Some((channel, code)) = share.exception
+            && code != share.common
+        {
             burst.write(Register::Code(channel), code.0)?;
         }
-        let code = |channel| match exception {
-            Some((other, code)) if channel == other => code.0,
-            _ => common.0,
-        };
         burst
-            .expect_all(Register::Code, code)?
-            .expect_all(Register::Setting, |_| setting)?
-            .expect(Register::ToggleEnable, toggled)?;
-        Ok(())
+            .expect_all(Register::Code, |channel| share.code(channel))?
+            .expect_all(Register::Setting, |_| setting)
+            .map(drop)
+    })
+}
+
+/// 0 V into B, where anything else is in it, and A selected again.
+fn clear_b<H: Hardware>(hardware: &mut H, select: ChipSelect, share: &Share) -> Result<(), FrontEndError> {
+    let DacCode(zero) = zero(select.kind);
+    let a = InputRegister::A.select_mask();
+    burst(hardware, select, |burst| {
+        if let Some(moved) = Channel::all().find(|&channel| share.code(channel) != zero) {
+            burst.write(Register::CodeAll, zero)?.expect(Register::Code(moved), zero)?;
+        }
+        burst
+            .write(Register::AbSelect, a)?
+            .expect_all(Register::Code, |_| zero)?
+            .expect(Register::AbSelect, a)
+            .map(drop)
     })
 }
 
@@ -205,9 +242,9 @@ mod tests {
 
     const BOARD: Population = Population { rows: 16, columns: 16, gates: false };
 
-    fn share(scheme: Scheme, volts: f32, kind: ChipKind) -> Share {
+    fn share(scheme: Scheme, volts: f32, kind: ChipKind) -> Option<Share> {
         let selection = Selection { row: 3, column: 5, scheme, forming: false };
-        Plan::new(&BOARD, selection, Volts(volts), None).unwrap().share(&BOARD, ChipSelect { kind, index: 0 })
+        Plan::new(&BOARD, selection, Volts(volts), None).unwrap().share(ChipSelect { kind, index: 0 })
     }
 
     fn code(volts: f32) -> DacCode {
@@ -220,46 +257,48 @@ mod tests {
 
     #[test]
     fn half_puts_every_other_line_at_half_and_leaves_the_selected_column_to_its_amplifier() {
-        let rows = Share { common: code(0.75), exception: at(3, 1.5), toggled: 0xFFFF };
-        let columns = Share { common: code(0.75), exception: None, toggled: !(1 << 5) };
-        assert_eq!(share(Scheme::Half, 1.5, ChipKind::RowDac), rows);
-        assert_eq!(share(Scheme::Half, 1.5, ChipKind::BiasDac), columns);
+        let rows = Share { common: code(0.75), exception: at(3, 1.5) };
+        let columns = Share { common: code(0.75), exception: at(5, 0.0) };
+        assert_eq!(share(Scheme::Half, 1.5, ChipKind::RowDac), Some(rows));
+        assert_eq!(share(Scheme::Half, 1.5, ChipKind::BiasDac), Some(columns));
     }
 
     #[test]
     fn symmetric_half_moves_the_two_selected_lines_only() {
-        let rows = Share { common: code(0.0), exception: at(3, -1.0), toggled: 1 << 3 };
-        let columns = Share { common: code(0.0), exception: at(5, 1.0), toggled: 1 << 5 };
-        assert_eq!(share(Scheme::SymmetricHalf, -2.0, ChipKind::RowDac), rows);
-        assert_eq!(share(Scheme::SymmetricHalf, -2.0, ChipKind::BiasDac), columns);
+        let rows = Share { common: code(0.0), exception: at(3, -1.0) };
+        let columns = Share { common: code(0.0), exception: at(5, 1.0) };
+        assert_eq!(share(Scheme::SymmetricHalf, -2.0, ChipKind::RowDac), Some(rows));
+        assert_eq!(share(Scheme::SymmetricHalf, -2.0, ChipKind::BiasDac), Some(columns));
     }
 
     #[test]
     fn third_leaves_no_other_cell_more_than_a_third() {
-        let rows = share(Scheme::Third, 3.0, ChipKind::RowDac);
-        let columns = share(Scheme::Third, 3.0, ChipKind::BiasDac);
-        assert_eq!(rows, Share { common: code(1.0), exception: at(3, 3.0), toggled: 0xFFFF });
-        assert_eq!(columns, Share { common: code(2.0), exception: None, toggled: !(1 << 5) });
+        let rows = Share { common: code(1.0), exception: at(3, 3.0) };
+        let columns = Share { common: code(2.0), exception: at(5, 0.0) };
+        assert_eq!(share(Scheme::Third, 3.0, ChipKind::RowDac), Some(rows));
+        assert_eq!(share(Scheme::Third, 3.0, ChipKind::BiasDac), Some(columns));
     }
 
     #[test]
     fn grounded_and_floating_move_the_selected_row_only() {
         for scheme in [Scheme::Grounded, Scheme::Floating] {
-            let rows = Share { common: code(0.0), exception: at(3, 2.0), toggled: 1 << 3 };
-            assert_eq!(share(scheme, 2.0, ChipKind::RowDac), rows);
-            assert_eq!(share(scheme, 2.0, ChipKind::BiasDac).toggled, 0);
+            let rows = Share { common: code(0.0), exception: at(3, 2.0) };
+            assert_eq!(share(scheme, 2.0, ChipKind::RowDac), Some(rows));
+            assert_eq!(share(scheme, 2.0, ChipKind::BiasDac), None);
         }
     }
 
     #[test]
-    fn channels_that_lead_nowhere_are_not_toggled() {
-        let population = Population { rows: 18, columns: 5, gates: false };
-        let selection = Selection { row: 17, column: 0, scheme: Scheme::Half, forming: false };
-        let plan = Plan::new(&population, selection, Volts(1.0), None).unwrap();
-        let toggled = |kind, index| plan.share(&population, ChipSelect { kind, index }).toggled;
-        assert_eq!(toggled(ChipKind::RowDac, 0), 0xFFFF);
-        assert_eq!(toggled(ChipKind::RowDac, 1), 0b11);
-        assert_eq!(toggled(ChipKind::BiasDac, 0), 0b11110);
+    fn a_dac_without_a_line_that_moves_is_left_alone() {
+        let board = Population { rows: 18, columns: 5, gates: false };
+        let of = |scheme, kind, index| {
+            let selection = Selection { row: 17, column: 0, scheme, forming: false };
+            let plan = Plan::new(&board, selection, Volts(1.0), None).unwrap();
+            plan.share(ChipSelect { kind, index })
+        };
+        assert_eq!(of(Scheme::Half, ChipKind::RowDac, 0), Some(Share { common: code(0.5), exception: None }));
+        assert_eq!(of(Scheme::Grounded, ChipKind::RowDac, 0), None);
+        assert!(of(Scheme::Grounded, ChipKind::RowDac, 1).is_some());
     }
 
     #[test]
@@ -277,9 +316,9 @@ mod tests {
         assert!(Plan::new(&BOARD, selection, Volts(1.0), Some(Volts(2.5))).is_err());
         let gated = Population { gates: true, ..BOARD };
         let plan = Plan::new(&gated, selection, Volts(1.0), Some(Volts(2.5))).unwrap();
-        let gates = plan.share(&gated, ChipSelect { kind: ChipKind::GateDac, index: 0 });
+        let gates = plan.share(ChipSelect { kind: ChipKind::GateDac, index: 0 });
         let channel = Channel::try_from(7).unwrap();
         let exception = Some((channel, DacCode(0x8000)));
-        assert_eq!(gates, Share { common: DacCode(0), exception, toggled: 1 << 7 });
+        assert_eq!(gates, Some(Share { common: DacCode(0), exception }));
     }
 }

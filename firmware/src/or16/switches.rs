@@ -4,7 +4,7 @@
 use super::faults;
 use super::population::{MAX_OCTALS, Population, SWITCHES};
 use crate::chips::adgs1414d::Adgs1414d;
-use crate::front_end::{FrontEndError, Selection};
+use crate::front_end::{FrontEndError, Path, Selection};
 use crate::hardware::Hardware;
 use ohmrig_protocol::bench::{ChipKind, ChipSelect};
 use ohmrig_protocol::message::Scheme;
@@ -66,6 +66,24 @@ impl Arrangement {
         Self { column_sense: Lines::Only(column), column_bias: Lines::AllBut(column), ..Self::SAFE }
     }
 
+    /// Of a path to measure through.
+    pub(super) fn of(path: Path) -> Self {
+        let open = Self { row_connect: Lines::None, ..Self::SAFE };
+        match path {
+            Path::Open => open,
+            Path::Reference { row, column } => Self {
+                row_calibrate: Lines::Only(row),
+                column_sense: Lines::None,
+                calibrate: column.map_or(Lines::All, Lines::Only),
+                ..open
+            },
+            Path::Bias(column) => {
+                Self { column_sense: Lines::AllBut(column), column_bias: Lines::Only(column), ..open }
+            }
+            Path::Forming(row) => Self { forming_bypass: Lines::AllBut(row), ..Self::SAFE },
+        }
+    }
+
     /// As it must be while a pulse is loaded: with the selected column driven, or with the other lines open, or as
     /// [`selected`](Self::selected); for forming, with the selected row's 10 kΩ not bypassed.
     pub(super) fn loaded(selection: Selection) -> Self {
@@ -78,22 +96,6 @@ impl Arrangement {
                 Self { row_connect: Lines::Only(selection.row), column_bias: Lines::None, ..selected }
             }
         }
-    }
-
-    /// The array on its own; one row driver through the reference resistor of one column, or of all.
-    pub(super) fn reference(row: u16, column: Option<u16>) -> Self {
-        Self {
-            row_connect: Lines::None,
-            row_calibrate: Lines::Only(row),
-            column_sense: Lines::None,
-            calibrate: column.map_or(Lines::All, Lines::Only),
-            ..Self::SAFE
-        }
-    }
-
-    /// The rows disconnected.
-    pub(super) fn open_rows() -> Self {
-        Self { row_connect: Lines::None, ..Self::SAFE }
     }
 
     /// Groups in the order in which they close: columns have a place to go to before rows are driven, and a row

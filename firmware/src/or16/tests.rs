@@ -136,7 +136,7 @@ fn a_column_goes_from_amplifier_to_bias_and_back_without_ever_being_on_both() {
         pulse(&mut or16, 1.0).unwrap();
     }
     go_safe(&mut or16).unwrap();
-    let _ = or16.connect_reference(1, None).unwrap();
+    let _ = or16.connect(Path::Reference { row: 1, column: None }).unwrap();
     go_safe(&mut or16).unwrap();
     assert_eq!(or16.hardware_mut().witness, Witness::default());
 }
@@ -210,7 +210,7 @@ fn lines_left_floating_are_rejoined_only_once_the_selected_row_had_its_time_to_f
     touched(&mut or16);
     let settle = or16.unload_pulse().unwrap();
     assert!(settle.ns > 5_000, "a row slews from 2 V");
-    assert_eq!(touched(&mut or16), [ROW_DAC]);
+    assert_eq!(touched(&mut or16), [ROW_DAC, ROW_DAC]);
     assert_eq!(or16.hardware_mut().closed(ChipKind::RowConnect), [0]);
     let _ = or16.drive_row(0, 0x8100).unwrap();
     let after = touched(&mut or16);
@@ -239,112 +239,212 @@ fn a_read_back_that_is_wrong_stops_before_the_edge() {
     }
 }
 
-/// Loads 2 V onto row 3 and column 5, where B still holds the codes of an earlier pulse, on a disturbed board. If
-/// that is accepted, nothing was seen before the edge and every line is right after it. Whether it was accepted.
-fn load_disturbed(disturb: impl FnOnce(&mut Board), what: &str) -> bool {
-    let mut or16 = selected(3, 5, Scheme::Half);
-    pulse(&mut or16, -2.2).unwrap();
+/// What pulses of 2 V do to row 3 and column 5, other rows and other columns; `None` is disconnected.
+const EVERY_SCHEME: [(Scheme, [Option<f32>; 4]); 5] = [
+    (Scheme::Half, [Some(2.0), Some(0.0), Some(1.0), Some(1.0)]),
+    (Scheme::SymmetricHalf, [Some(1.0), Some(-1.0), Some(0.0), Some(0.0)]),
+    (Scheme::Third, [Some(2.0), Some(0.0), Some(2.0 / 3.0), Some(4.0 / 3.0)]),
+    (Scheme::Grounded, [Some(2.0), Some(0.0), Some(0.0), Some(0.0)]),
+    (Scheme::Floating, [Some(2.0), Some(0.0), None, None]),
+];
+
+/// The mask of the first channels to toggle, should it be taken for a code: 16 steps of ±5 V.
+const MASK_AS_A_CODE_V: f32 = 16.0 * 10.0 / 65536.0;
+
+/// What a frame that becomes another setting could put out if a span took effect before the next update, which no source says
+/// and the command "settings and update" speaks against: 0 V in the span of 0–10 V, or a read's 0.5 V in that of 0–5 V.
+const ANOTHER_SPAN_V: f32 = 5.0;
+
+fn worst_allowed(span_at_once: bool) -> f32 {
+    if span_at_once { ANOTHER_SPAN_V } else { MASK_AS_A_CODE_V }
+}
+
+/// Loads 2 V onto row 3 and column 5 after a pulse of `before` V, on a disturbed board. Whether it is accepted or not, the array
+/// sees nothing before the edge; if it is, every line is right after it. Whether it was accepted.
+fn load_disturbed(
+    (scheme, levels): (Scheme, [Option<f32>; 4]),
+    before: f32,
+    disturb: impl FnOnce(&mut Board),
+    what: &str,
+) -> bool {
+    let mut or16 = selected(3, 5, scheme);
+    pulse(&mut or16, before).unwrap();
     disturb(or16.hardware_mut());
-    if or16.load_pulse(Volts(2.0), None, false).is_err() {
+    let accepted = or16.load_pulse(Volts(2.0), None, false).is_ok();
+    let board = or16.hardware_mut();
+    let allowed = worst_allowed(board.span_at_once);
+    assert!(board.witness.worst_v <= allowed, "{what}: {:?}", board.witness);
+    if !accepted {
         return false;
     }
-    assert_eq!(or16.hardware_mut().witness, Witness::default(), "{what}");
+    assert!(!board.is_trimmed(), "{what}");
     or16.start_pulse(100_000).unwrap();
     let board = or16.hardware_mut();
+    let [row, column, other_rows, other_columns] = levels;
     for line in 0..16 {
-        assert_level(board.pulse_rows[line], if line == 3 { 2.0 } else { 1.0 }, what);
-        assert_level(board.pulse_columns[line], if line == 5 { 0.0 } else { 1.0 }, what);
+        for (is, wanted) in [
+            (board.pulse_rows[line], if line == 3 { row } else { other_rows }),
+            (board.pulse_columns[line], if line == 5 { column } else { other_columns }),
+        ] {
+            match wanted {
+                Some(volts) => assert_level(is, volts, what),
+                None => assert_eq!(is, None, "{what}"),
+            }
+        }
     }
     true
 }
 
-/// Frames of loading that go to each DAC: 20 to select B (frame 17 is the one that does), then 36 to write it, and one more
-/// where there is a selected channel.
-const LOADING: usize = 20 + 36 + 1;
+/// Frames of loading that go to each DAC: 24 to have all channels toggle and B selected, then at most 35 to write it.
+const LOADING: usize = 24 + 35;
 
 #[test]
 fn whichever_frame_of_loading_is_lost_the_array_sees_the_right_pulse_or_nothing() {
-    for chip in [ROW_DAC, BIAS_DAC] {
+    for (scheme, chip, before) in every_case() {
         for lost in 0..LOADING {
-            let what = std::format!("frame {lost} of {chip:?} lost");
-            let accepted = load_disturbed(|board| board.deaf = Some((chip, lost)), &what);
-            // A read that is lost may read right by chance: the chip then repeats what it was sent before.
-            let is_write = lost == 17 || (20..=21).contains(&lost) || (chip == ROW_DAC && lost == 22);
-            assert!(!(accepted && is_write), "{what}");
+            let what = std::format!("{scheme:?} after {before} V, frame {lost} of {chip:?} lost");
+            let accepted = load_disturbed(scheme, before, |board| board.deaf = Some((chip, lost)), &what);
+            // The first mask to toggle, all of them, B. A read that is lost may read right by chance: the chip then repeats
+            // what it was sent before.
+            let in_play = chip == ROW_DAC || !matches!(scheme.0, Scheme::Grounded | Scheme::Floating);
+            assert!(!(accepted && in_play && [1, 3, 21, 24].contains(&lost)), "{what}");
         }
     }
+}
+
+/// Every scheme, each of its DACs, after a pulse that was another and one that was the same.
+fn every_case() -> impl Iterator<Item = ((Scheme, [Option<f32>; 4]), ChipSelect, f32)> {
+    let dacs = [ROW_DAC, BIAS_DAC];
+    let cases = EVERY_SCHEME.into_iter().flat_map(move |scheme| dacs.map(|chip| (scheme, chip)));
+    cases.flat_map(|(scheme, chip)| [-2.2, 2.0].map(|before| (scheme, chip, before)))
 }
 
 #[test]
 fn whichever_bit_of_loading_turns_over_the_array_sees_the_right_pulse_or_the_load_is_refused() {
-    for chip in [ROW_DAC, BIAS_DAC] {
+    for (scheme, chip, before) in every_case() {
         for (frame, bit) in (0..LOADING).flat_map(|frame| (0..24).map(move |bit| (frame, bit))) {
-            let what = std::format!("bit {bit} of frame {frame} of {chip:?} turned over");
-            load_disturbed(|board| board.flip = Some((chip, frame, bit)), &what);
+            for span_at_once in [false, true] {
+                let what =
+                    std::format!("{scheme:?} after {before} V, bit {bit} of frame {frame} of {chip:?}");
+                let flip = |board: &mut Board| {
+                    board.span_at_once = span_at_once;
+                    board.flip = Some((chip, frame, bit));
+                };
+                load_disturbed(scheme, before, flip, &what);
+            }
         }
     }
 }
 
-/// The worst of one bit turned over in a frame that writes no code of a pulse: it writes a setting instead, and the board of
-/// these tests, pessimistically, puts out the code of at most 0.5 V in the span of 0–5 V at once. The read-back finds it.
-const ANOTHER_SPAN_V: f32 = 2.75;
-
 #[test]
 fn whichever_frame_or_bit_of_unloading_goes_wrong_it_shows_or_does_not_matter() {
-    // Two writes, 16 + 16 + 3 reads, one more frame for the last reply.
-    const UNLOADING: usize = 2 + 35 + 1;
+    // B cleared and A selected, with reads: at most 2 + 1 + 1 + 16 + 1 + 1 frames. Then toggling off, and 19 reads.
+    const UNLOADING: usize = 22 + 21;
     let disturbances = |frame| {
         let flips = (0..24).map(move |bit| (Some(bit), frame));
         flips.chain([(None, frame)])
     };
-    for chip in [ROW_DAC, BIAS_DAC] {
+    for ((scheme, _), chip, volts) in every_case() {
         for (bit, frame) in (0..UNLOADING).flat_map(disturbances) {
-            let what = std::format!("{bit:?} of frame {frame} of {chip:?}");
-            let mut or16 = selected(3, 5, Scheme::Half);
-            let _ = or16.load_pulse(Volts(1.0), None, false).unwrap();
-            or16.start_pulse(100_000).unwrap();
-            or16.hardware_mut().end_pulse();
-            match bit {
-                Some(bit) => or16.hardware_mut().flip = Some((chip, frame, bit)),
-                None => or16.hardware_mut().deaf = Some((chip, frame)),
-            }
-            let unloaded = or16.unload_pulse().is_ok();
-            let worst_v = or16.hardware_mut().witness.worst_v;
-            assert!(worst_v <= ANOTHER_SPAN_V, "{what}: {worst_v} V");
-            if unloaded {
-                // Believed: then it reads, and takes another pulse.
-                or16.hardware_mut().reading = true;
-                let _ = or16.drive_row(3, 0x8A00).unwrap();
-                assert_level(or16.hardware_mut().row_volts(3), 0xA00 as f32 * 10.0 / 65536.0, &what);
-                let _ = or16.load_pulse(Volts(1.0), None, false).unwrap();
+            for span_at_once in [false, true] {
+                let what = std::format!("{scheme:?} of {volts} V, {bit:?} of frame {frame} of {chip:?}");
+                let mut or16 = selected(3, 5, scheme);
+                let _ = or16.load_pulse(Volts(volts), None, false).unwrap();
+                or16.start_pulse(100_000).unwrap();
+                or16.hardware_mut().end_pulse();
+                or16.hardware_mut().span_at_once = span_at_once;
+                match bit {
+                    Some(bit) => or16.hardware_mut().flip = Some((chip, frame, bit)),
+                    None => or16.hardware_mut().deaf = Some((chip, frame)),
+                }
+                let unloaded = or16.unload_pulse().is_ok();
+                let worst_v = or16.hardware_mut().witness.worst_v;
+                assert!(worst_v <= worst_allowed(span_at_once), "{what}: {worst_v} V");
+                // Frames that unloading doesn't have are none of its own.
+                let in_play = or16.hardware_mut().flip.is_none() && or16.hardware_mut().deaf.is_none();
+                if unloaded && in_play {
+                    // Believed: then it reads, and takes another pulse.
+                    assert!(!or16.hardware_mut().is_trimmed(), "{what}");
+                    or16.hardware_mut().reading = true;
+                    let _ = or16.drive_row(3, 0x8A00).unwrap();
+                    assert_level(or16.hardware_mut().row_volts(3), 0xA00 as f32 * 10.0 / 65536.0, &what);
+                    let _ = or16.load_pulse(Volts(1.0), None, false).unwrap();
+                }
             }
         }
     }
 }
 
-/// Frames of driving one row: a write, 16 + 1 reads and one more; two updates, 16 + 16 + 1 reads and one more.
-const DRIVING: usize = 19 + 36;
+#[test]
+fn a_pulse_that_is_abandoned_leaves_no_code_to_be_put_out() {
+    for (scheme, _) in EVERY_SCHEME {
+        for is_under_way in [false, true] {
+            let mut or16 = selected(3, 5, scheme);
+            let _ = or16.load_pulse(Volts(2.0), None, false).unwrap();
+            if is_under_way {
+                or16.start_pulse(100_000).unwrap();
+            }
+            go_safe(&mut or16).unwrap();
+            assert_eq!(or16.hardware_mut().witness, Witness::default(), "{scheme:?}");
+        }
+    }
+}
+
+/// Frames of driving one row: a write, 16 + 1 reads and one more; two updates, 16 + 16 + 3 reads and one more.
+const DRIVING: usize = 19 + 38;
 
 #[test]
 fn whichever_bit_of_driving_a_row_turns_over_no_row_gets_a_code_that_was_not_asked_for_and_no_wrong_voltage_is_believed()
  {
     for (frame, bit) in (0..DRIVING).flat_map(|frame| (0..24).map(move |bit| (frame, bit))) {
-        let what = std::format!("bit {bit} of frame {frame} turned over");
-        let mut or16 = safe(16, 16);
-        let _ = or16.drive_row(7, 0x8500).unwrap();
-        or16.hardware_mut().witness = Witness::default();
-        or16.hardware_mut().flip = Some((ROW_DAC, frame, bit));
-        let believed = or16.drive_row(3, 0x8A00).is_ok();
-        let board = or16.hardware_mut();
-        assert!(board.witness.worst_v <= ANOTHER_SPAN_V, "{what}: {:?}", board.witness);
-        if believed {
-            for row in 0..16 {
-                let code = match row {
-                    3 => 0xA00,
-                    7 => 0x500,
-                    _ => 0,
-                };
-                assert_level(board.row_volts(row), code as f32 * 10.0 / 65536.0, &what);
+        for span_at_once in [false, true] {
+            let what = std::format!("bit {bit} of frame {frame} turned over");
+            let mut or16 = safe(16, 16);
+            let _ = or16.drive_row(7, 0x8500).unwrap();
+            or16.hardware_mut().witness = Witness::default();
+            or16.hardware_mut().span_at_once = span_at_once;
+            or16.hardware_mut().flip = Some((ROW_DAC, frame, bit));
+            let believed = or16.drive_row(3, 0x8A00).is_ok();
+            let board = or16.hardware_mut();
+            let asked = 0xA00 as f32 * 10.0 / 65536.0;
+            let allowed = if span_at_once { ANOTHER_SPAN_V } else { asked };
+            assert!(board.witness.worst_v <= allowed, "{what}: {:?}", board.witness);
+            if believed {
+                assert!(!board.is_trimmed(), "{what}");
+                for row in 0..16 {
+                    let code = match row {
+                        3 => 0xA00,
+                        7 => 0x500,
+                        _ => 0,
+                    };
+                    assert_level(board.row_volts(row), code as f32 * 10.0 / 65536.0, &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn whichever_bit_of_setting_up_turns_over_no_switch_is_closed_on_it() {
+    // Writes and reads of setting up a DAC, its trims, and what is read of it before the switches close.
+    const SETTING_UP: usize = 60 + 33;
+    for chip in [ROW_DAC, BIAS_DAC] {
+        for (frame, bit) in (0..SETTING_UP).flat_map(|frame| (0..24).map(move |bit| (frame, bit))) {
+            let what = std::format!("bit {bit} of frame {frame} of {chip:?} turned over");
+            let mut or16 = front_end(16, 16);
+            or16.hardware_mut().flip = Some((chip, frame, bit));
+            if go_safe(&mut or16).is_ok() {
+                assert!(!or16.hardware_mut().is_trimmed(), "{what}");
+                let _ = or16.select(selection(3, 5, Scheme::Half)).unwrap();
+                // What the flip has left, or a flip of a later frame than these, may still be found here.
+                if pulse(&mut or16, 2.0).is_ok() {
+                    let _ = or16.ground_rows().unwrap();
+                }
+                // A read of another channel's setting, which is the same, is one that the witness misses.
+                let witness = &or16.hardware_mut().witness;
+                assert!(witness.worst_v <= MASK_AS_A_CODE_V && !witness.sense_on_bias, "{what}: {witness:?}");
+            } else {
+                assert_eq!(or16.hardware_mut().closed(ChipKind::RowConnect), [], "{what}");
             }
         }
     }
@@ -404,7 +504,7 @@ fn a_loaded_pulse_keeps_rows_and_switches_from_being_touched() {
     assert!(or16.drive_row(0, 0x9000).is_err());
     assert!(or16.drive_rows(&[0; 32]).is_err());
     assert!(or16.select(selection(1, 2, Scheme::Half)).is_err());
-    assert!(or16.connect_reference(0, None).is_err());
+    assert!(or16.connect(Path::Reference { row: 0, column: None }).is_err());
     assert_eq!(or16.ground_rows().unwrap(), settling::NONE);
     assert_eq!(touched(&mut or16), []);
     // None of these refusals has cost the load.
@@ -486,7 +586,7 @@ fn rows_are_put_out_when_all_have_been_read_back_and_grounded_where_they_are_not
     let bursts: Vec<_> =
         board.transactions.drain(..).map(|t| (t.select.index, t.sent[0], t.sent.len() / 3)).collect();
     // Codes of both DACs (row 0 has its already) with the reads that follow them, then the updates of both.
-    assert_eq!(bursts, [(0, 0x01, 15 + 18), (1, 0x00, 2 + 18), (0, 0x7C, 2 + 34), (1, 0x7C, 2 + 34)]);
+    assert_eq!(bursts, [(0, 0x01, 15 + 18), (1, 0x00, 2 + 18), (0, 0x7C, 2 + 35), (1, 0x7C, 2 + 35)]);
 
     let _ = or16.drive_row(17, 0x8000).unwrap();
     let _ = or16.drive_row(16, 0x8000).unwrap();
@@ -520,7 +620,7 @@ fn codes_come_from_the_converters_of_the_asked_columns_only() {
 #[test]
 fn the_reference_takes_the_array_off_and_one_driver_onto_the_bus() {
     let mut or16 = selected(2, 2, Scheme::Half);
-    let _ = or16.connect_reference(13, None).unwrap();
+    let _ = or16.connect(Path::Reference { row: 13, column: None }).unwrap();
     let board = or16.hardware_mut();
     for kind in [ChipKind::RowConnect, ChipKind::ColumnSense, ChipKind::ColumnBias] {
         assert_eq!(board.closed(kind), []);
@@ -532,6 +632,43 @@ fn the_reference_takes_the_array_off_and_one_driver_onto_the_bus() {
     let board = or16.hardware_mut();
     assert_eq!(board.closed(ChipKind::RowCalibrate), []);
     assert_eq!(board.witness, Witness::default());
+}
+
+#[test]
+fn a_bias_driver_is_the_only_one_that_moves_and_the_rows_are_off_meanwhile() {
+    let mut or16 = safe(4, 20);
+    assert!(or16.drive_bias(0x8100).is_err());
+    let _ = or16.connect(Path::Bias(17)).unwrap();
+    or16.hardware_mut().reading = true;
+    let _ = or16.drive_bias(0x8100).unwrap();
+    let board = or16.hardware_mut();
+    assert_eq!(board.closed(ChipKind::RowConnect), []);
+    assert_eq!(board.closed(ChipKind::ColumnBias), [17]);
+    for column in 0..20 {
+        let code = if column == 17 { 0x100 } else { 0 };
+        assert_level(board.column_volts(column), code as f32 * 10.0 / 65536.0, "column");
+    }
+    // The next path begins at 0 V, and so does SAFE.
+    let _ = or16.connect(Path::Bias(3)).unwrap();
+    assert!((0..20).all(|column| or16.hardware_mut().column_volts(column) == Some(0.0)));
+    let _ = or16.drive_bias(0x8100).unwrap();
+    go_safe(&mut or16).unwrap();
+    or16.hardware_mut().reading = false;
+    let _ = or16.select(selection(0, 0, Scheme::Half)).unwrap();
+    assert!((0..20).all(|column| or16.hardware_mut().column_volts(column) == Some(0.0)));
+    assert_eq!(or16.hardware_mut().witness, Witness::default());
+    assert!(or16.connect(Path::Bias(20)).is_err() && or16.connect(Path::Forming(4)).is_err());
+}
+
+#[test]
+fn a_forming_resistor_comes_into_circuit_for_one_row_and_goes_again() {
+    let mut or16 = safe(4, 4);
+    let _ = or16.connect(Path::Forming(2)).unwrap();
+    assert_eq!(or16.hardware_mut().closed(ChipKind::FormingBypass), [0, 1, 3]);
+    assert_eq!(or16.hardware_mut().closed(ChipKind::RowConnect), [0, 1, 2, 3]);
+    go_safe(&mut or16).unwrap();
+    assert_eq!(or16.hardware_mut().closed(ChipKind::FormingBypass), [0, 1, 2, 3]);
+    assert_eq!(or16.hardware_mut().witness, Witness::default());
 }
 
 #[test]
@@ -583,7 +720,7 @@ fn the_linear_range_told_is_the_one_the_converter_s_driver_knows() {
 }
 
 #[test]
-fn a_write_verify_step_is_a_dozen_bursts() {
+fn a_write_verify_step_is_a_dozen_bursts_or_so() {
     let mut or16 = selected(3, 5, Scheme::Half);
     or16.hardware_mut().set_samples(0, [1; 8]);
     or16.hardware_mut().reading = true;
@@ -595,6 +732,6 @@ fn a_write_verify_step_is_a_dozen_bursts() {
     assert!(or16.conversion_done().unwrap());
     or16.read_codes(5, &mut [0]).unwrap();
     let _ = or16.ground_rows().unwrap();
-    // Selecting B, writing it and unloading on two DACs; reading: codes and update, ADC, codes and update.
-    assert_eq!(touched(&mut or16).len(), 3 * 2 + 2 + 1 + 2);
+    // Toggling, writing B, clearing it and toggling no more on two DACs; reading: codes and update, ADC, codes and update.
+    assert_eq!(touched(&mut or16).len(), 4 * 2 + 2 + 1 + 2);
 }

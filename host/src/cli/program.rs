@@ -129,6 +129,7 @@ impl ProgramCommand {
         output.set("inside_window", inside);
         output.set("excluded", cells - inside);
         output.set("excluded_cells", left.json());
+        output.set("current_limited", programmed.current_limited);
         output.set("pulses_per_cell_mean", programmed.pulses_mean());
         output.set("error_rms_s", error);
         output.set("window_s", recipe.window);
@@ -202,6 +203,7 @@ impl ProgramCommand {
         output.set("inside_window", inside);
         output.set("excluded", cells - inside);
         output.set("excluded_cells", left.json());
+        output.set("current_limited", done.cells.current_limited);
         output.set("pulses_per_cell_mean", done.cells.pulses_mean());
         output.set("error_rms_s", error);
         output.set("window_s", recipe.window);
@@ -320,5 +322,26 @@ fn reason(outcome: Outcome) -> &'static str {
         Outcome::Skipped => "left alone",
         Outcome::Noisy => "noisier than the window",
         Outcome::Budget => "cell's budget spent",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_for_leaving_a_cell_has_a_line_and_words_of_its_own_in_json() {
+        let outcomes: Vec<Outcome> = (0..=u8::MAX).map_while(Outcome::from_code).collect();
+        let row = Array2::from_shape_vec((1, outcomes.len()), outcomes.clone()).unwrap();
+        let left = left_list(&row, (3, 5), Outcome::Inside);
+        let lines = left.lines("outside");
+        let json = left.json();
+        let told = json.as_array().unwrap();
+        assert_eq!(told.len(), outcomes.len() - 1);
+        for (column, &outcome) in (5..).zip(&outcomes).filter(|(_, outcome)| **outcome != Outcome::Inside) {
+            let line = format!("outside  1 {}: [3, {column}]", reason(outcome));
+            assert!(lines.contains(&line), "{lines:?}");
+            assert!(told.contains(&json!({"row": 3, "col": column, "why": reason(outcome)})), "{told:?}");
+        }
     }
 }

@@ -97,13 +97,14 @@ impl Selftest {
                 }
             ));
         }
-        let mut tell = |what: &str, lines: &[Line], axis: Axis| {
+        let mut tell = |what: &str, lines: &[Line], axis: Axis, switch: &str, proven: &[bool]| {
             let told: Vec<_> = test
                 .reference
                 .axis_iter(axis)
                 .zip(lines)
+                .zip(proven)
                 .enumerate()
-                .map(|(index, (reference, line))| {
+                .map(|(index, ((reference, line), proven))| {
                     let mean = reference.iter().sum::<f64>() / reference.len() as f64;
                     let verdict =
                         if line.is_unsafe() { line.name().to_uppercase() } else { line.name().to_owned() };
@@ -111,13 +112,14 @@ impl Selftest {
                         "{what:<6} {index:>3}  reference {:+.3} % of nominal  {verdict}",
                         100.0 * mean
                     ));
-                    json!({what: index, "reference_relative": mean, "verdict": line.name()})
+                    let proof = if *proven { "current" } else { "unproven" };
+                    json!({what: index, "reference_relative": mean, "verdict": line.name(), switch: proof})
                 })
                 .collect();
             output.set(&format!("{what}s_tested"), told);
         };
-        tell("row", &test.rows, Axis(0));
-        tell("column", &test.columns, Axis(1));
+        tell("row", &test.rows, Axis(0), "forming_bypass", &test.bypass);
+        tell("column", &test.columns, Axis(1), "column_bias", &test.bias);
         for (row, column) in &test.shorts {
             output.say(format_args!("SHORT across the cell of row {row}, column {column}"));
         }

@@ -123,6 +123,9 @@ pub struct Programmed {
     pub reversals: Array2<u32>,
     /// Why each cell was left the last time it was worked on.
     pub outcome: Array2<Outcome>,
+    /// Whether the current of pulses was sampled in time to cut those beyond its limit, in all jobs that were started here;
+    /// `None` if none was.
+    pub current_limited: Option<bool>,
     /// Pass by pass.
     pub passes: Vec<PassRecord>,
     /// Resets of the device that ended a job of an earlier process; pulses that only the lost job knew of are missing.
@@ -239,6 +242,7 @@ impl Programmed {
             pulses: Array2::zeros(shape),
             reversals: Array2::zeros(shape),
             outcome: Array2::from_elem(shape, Outcome::Pending),
+            current_limited: None,
             passes: Vec::new(),
             resets: Vec::new(),
         }
@@ -512,6 +516,8 @@ impl Instrument {
                         JobNote { id, pass, region: part, boot_nonce: self.client.welcome().boot_nonce };
                     books.sending(&note).map_err(InstrumentError::NotRecorded)?;
                     let started = self.start_job(id, part, work, &left).map(|current_limited| {
+                        programmed.current_limited =
+                            Some(current_limited && programmed.current_limited.unwrap_or(true));
                         if !current_limited {
                             log::warn!(
                                 "the current of its pulses isn't limited: this scheme or width doesn't let it be measured"

@@ -3,9 +3,9 @@
 //!
 //! Lines are looked at with at most 50 mV across any cell, so that nothing in an unknown array switches.
 
-use super::{CellMap, Instrument, InstrumentError, ReadSettings};
+use super::{CellMap, Instrument, InstrumentError, ReadSettings, TraceOrder};
 use ndarray::{Array2, ArrayView1, Axis};
-use ohmrig_protocol::message::{FaultCode, Pulse, Refusal, Scheme};
+use ohmrig_protocol::message::{FaultCode, Pulse, Refusal, Scheme, TraceSource};
 use ohmrig_protocol::units::{Seconds, Volts};
 
 /// On-resistance of a switch, Ω (ADGS1414D data sheet, first page).
@@ -23,12 +23,17 @@ const PROBE_MARGIN_A: f64 = 50e-6;
 const SHORT_S: f64 = 2e-3;
 /// A line whose cells all conduct less than this share of what cells do is open.
 const OPEN_SHARE: f64 = 0.05;
-/// Neighbouring rows whose cells differ by less than this share of what those of other neighbours do are shorted.
-const ALIKE_SHARE: f64 = 0.25;
+/// Beyond this multiple of what a row alone conducts, the next one conducts with it.
+const WITH_NEIGHBOUR: f64 = 1.2;
+/// What has to be there of a current for a switch that carries it to be closed, and of a drop for one to be open.
+const HALF: f64 = 0.5;
+/// In series to a row: its own 100 Ω, and with the bypass open 10 kΩ more (`docs/hardware.md`).
+const ROW_OHMS: f64 = 100.0;
+const FORMING_OHMS: f64 = 10e3;
+/// Conversions of a path that are averaged, at each polarity.
+const PATH_CONVERSIONS: u16 = 32;
 /// What is this many standard uncertainties is there.
 const CERTAIN: f64 = 6.0;
-/// Cells of a row needed to tell shorted rows from rows that are alike by chance.
-const ENOUGH_CELLS: usize = 8;
 
 /// What was found of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +50,10 @@ pub enum Line {
     ShortedAcross,
     /// Its driver, amplifier or reference is off by more than the tolerance.
     Wrong,
+    /// A column that its bias driver doesn't get to.
+    BiasOpen,
+    /// A row whose forming resistor is always in circuit, or never.
+    BypassStuck,
     /// Nothing could be proven.
     Unproven,
 }
@@ -60,6 +69,8 @@ impl Line {
             Self::ShortedToPrevious => "shorted-to-previous",
             Self::ShortedAcross => "shorted-across-cell",
             Self::Wrong => "wrong",
+            Self::BiasOpen => "bias-open",
+            Self::BypassStuck => "bypass-stuck",
             Self::Unproven => "unproven",
         }
     }
@@ -82,6 +93,10 @@ pub struct SelfTest {
     pub rows: Vec<Line>,
     /// One per column.
     pub columns: Vec<Line>,
+    /// Of each row, whether current has proven that its forming resistor comes into circuit and leaves it.
+    pub bypass: Vec<bool>,
+    /// Of each column, whether current has come through its bias switch.
+    pub bias: Vec<bool>,
     /// Rows and columns of shorts across cells.
     pub shorts: Vec<(usize, usize)>,
     /// Cells that don't conduct, on lines that do.
@@ -107,13 +122,12 @@ impl SelfTest {
         [
             ("row-connect", conducts(&self.rows)),
             ("column-sense", conducts(&self.columns)),
-            // No current that is measured flows through these.
-            ("column-bias", "unproven"),
+            ("column-bias", by_current(self.bias.iter().all(|&proven| proven))),
             ("calibrate", loops),
             ("feedback-10k", ten),
             ("feedback-1k", one),
             ("row-calibrate", loops),
-            ("forming-bypass", "unproven"),
+            ("forming-bypass", by_current(self.bypass.iter().all(|&proven| proven))),
         ]
     }
 }
@@ -146,8 +160,122 @@ impl Instrument {
         let map = self.read_cells(self.whole(), &continuity)?;
         let mut test = judge(&map, reference, tolerance);
         test.feedback = feedback;
+        let noise = median(map.uncertainty.iter().copied()) * CONTINUITY_VOLTS;
+        self.probe_rows(&mut test, noise)?;
+        self.probe_bias(&mut test, noise)?;
         self.probe_columns(&mut test, &mut progress)?;
         Ok(test)
+    }
+
+    /// Current into each column's amplifier along a path, A: half of what differs between both polarities of 50 mV.
+    fn along(&mut self, source: TraceSource) -> Result<Vec<f64>, InstrumentError> {
+        let columns = self.device().columns;
+        let converters = self.device().converters;
+        let step_a = f64::from(converters.adc_step.0) / f64::from(converters.feedback[0].0);
+        let order = TraceOrder {
+            source,
+            volts: CONTINUITY_VOLTS,
+            column: 0,
+            columns,
+            range: 0,
+            samples: 1,
+            // Ample for all converters to be read one after the other.
+            interval_ns: 100_000 + 10_000 * u32::from(columns.div_ceil(8)),
+            averaged: PATH_CONVERSIONS,
+        };
+        let plus = self.trace(&order, |_| {})?;
+        let minus = self.trace(&TraceOrder { volts: -CONTINUITY_VOLTS, ..order }, |_| {})?;
+        let saturated = plus.saturated + minus.saturated > 0;
+        let pairs = plus.codes.iter().zip(&minus.codes);
+        Ok(pairs
+            .map(|(plus, minus)| {
+                // Amplifiers invert.
+                if saturated { f64::INFINITY } else { (minus[0] - plus[0]) / 2.0 * step_a }
+            })
+            .collect())
+    }
+
+    /// Drives each row alone, with its own forming resistor in circuit, which must take a known share of the current; and with
+    /// the next one's, which leaves that row free to follow if the two touch, and to add what it conducts. `noise` is that of
+    /// a cell's current, A.
+    fn probe_rows(&mut self, test: &mut SelfTest, noise: f64) -> Result<(), InstrumentError> {
+        let usable: Vec<usize> =
+            (0..test.columns.len()).filter(|&column| test.columns[column] == Line::Sound).collect();
+        let noise = noise * (usable.len() as f64).sqrt();
+        let last = test.rows.len().saturating_sub(1);
+        let alone = |test: &SelfTest, row: usize| -> f64 {
+            usable.iter().map(|&column| test.conductance[(row, column)]).sum::<f64>() * CONTINUITY_VOLTS
+        };
+        for driven in 0..last {
+            if test.rows[driven] == Line::ShortedAcross || test.rows[driven + 1] == Line::ShortedAcross {
+                continue;
+            }
+            let source = TraceSource::Forming { row: driven as u16 + 1, driven: driven as u16 };
+            let currents = self.along(source)?;
+            let current: f64 = usable.iter().map(|&column| currents[column]).sum();
+            let alone = alone(test, driven);
+            if (WITH_NEIGHBOUR - 1.0) * alone < CERTAIN * noise {
+                continue;
+            }
+            if current > WITH_NEIGHBOUR * alone {
+                if test.rows[driven] == Line::Sound {
+                    test.rows[driven] = Line::ShortedToNext;
+                }
+                if test.rows[driven + 1] == Line::Sound {
+                    test.rows[driven + 1] = Line::ShortedToPrevious;
+                }
+            }
+        }
+        for row in 0..test.rows.len() {
+            if test.rows[row] != Line::Sound {
+                continue;
+            }
+            let currents = self.along(TraceSource::Forming { row: row as u16, driven: row as u16 })?;
+            let current: f64 = usable.iter().map(|&column| currents[column]).sum();
+            let read: f64 = test.conductance.row(row).iter().sum();
+            let conducts = read / (1.0 - ROW_OHMS * read);
+            let expected = (1.0 + ROW_OHMS * conducts) / (1.0 + (ROW_OHMS + FORMING_OHMS) * conducts);
+            let alone = alone(test, row);
+            let drop = alone * (1.0 - expected);
+            if drop < CERTAIN * noise {
+                continue;
+            }
+            if alone - current > HALF * drop {
+                test.bypass[row] = true;
+            } else {
+                test.rows[row] = Line::BypassStuck;
+            }
+        }
+        Ok(())
+    }
+
+    /// With all rows disconnected, the bias driver of each column: its current comes through two cells on every row and into
+    /// the other columns.
+    fn probe_bias(&mut self, test: &mut SelfTest, noise: f64) -> Result<(), InstrumentError> {
+        for column in 0..test.columns.len() {
+            if test.columns[column] != Line::Sound {
+                continue;
+            }
+            let others: Vec<usize> = (0..test.columns.len())
+                .filter(|&other| other != column && test.columns[other] == Line::Sound)
+                .collect();
+            let through = |row: ArrayView1<'_, f64>| {
+                let into = others.iter().map(|&other| row[other].max(0.0)).sum::<f64>();
+                let from = row[column].max(0.0);
+                if from + into > 0.0 { from * into / (from + into) } else { 0.0 }
+            };
+            let expected = test.conductance.rows().into_iter().map(through).sum::<f64>() * CONTINUITY_VOLTS;
+            if HALF * expected < CERTAIN * noise * (others.len() as f64).sqrt() {
+                continue;
+            }
+            let currents = self.along(TraceSource::Bias(column as u16))?;
+            if others.iter().map(|&other| currents[other]).sum::<f64>() > HALF * expected {
+                test.bias[column] = true;
+            } else {
+                test.columns[column] = Line::BiasOpen;
+            }
+        }
+        Ok(())
     }
 
     /// Conductance of a reference resistor with the switches in its way, S: all columns share one of them.
@@ -287,7 +415,6 @@ fn judge(map: &CellMap, reference: Array2<f64>, tolerance: f64) -> SelfTest {
     let open_columns: Vec<bool> = (0..column_count)
         .map(|column| silent(&mut (0..row_count).map(|row| ((row, column), conductance[(row, column)]))))
         .collect();
-    let alike = alike_rows(map, &rows, &columns, &open_columns);
     for (lines, open) in [(&mut rows, &open_rows), (&mut columns, &open_columns)] {
         for (line, &open) in lines.iter_mut().zip(open) {
             match *line {
@@ -295,12 +422,6 @@ fn judge(map: &CellMap, reference: Array2<f64>, tolerance: f64) -> SelfTest {
                 Line::Sound if open => *line = Line::Open,
                 _ => {}
             }
-        }
-    }
-    for row in alike {
-        if rows[row] == Line::Sound && rows[row + 1] == Line::Sound {
-            rows[row] = Line::ShortedToNext;
-            rows[row + 1] = Line::ShortedToPrevious;
         }
     }
     let wrong = [(&mut rows, Axis(0)), (&mut columns, Axis(1))];
@@ -325,35 +446,14 @@ fn judge(map: &CellMap, reference: Array2<f64>, tolerance: f64) -> SelfTest {
     SelfTest {
         reference,
         feedback: [f64::INFINITY; 2],
+        bypass: vec![false; row_count],
+        bias: vec![false; column_count],
         rows,
         columns,
         shorts,
         open_cells,
         conductance: conductance.clone(),
     }
-}
-
-/// Rows that read as the next one does, cell by cell, where other neighbours don't.
-fn alike_rows(map: &CellMap, rows: &[Line], columns: &[Line], open_columns: &[bool]) -> Vec<usize> {
-    let cells: Vec<usize> = (0..columns.len())
-        .filter(|&column| !open_columns[column] && columns[column] != Line::ShortedAcross)
-        .collect();
-    let usable = |row: usize| rows[row] != Line::ShortedAcross;
-    let difference = |row: usize| {
-        let squares = cells.iter().map(|&column| {
-            let (one, other) = (map.conductance[(row, column)], map.conductance[(row + 1, column)]);
-            (one - other).powi(2)
-        });
-        (squares.sum::<f64>() / cells.len() as f64).sqrt()
-    };
-    let pairs: Vec<usize> =
-        (1..rows.len()).map(|row| row - 1).filter(|&row| usable(row) && usable(row + 1)).collect();
-    let usual = median(pairs.iter().map(|&row| difference(row)));
-    let noise = median(map.uncertainty.iter().copied());
-    if cells.len() < ENOUGH_CELLS || pairs.len() < 3 || usual * ALIKE_SHARE < noise {
-        return Vec::new();
-    }
-    pairs.into_iter().filter(|&row| difference(row) < ALIKE_SHARE * usual).collect()
 }
 
 #[cfg(test)]

@@ -63,10 +63,14 @@ impl Instrument {
     ) -> Result<Traces, InstrumentError> {
         let row = match order.source {
             TraceSource::Row(row) | TraceSource::Reference(row) => row,
-            TraceSource::Open => 0,
+            TraceSource::Forming { row, driven } => row.max(driven),
+            TraceSource::Open | TraceSource::Bias(_) => 0,
         };
         self.check_region(Region { row, column: order.column, rows: 1, columns: order.columns })?;
-        if let TraceSource::Row(_) = order.source {
+        if let TraceSource::Bias(column) = order.source {
+            self.check_region(Region { row, column, rows: 1, columns: 1 })?;
+        }
+        if !matches!(order.source, TraceSource::Open | TraceSource::Reference(_)) {
             self.check_read_volts(order.volts)?;
         }
         self.feedback(order.range)?;

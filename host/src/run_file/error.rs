@@ -1,7 +1,7 @@
 //! Why a run file can't be used, in one line that says what to do.
 
 use super::schema::FORMAT;
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -135,9 +135,15 @@ impl RunFileError {
         let path = path.to_owned();
         match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full { path },
-            // A write that fails for another reason than a full disk: beyond the process's limit of file sizes, a quota.
+            // A full disk where SQLite expects none: the index of its log, what is flushed late; and a write beyond the
+            // process's limit of file sizes, or a quota.
             Some(ErrorCode::SystemIoFailure)
-                if extended(&source) == Some(rusqlite::ffi::SQLITE_IOERR_WRITE) =>
+                if extended(&source).is_some_and(|code| {
+                    matches!(
+                        code,
+                        ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_FSYNC
+                    )
+                }) =>
             {
                 Self::Full { path }
             }
@@ -153,4 +159,22 @@ impl RunFileError {
 
 fn extended(error: &rusqlite::Error) -> Option<i32> {
     error.sqlite_error().map(|error| error.extended_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_as_one_wherever_sqlite_runs_into_it() {
+        for code in
+            [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_FSYNC]
+        {
+            let source = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let error = RunFileError::from_sqlite(Path::new("run"), source);
+            assert!(matches!(error, RunFileError::Full { .. }), "{code}: {error}");
+        }
+        let source = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_READ), None);
+        assert!(matches!(RunFileError::from_sqlite(Path::new("run"), source), RunFileError::Sqlite { .. }));
+    }
 }

@@ -14,6 +14,16 @@ pub enum TraceSource {
     /// Reference resistors with this row's driver, the array disconnected; that of the column alone if one is sampled,
     /// else all.
     Reference(u16),
+    /// The array alone, its rows disconnected: this column's bias driver at the trace's voltage, the other columns' amplifiers.
+    /// What they see has come through its bias switch and two cells each.
+    Bias(u16),
+    /// As [`Row`](Self::Row), with `driven` at the trace's voltage, and another row's (or its own) forming resistor in circuit.
+    Forming {
+        /// The row whose resistor isn't bypassed.
+        row: u16,
+        /// The row at the trace's voltage.
+        driven: u16,
+    },
 }
 
 /// A trace of neighbouring columns.

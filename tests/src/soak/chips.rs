@@ -30,6 +30,9 @@ impl Campaign {
                 }
             }
             Spoil::Thermometer => board.thermometer().unwrap().dead = true,
+            Spoil::ThermometerFlip { frames_ahead, wire, bit } => {
+                board.thermometer().unwrap().flips.push(BitFlip { frames_ahead, wire, bit });
+            }
         }
     }
 
@@ -37,7 +40,9 @@ impl Campaign {
     pub(super) fn mend(&mut self) {
         let mut rig = self.wire.rig();
         let board = rig.device.board();
-        board.thermometer().unwrap().dead = false;
+        let thermometer = board.thermometer().unwrap();
+        thermometer.dead = false;
+        thermometer.flips.clear();
         for index in 0..=u8::MAX {
             if let Some(adc) = board.adc(index) {
                 adc.stuck_busy = false;

@@ -70,7 +70,11 @@ pub(super) enum Spoil {
     StuckBusy(u8),
     FaultRegister(ChipSelect, u16),
     Thermometer,
+    ThermometerFlip { frames_ahead: u32, wire: Wire, bit: usize },
 }
+
+/// Of an LTC2688's address: 0x10, 0x08 and 0x02, as bits of a frame. 0x0n becomes 0x1n; 0x72 and 0x78 become 0x7A.
+const SETTING_BITS: [usize; 3] = [3, 4, 6];
 
 /// What pulses count on which cells.
 #[derive(Clone, Copy, Debug)]
@@ -244,11 +248,12 @@ impl Drawer {
             0..3 => Spoil::Dead(self.chip()),
             3..8 => {
                 let chip = self.chip();
-                // A DAC's frames carry no CRC: one wrong bit on the way in can put volts on lines, which is found when
-                // it is read back and not before.
-                let deaf = matches!(chip.kind, ChipKind::RowDac | ChipKind::BiasDac);
-                let wire = if !deaf && self.below(2) == 0 { Wire::Sdi } else { Wire::Sdo };
+                let wire = if self.below(2) == 0 { Wire::Sdi } else { Wire::Sdo };
                 let (frames_ahead, bit) = (self.below(60) as u32, self.below(24) as usize);
+                // A DAC's frames carry no CRC: the address bits that make a setting of a code or of a selection can change
+                // a span (`docs/safety.md`), which is found when it is read back and not before. All others are harmless.
+                let is_dac = matches!(chip.kind, ChipKind::RowDac | ChipKind::BiasDac);
+                let wire = if is_dac && SETTING_BITS.contains(&bit) { Wire::Sdo } else { wire };
                 Spoil::Flip { chip, frames_ahead, wire, bit }
             }
             8 => Spoil::StuckBusy(self.line(self.columns.div_ceil(8)) as u8),
@@ -257,7 +262,12 @@ impl Drawer {
                     let kind = if self.below(2) == 0 { ChipKind::RowDac } else { ChipKind::BiasDac };
                     Spoil::FaultRegister(ChipSelect { kind, index: 0 }, 1 << self.below(16))
                 }
-                _ => Spoil::Thermometer,
+                _ if self.below(2) == 0 => Spoil::Thermometer,
+                _ => {
+                    let wire = if self.below(2) == 0 { Wire::Sdi } else { Wire::Sdo };
+                    let (frames_ahead, bit) = (self.below(3) as u32, self.below(16) as usize);
+                    Spoil::ThermometerFlip { frames_ahead, wire, bit }
+                }
             },
         }
     }

@@ -203,10 +203,10 @@ fn a_pulse_verify_costs_at_most_300_bytes_on_the_tunnel() {
     let between: Vec<_> = edges.windows(2).map(|pair| (pair[1].0 - pair[0].0, pair[1].1)).collect();
     println!("bytes between pulses, and S: {between:?}");
     // The first step of its kind: nothing to recall yet.
-    assert!(between[0].0 <= 400, "{between:?}");
+    assert!(between[0].0 <= 450, "{between:?}");
     let far: Vec<_> = between[1..].iter().filter(|(_, g)| (g - 80e-6).abs() > 10e-6).collect();
     assert!(far.len() >= 4, "{far:?}");
     assert!(far.iter().all(|(bytes, _)| *bytes <= 300), "{far:?}");
     // Near its target a cell is read at both polarities.
-    assert!(between[1..].iter().all(|(bytes, _)| *bytes <= 360), "{between:?}");
+    assert!(between[1..].iter().all(|(bytes, _)| *bytes <= 380), "{between:?}");
 }

@@ -54,7 +54,8 @@ fn one_shot_sets_mode_3_with_eight_averages() {
 fn a_ready_result_is_in_kelvin() {
     // 25 °C is 0x0C80 and −25 °C 0xF380 at 7.8125 m°C per LSB (datasheet, data format table).
     for (raw, kelvin) in [(0x0C80, 298.15), (0xF380, 248.15), (0x0000, 273.15)] {
-        let measured = on_the_wire(&[read(0x01, 0x2220), read(0x00, raw)], Tmp117::temperature_kelvin);
+        let measured =
+            on_the_wire(&[read(0x01, 0x2220), read(0x00, raw), read(0x00, raw)], Tmp117::temperature_kelvin);
         // Exact in f32 but for 273.15 itself, half of whose last place is 15 µK.
         assert!((measured.unwrap().unwrap() - kelvin).abs() < 2.0 * 15.3e-6, "{measured:?}");
     }
@@ -64,7 +65,29 @@ fn a_ready_result_is_in_kelvin() {
 fn nothing_is_reported_before_a_conversion_has_ended() {
     assert_eq!(on_the_wire(&[read(0x01, 0x0220)], Tmp117::temperature_kelvin), Ok(None));
     // The reset value of the result, −256 °C, is no temperature even if the flag claims so.
-    assert_eq!(on_the_wire(&[read(0x01, 0x2220), read(0x00, 0x8000)], Tmp117::temperature_kelvin), Ok(None));
+    let reset = [read(0x01, 0x2220), read(0x00, 0x8000), read(0x00, 0x8000)];
+    assert_eq!(on_the_wire(&reset, Tmp117::temperature_kelvin), Ok(None));
+}
+
+#[test]
+fn a_result_is_believed_once_it_reads_the_same_twice() {
+    let ready = read(0x01, 0x2220);
+    for codes in [&[0x1C80, 0x0C80, 0x0C80][..], &[0x0C80, 0x0C00, 0x0C80, 0x0C80]] {
+        let expected: vec::Vec<_> =
+            core::iter::once(ready.clone()).chain(codes.iter().map(|&raw| read(0x00, raw))).collect();
+        let measured = on_the_wire(&expected, Tmp117::temperature_kelvin).unwrap().unwrap();
+        assert!((measured - 298.15).abs() < 2.0 * 15.3e-6, "{measured}");
+    }
+    let never = [ready, read(0x00, 1), read(0x00, 2), read(0x00, 1), read(0x00, 2)];
+    assert_eq!(on_the_wire(&never, Tmp117::temperature_kelvin), Err(Error::Result { raw: 2 }));
+}
+
+#[test]
+fn what_the_part_cannot_measure_is_no_temperature() {
+    for raw in [150 * 128 + 1, -55 * 128 - 1] {
+        let expected = [read(0x01, 0x2220), read(0x00, raw as u16), read(0x00, raw as u16)];
+        assert_eq!(on_the_wire(&expected, Tmp117::temperature_kelvin), Err(Error::Result { raw }));
+    }
 }
 
 #[test]

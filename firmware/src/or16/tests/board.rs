@@ -32,12 +32,17 @@ pub(super) enum Spoilt {
     ToggleEnable,
 }
 
-/// An LTC2688 that, pessimistically, applies a new span to its outputs at once.
+/// An LTC2688 that, pessimistically, puts out on leaving toggle mode what an update would, and may apply a new span at once.
 #[derive(Clone, Default)]
 struct Dac {
     input: [[u16; 16]; 2],
     put_out: [u16; 16],
     setting: [u16; 16],
+    /// Span that the output runs on.
+    span: [u16; 16],
+    span_at_once: bool,
+    /// Offset and gain of each channel.
+    trims: [[u16; 16]; 2],
     a_b: u16,
     toggle: u16,
     reply: [u8; 3],
@@ -48,7 +53,7 @@ struct Dac {
 impl Dac {
     fn volts(&self, channel: usize) -> f32 {
         let code = f32::from(self.put_out[channel]);
-        match self.setting[channel] & 7 {
+        match self.span[channel] & 7 {
             0 => code * 5.0 / 65536.0,
             1 => code * 10.0 / 65536.0,
             2 => code * 10.0 / 65536.0 - 5.0,
@@ -60,11 +65,21 @@ impl Dac {
     fn load(&mut self, channel: usize, high: bool) {
         let high = high && self.setting[channel] >> 4 & 3 == 1;
         self.put_out[channel] = self.input[usize::from(high)][channel];
+        self.span[channel] = self.setting[channel];
+    }
+
+    fn set(&mut self, channel: usize, setting: u16) {
+        self.setting[channel] = setting;
+        self.seen &= !(1 << channel);
+        if self.span_at_once {
+            self.span[channel] = setting;
+        }
     }
 
     fn update(&mut self, channel: usize) {
         if self.toggle >> channel & 1 == 0 {
             self.put_out[channel] = self.input[usize::from(self.a_b >> channel & 1)][channel];
+            self.span[channel] = self.setting[channel];
         }
     }
 
@@ -84,15 +99,18 @@ impl Dac {
                 self.code(channel, data);
                 (0..16).for_each(|channel| self.update(channel));
             }
-            0x10..=0x1F => {
-                self.setting[channel] = data;
-                self.seen &= !(1 << channel);
-            }
+            0x10..=0x1F => self.set(channel, data),
             0x60..=0x6F => self.update(channel),
-            0x70 if data >> 15 != 0 => *self = Self { reply: self.reply, ..Self::default() },
+            0x70 if data >> 15 != 0 => {
+                *self = Self { reply: self.reply, span_at_once: self.span_at_once, ..Self::default() };
+            }
             0x72 => self.a_b = data,
+            0x20..=0x2F => self.trims[0][channel] = data,
+            0x30..=0x3F => self.trims[1][channel] = data,
             0x74 => {
+                let left = self.toggle & !data;
                 self.toggle = data;
+                (0..16).filter(|channel| left >> channel & 1 != 0).for_each(|channel| self.update(channel));
                 (0..16)
                     .filter(|channel| data >> channel & 1 != 0)
                     .for_each(|channel| self.load(channel, tgp));
@@ -103,14 +121,13 @@ impl Dac {
                 (0..16).for_each(|channel| self.update(channel));
             }
             0x7A | 0x7B => {
-                self.setting = [data; 16];
-                self.seen = 0;
+                (0..16).for_each(|channel| self.set(channel, data));
                 if address == 0x7B {
                     (0..16).for_each(|channel| self.update(channel));
                 }
             }
             0x7C => (0..16).for_each(|channel| self.update(channel)),
-            // Trim, power-down, monitor: nothing here follows them.
+            // Power-down, monitor: nothing here follows them.
             _ => {}
         }
     }
@@ -129,6 +146,8 @@ impl Dac {
             }
             0x74 => (self.toggle, Spoilt::ToggleEnable),
             0x72 => return self.a_b,
+            0x20..=0x2F => return self.trims[0][channel],
+            0x30..=0x3F => return self.trims[1][channel],
             _ => return 0,
         };
         if spoilt == Some(name) { value ^ 0x0100 } else { value }
@@ -246,6 +265,8 @@ pub(super) struct Board {
     pub(super) stuck: Option<ChipSelect>,
     /// The supplies have dipped, nobody has asked yet.
     pub(super) dipped: bool,
+    /// A new span takes effect before the next update, too.
+    pub(super) span_at_once: bool,
     /// Voltages on rows are meant (reads), so the witness does not look at them.
     pub(super) reading: bool,
 }
@@ -285,6 +306,11 @@ impl Board {
 
     pub(super) fn set_samples(&mut self, index: u8, samples: [i16; 8]) {
         self.adcs.entry(index).or_default().samples = samples;
+    }
+
+    /// Whether a trim of any DAC is other than after a reset.
+    pub(super) fn is_trimmed(&self) -> bool {
+        self.dacs.values().any(|dac| dac.trims != [[0; 16]; 2])
     }
 
     /// The one-shot ends.
@@ -354,6 +380,7 @@ impl Board {
         let back = match select.kind {
             ChipKind::RowDac | ChipKind::BiasDac | ChipKind::GateDac => {
                 let dac = self.dacs.entry(key).or_default();
+                dac.span_at_once = self.span_at_once;
                 dac.frame(out.try_into().unwrap(), self.tgp, spoilt).to_vec()
             }
             ChipKind::Adc => self.adcs.entry(select.index).or_default().frame(out),
