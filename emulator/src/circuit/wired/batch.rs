@@ -86,7 +86,7 @@ fn pass<const L: usize, const UP: bool, const KIND: u8>(
 ) {
     let (rows, columns) = (sweeper.rows, sweeper.columns);
     let near = if UP { &sweeper.bottom } else { &sweeper.top };
-    for ((volts, carried), near) in fields.volts.iter_mut().zip(&mut fields.carried).zip(near) {
+    for ((volts, carried), near) in fields.volts.iter_mut().zip(fields.carried.iter_mut()).zip(near) {
         (*volts, *carried) = ([*near; L], [*near; L]);
     }
     let mut pass = Pass::<L, UP, KIND> {

@@ -158,10 +158,11 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
         let mut estimates = self.before.clone();
         let mut largest = [0.0_f64; L];
         for (j, (estimate, source)) in estimates.iter_mut().zip(self.sources).enumerate() {
-            *estimate = [0.0; L];
+            let mut sum = [0.0; L];
             for (outputs, factor) in self.outputs.iter().zip(factors) {
-                *estimate = sum_of(*estimate, product(*factor, outputs[j]));
+                sum = sum_of(sum, product(*factor, outputs[j]));
             }
+            *estimate = sum;
             if source.siemens != 0.0 {
                 let size = estimate.map(|estimate| libm::fabs(estimate - source.volts));
                 largest = array::from_fn(|l| if size[l] > largest[l] { size[l] } else { largest[l] });

@@ -143,35 +143,26 @@ impl Devices {
     }
 
     /// Puts the kept column voltages into a panel.
-    pub(super) fn restore<const L: usize>(
-        &self,
-        start: usize,
-        height: usize,
-        cells: &mut [[[f64; L]; PANEL]],
-    ) {
+    pub(super) fn restore(&self, start: usize, height: usize, cells: &mut [[f64; PANEL]]) {
         for k in 0..height {
             let row = &self.kept[(start + k) * self.columns..][..self.columns];
             for (cell, kept) in cells.iter_mut().zip(row) {
-                cell[k] = [*kept; L];
+                cell[k] = *kept;
             }
         }
     }
 
     /// The devices of a panel that is about to be solved from `cells`.
     #[inline(always)]
-    pub(super) fn panel<const L: usize>(
+    pub(super) fn panel(
         &mut self,
         panel: usize,
         start: usize,
         height: usize,
-        cells: &[[[f64; L]; PANEL]],
+        cells: &[[f64; PANEL]],
     ) -> PanelDevices<'_> {
         let columns = self.columns;
-        for (column, cell) in self.column.iter_mut().zip(cells) {
-            for k in 0..PANEL {
-                column[k] = cell[k][0];
-            }
-        }
+        self.column.copy_from_slice(cells);
         if self.keeps {
             for k in 0..height {
                 let row = &mut self.kept[(start + k) * columns..][..columns];

@@ -4,7 +4,6 @@
 //! One vector, on the rows of a panel side by side; several ones run beside one another in `batch`. Each value's arithmetic is
 //! the same in both, and on any target: nothing is fused, and no sum depends on the width.
 
-use core::array;
 use core::ops::Range;
 
 use super::PANEL;
@@ -137,7 +136,7 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIN
         let start = panel * PANEL;
         let height = PANEL.min(rows - start);
         if height < PANEL || KIND == FIRST {
-            self.fields.panel.fill([[0.0; 1]; PANEL]);
+            self.fields.panel.fill([0.0; PANEL]);
         }
         match KIND {
             PLAIN => self.substitute_columns(start, 0..height),
@@ -167,12 +166,12 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIN
             carry[k] = self.sweeper.left[start + k] * self.left_volts[start + k][0];
         }
         for j in 0..columns {
-            let mut current = product(device[j], lane(&cells[j]));
+            let mut current = product(device[j], cells[j]);
             if NONLINEAR && let Some(devices) = &panel_devices {
                 current = devices.row_currents(j, current);
             }
             let eliminated = sum_of(current, carry);
-            cells[j] = eliminated.map(|value| [value; 1]);
+            cells[j] = eliminated;
             carry = product(inverse[j], eliminated);
         }
         match &mut self.coarse {
@@ -181,12 +180,12 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIN
                 for (block, range) in coarse.column_ranges().rev() {
                     let mut sum = [0.0; PANEL];
                     for j in range.rev() {
-                        after = product(inverse[j], sum_of(lane(&cells[j]), after));
+                        after = product(inverse[j], sum_of(cells[j], after));
                         let mut current = product(device[j], after);
                         if NONLINEAR && let Some(devices) = &mut panel_devices {
                             current = devices.column_currents(j, after, current);
                         }
-                        cells[j] = current.map(|value| [value; 1]);
+                        cells[j] = current;
                         sum = sum_of(sum, current);
                     }
                     for k in 0..height {
@@ -196,12 +195,12 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIN
             }
             _ => {
                 for j in (0..columns).rev() {
-                    after = product(inverse[j], sum_of(lane(&cells[j]), after));
+                    after = product(inverse[j], sum_of(cells[j], after));
                     let mut current = product(device[j], after);
                     if NONLINEAR && let Some(devices) = &mut panel_devices {
                         current = devices.column_currents(j, after, current);
                     }
-                    cells[j] = current.map(|value| [value; 1]);
+                    cells[j] = current;
                 }
             }
         }
@@ -215,7 +214,7 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIN
                 let carried = &mut self.fields.carried[at..][..width];
                 let cells = &self.fields.panel[at..][..width];
                 for j in 0..width {
-                    let eliminated = cells[j][k][0] + carried[j][0];
+                    let eliminated = cells[j][k] + carried[j][0];
                     field[j][0] = eliminated;
                     carried[j][0] = inverse[j] * eliminated;
                 }
@@ -248,22 +247,16 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIN
                     for j in 0..width {
                         let now = inverse[j] * (field[j][0] + volts[j][0]);
                         volts[j][0] = now;
-                        cells[j][k][0] = now + (base[j][0] + line * slope[j][0]);
+                        cells[j][k] = now + (base[j][0] + line * slope[j][0]);
                     }
                 } else {
                     for j in 0..width {
                         let now = inverse[j] * (field[j][0] + volts[j][0]);
                         volts[j][0] = now;
-                        cells[j][k][0] = now;
+                        cells[j][k] = now;
                     }
                 }
             }
         }
     }
-}
-
-/// The first of the vectors side by side.
-#[inline(always)]
-fn lane<const L: usize>(cells: &[[f64; L]; PANEL]) -> [f64; PANEL] {
-    array::from_fn(|k| cells[k][0])
 }

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use super::batch::Strips;
 use super::coarse::{Coarse, Corrections};
 use super::extrapolation::Extrapolation;
+use super::lanes::Lanes;
 use super::pass::{CORRECTED, FIRST, One, PLAIN};
 use super::{Convergence, PANEL, Source, Wiring};
 use crate::circuit::CircuitError;
@@ -32,9 +33,9 @@ pub(super) struct Sweeper {
     /// What the outputs end in.
     pub(super) sources: Vec<Source>,
     /// Scaled device conductances in panels.
-    pub(super) device: Vec<[f64; PANEL]>,
+    pub(super) device: Lanes<PANEL>,
     /// 1/pivot of the rows, in panels.
-    pub(super) row: Vec<[f64; PANEL]>,
+    pub(super) row: Lanes<PANEL>,
     /// 1/pivot of the columns eliminated from the top, row-major.
     pub(super) downwards: Vec<f64>,
     /// 1/pivot of the columns eliminated from the bottom, row-major.
@@ -61,23 +62,23 @@ pub(super) struct Sources {
 #[derive(Default)]
 pub(super) struct Fields<const L: usize> {
     /// Currents into the columns, eliminated so far as the last pass went; row-major.
-    pub(super) cells: Vec<[f64; L]>,
+    pub(super) cells: Lanes<L>,
     /// One panel of rows.
-    pub(super) panel: Vec<[[f64; L]; PANEL]>,
+    pub(super) panel: Lanes<PANEL>,
     /// Behind the pass: voltages of the last row, and what its elimination carries on.
-    pub(super) volts: Vec<[f64; L]>,
-    pub(super) carried: Vec<[f64; L]>,
+    pub(super) volts: Lanes<L>,
+    pub(super) carried: Lanes<L>,
     /// Column voltages of the bottom row.
-    pub(super) outputs: Vec<[f64; L]>,
+    pub(super) outputs: Lanes<L>,
 }
 
 impl<const L: usize> Fields<L> {
     /// Makes room; what an earlier solution left is never read.
     pub(super) fn fit(&mut self, rows: usize, columns: usize) {
-        self.cells.resize(rows * columns, [0.0; L]);
-        self.panel.resize(columns, [[0.0; L]; PANEL]);
+        self.cells.resize(rows * columns);
+        self.panel.resize(columns);
         for lines in [&mut self.volts, &mut self.carried, &mut self.outputs] {
-            lines.resize(columns, [0.0; L]);
+            lines.resize(columns);
         }
     }
 }
@@ -204,8 +205,8 @@ impl Sweeper {
         self.sources = bottom;
         let scales = [1.0 / row_siemens, 1.0 / column_siemens, 1.0 / coupling];
         let panels = rows.div_ceil(PANEL);
-        self.device.resize(panels * columns, [0.0; PANEL]);
-        self.row.resize(panels * columns, [0.0; PANEL]);
+        self.device.resize(panels * columns);
+        self.row.resize(panels * columns);
         self.downwards.resize(rows * columns, 0.0);
         self.upwards.resize(rows * columns, 0.0);
         factorise(self, conductance, scales, &ends);
