@@ -18,7 +18,7 @@ use crate::{
 pub(crate) enum Extent {
     /// Those with `qemu` in their name, without `full`.
     Usual,
-    /// Those with `full` in their name too.
+    /// Those with `full` in their name too; and the tests that run on boards are built.
     Full,
 }
 
@@ -139,6 +139,7 @@ fn stages(root: &Path, extent: Extent, times: &mut Times) -> Result<()> {
     times.stage(Part::Qemu, "instructions", || qemu::check_instructions(root, &toolchain))?;
     times.stage(Part::Qemu, "tests", || qemu_tests(root, &["qemu", "--skip", "full"]))?;
     if extent == Extent::Full {
+        times.stage(Part::Boards, "tests on boards, built", || images::build_tests(root))?;
         times.stage(Part::Qemu, "full tests", || qemu_tests(root, &["full"]))?;
     }
     Ok(())

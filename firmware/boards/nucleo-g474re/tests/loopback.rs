@@ -19,6 +19,8 @@ mod board;
 mod burst;
 #[path = "../src/edges.rs"]
 mod edges;
+#[path = "../src/storage.rs"]
+mod storage;
 #[path = "../src/wiring.rs"]
 mod wiring;
 
@@ -27,27 +29,27 @@ use ohmrig_log as _;
 #[cfg(test)]
 #[embedded_test::tests]
 mod tests {
-    use super::{board, wiring::Wiring};
+    use super::{board, storage::Storage, wiring::Wiring};
     use embassy_stm32::pac::TIM5;
     use embedded_hal::spi::SpiDevice;
     use ohmrig_firmware::board::serve::InstrumentClock;
     use ohmrig_firmware::front_end::{FrontEnd, Progress, Settle};
-    use ohmrig_firmware::hardware::{ChipSelect, FramedSpi, Hardware, Sequencer};
+    use ohmrig_firmware::hardware::{ChipSelect, FramedSpi, Hardware, Sequencer, WithFlash};
     use ohmrig_firmware::or16::Or16;
     use ohmrig_protocol::bench::ChipKind;
 
     const ROWS: ChipSelect = ChipSelect { kind: ChipKind::RowDac, index: 0 };
 
     #[init]
-    fn init() -> Wiring {
-        let (_, analog) = board::parts(embassy_stm32::init(board::clocks()));
-        let Some(wiring) = Wiring::new(analog) else { panic!("started twice") };
-        wiring
+    fn init() -> WithFlash<Wiring, Storage> {
+        let (station, analog) = board::parts(embassy_stm32::init(board::clocks()));
+        let Some(hardware) = Wiring::new(analog) else { panic!("started twice") };
+        WithFlash { hardware, flash: Storage::new(station.flash) }
     }
 
     /// `pulse_done` itself fails on a width off by more than 1 % + 200 ns.
     #[test]
-    fn pulses_come_back_as_wide_as_asked(mut wiring: Wiring) {
+    fn pulses_come_back_as_wide_as_asked(mut wiring: WithFlash<Wiring, Storage>) {
         for width_ns in [5_000, 20_000, 1_000_000, 100_000_000] {
             assert_eq!(wiring.sequencer().start_pulse(width_ns), Ok(()));
             let done = loop {
@@ -61,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_pulse_is_over(mut wiring: Wiring) {
+    fn a_stopped_pulse_is_over(mut wiring: WithFlash<Wiring, Storage>) {
         assert_eq!(wiring.sequencer().start_pulse(1_000_000_000), Ok(()));
         assert_eq!(wiring.sequencer().pulse_done(), Ok(false));
         assert_eq!(wiring.sequencer().stop_pulse(), Ok(()));
@@ -69,17 +71,17 @@ mod tests {
     }
 
     #[test]
-    fn a_dac_frame_comes_back_over_a_jumper(mut wiring: Wiring) {
+    fn a_dac_frame_comes_back_over_a_jumper(mut wiring: WithFlash<Wiring, Storage>) {
         let mut back = [0; 3];
-        assert_eq!(wiring.chip(ROWS).transfer(&mut back, &[0xA5, 0x0F, 0x81]), Ok(()));
+        assert_eq!(wiring.hardware.chip(ROWS).transfer(&mut back, &[0xA5, 0x0F, 0x81]), Ok(()));
         assert_eq!(back, [0xA5, 0x0F, 0x81]);
     }
 
     /// The time the select is high between frames is what TIM5 measures there: period less the frame.
     #[test]
-    fn a_burst_selects_around_each_frame(mut wiring: Wiring) {
-        assert_eq!(wiring.chip(ROWS).write_frames(3, &[0x12; 3 * 16]), Ok(()));
-        let Ok(_) = wiring.now_ns();
+    fn a_burst_selects_around_each_frame(mut wiring: WithFlash<Wiring, Storage>) {
+        assert_eq!(wiring.hardware.chip(ROWS).write_frames(3, &[0x12; 3 * 16]), Ok(()));
+        let Ok(_) = wiring.hardware.now_ns();
         let high = TIM5.ccr(1).read();
         let expected = u32::from(board::FRAMES.period - board::FRAMES.release + board::FRAMES.select);
         assert!(
@@ -89,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resistor_reads_as_its_value(wiring: Wiring) {
+    fn a_resistor_reads_as_its_value(wiring: WithFlash<Wiring, Storage>) {
         let Ok(mut board) = Or16::new(wiring, board::OR16) else { panic!("no OR-16 has that geometry") };
         loop {
             match board.make_safe() {
@@ -107,12 +109,12 @@ mod tests {
         board.start_conversion().unwrap();
         pass(&mut board, Settle { ns: 20_000 });
         assert_eq!(board.conversion_done(), Ok(true));
-        let mut code = [0];
+        let mut code = [0i16];
         board.read_codes(0, &mut code).unwrap();
         assert!((code[0] + 472).abs() < 14, "{}", code[0]);
     }
 
-    fn pass(board: &mut Or16<Wiring>, settle: Settle) {
+    fn pass(board: &mut Or16<WithFlash<Wiring, Storage>>, settle: Settle) {
         let Ok(start) = board.hardware_mut().now_ns();
         let Ok(mut now) = board.hardware_mut().now_ns();
         while now < start + u64::from(settle.ns) {
