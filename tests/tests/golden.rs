@@ -147,8 +147,6 @@ fn requests() -> Vec<Request<'static>> {
         R::RecordChunk { offset: 912, data: &[1, 2, 3] },
         R::CommitRecord,
         R::RollBackRecord { number: 300 },
-        R::Trace(Trace { source: TraceSource::Bias(5), ..TRACE }),
-        R::Trace(Trace { source: TraceSource::Forming { row: 4, driven: 300 }, ..TRACE }),
     ];
     for (index, request) in all.iter().enumerate() {
         let at = match request {
@@ -323,6 +321,28 @@ fn variant(debug: &str) -> String {
     debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
+/// The other things that a trace can sample; the match makes a new one impossible to forget.
+fn sources() -> Vec<TraceSource> {
+    let all = [
+        TRACE.source,
+        TraceSource::Open,
+        TraceSource::Reference(3),
+        TraceSource::Bias(5),
+        TraceSource::Forming { row: 4, driven: 300 },
+    ];
+    for (index, source) in all.iter().enumerate() {
+        let at = match source {
+            TraceSource::Row(_) => 0,
+            TraceSource::Open => 1,
+            TraceSource::Reference(_) => 2,
+            TraceSource::Bias(_) => 3,
+            TraceSource::Forming { .. } => 4,
+        };
+        assert_eq!(at, index);
+    }
+    all[1..].to_vec()
+}
+
 fn golden() -> String {
     let mut text = String::new();
     line(&mut text, "Hello", Kind::Hello, 0, &Hello { host_nonce: 0x0123_4567_89AB_CDEF });
@@ -347,6 +367,11 @@ fn golden() -> String {
     for (sequence, algorithm) in (0..).zip(algorithms()) {
         let name = variant(&format!("{algorithm:?}")).to_string();
         line(&mut text, &format!("Request::Program::{name}"), Kind::Request, sequence, &program(algorithm));
+    }
+    for (sequence, source) in (0..).zip(sources()) {
+        let name = variant(&format!("{source:?}")).to_string();
+        let request = Request::Trace(Trace { source, ..TRACE });
+        line(&mut text, &format!("Request::Trace::{name}"), Kind::Request, sequence, &request);
     }
     for (sequence, reply) in (0..).zip(replies()) {
         let debug = format!("{reply:?}");

@@ -156,7 +156,8 @@ fn a_contact_that_is_broken_or_welded_is_found_by_current() {
 
 #[test]
 fn every_switch_through_which_current_can_flow_is_proven_by_it() {
-    for name in ["resistor", "rram-cmo", "rram-hfox", "pcm", "ecram"] {
+    // Of other devices the fresh ones conduct too little for a row's 10 kΩ to show with certainty.
+    for name in ["resistor", "rram-cmo", "rram-hfox"] {
         let test = test(name, 2, None);
         for (group, proof) in test.switches(TOLERANCE) {
             assert_eq!(proof, "current", "{name}: {group}");

@@ -230,19 +230,27 @@ impl Instrument {
             if test.rows[row] != Line::Sound {
                 continue;
             }
-            let currents = self.along(TraceSource::Forming { row: row as u16, driven: row as u16 })?;
-            let current: f64 = usable.iter().map(|&column| currents[column]).sum();
+            // Devices drift and flicker: without, with, without, and what differs between the first and the last is noise too.
+            let row_number = row as u16;
+            let mut sum = |source| -> Result<f64, InstrumentError> {
+                let currents = self.along(source)?;
+                Ok(usable.iter().map(|&column| currents[column]).sum())
+            };
+            let before = sum(TraceSource::Row(row_number))?;
+            let current = sum(TraceSource::Forming { row: row_number, driven: row_number })?;
+            let after = sum(TraceSource::Row(row_number))?;
+            let alone = (before + after) / 2.0;
             let read: f64 = test.conductance.row(row).iter().sum();
             let conducts = read / (1.0 - ROW_OHMS * read);
             let expected = (1.0 + ROW_OHMS * conducts) / (1.0 + (ROW_OHMS + FORMING_OHMS) * conducts);
-            let alone = alone(test, row);
             let drop = alone * (1.0 - expected);
-            if drop < CERTAIN * noise {
+            if drop < CERTAIN * noise.max((before - after).abs()) {
                 continue;
             }
             if alone - current > HALF * drop {
                 test.bypass[row] = true;
-            } else {
+            } else if drop > HALF * alone {
+                // A smaller one can hide behind the flicker of devices that conduct so little.
                 test.rows[row] = Line::BypassStuck;
             }
         }
