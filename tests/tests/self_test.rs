@@ -146,11 +146,13 @@ fn a_contact_that_is_broken_or_welded_is_found_by_current() {
         let bias = contact(ChipKind::ColumnBias, true);
         assert_eq!(found(&bias.columns), [(10, Line::BiasOpen)], "{name}");
         assert!(!bias.bias[10] && bias.bias[9] && bias.is_unsafe(), "{name}");
-        for broken in [true, false] {
-            let bypass = contact(ChipKind::FormingBypass, broken);
-            assert_eq!(found(&bypass.rows), [(10, Line::BypassStuck)], "{name}, {broken}");
-            assert!(bypass.is_unsafe());
-        }
+        let welded = contact(ChipKind::FormingBypass, false);
+        assert_eq!(found(&welded.rows), [(10, Line::BypassStuck)], "{name}");
+        assert!(welded.is_unsafe());
+        // A row that 10 kΩ never leave conducts too little for their share to be certain: not proven, alone of all rows.
+        let broken = contact(ChipKind::FormingBypass, true);
+        let unproven: Vec<usize> = (0..16).filter(|&row| !broken.bypass[row]).collect();
+        assert_eq!(unproven, [10], "{name}: {:?}", found(&broken.rows));
     }
 }
 
