@@ -6,8 +6,10 @@
 use alloc::string::String;
 #[cfg(feature = "std")]
 use alloc::string::ToString;
+use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 mod validation;
 
@@ -30,10 +32,10 @@ pub struct Profile {
     /// One sentence: the technology and where its numbers are from.
     pub description: String,
     /// Rows (word lines), 1 to 256.
-    #[serde(default = "default_lines")]
+    #[serde(default = "default_lines", deserialize_with = "lines")]
     pub rows: u16,
     /// Columns (bit lines), 1 to 256.
-    #[serde(default = "default_lines")]
+    #[serde(default = "default_lines", deserialize_with = "lines")]
     pub columns: u16,
     /// The board.
     pub board: BoardProfile,
@@ -330,6 +332,27 @@ impl Profile {
     }
 }
 
+/// A number of lines, whose refusal says what it may be even if it doesn't fit its type.
+fn lines<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    struct Lines;
+    impl Visitor<'_> for Lines {
+        type Value = u16;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("1 to 256 lines")
+        }
+
+        fn visit_i64<E: Error>(self, value: i64) -> Result<u16, E> {
+            u16::try_from(value).map_err(|_| E::invalid_value(Unexpected::Signed(value), &self))
+        }
+
+        fn visit_u64<E: Error>(self, value: u64) -> Result<u16, E> {
+            u16::try_from(value).map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+        }
+    }
+    deserializer.deserialize_u16(Lines)
+}
+
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use alloc::string::ToString;
@@ -366,8 +389,13 @@ mod tests {
     fn values_that_no_array_could_have_are_refused_with_key_value_and_what_is_allowed() {
         refused("rows", "rows = 16", "rows = 257");
         refused("columns", "columns = 16", "columns = 0");
+        for far in ["300000", "-1"] {
+            let error = refused("rows", "rows = 16", &alloc::format!("rows = {far}")).to_string();
+            assert!(error.contains(far) && error.contains("1 to 256"), "{error}");
+        }
         refused("device.conductance.minimum_s", "minimum_s = 9e-6", "minimum_s = -9e-6");
         refused("device.conductance.maximum_s", "maximum_s = 88.2e-6", "maximum_s = 8e-6");
+        refused("device.conductance.maximum_s", "maximum_s = 88.2e-6", "maximum_s = 9e-6");
         refused("device.conductance.maximum_s", "maximum_s = 88.2e-6", "maximum_s = nan");
         refused("device.conductance.bound_spread", "bound_spread = 0.02", "bound_spread = 0.3");
         refused("device.wires.row_segment_ohm", "row_segment_ohm = 0.0", "row_segment_ohm = -1.0");

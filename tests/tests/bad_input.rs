@@ -190,6 +190,35 @@ fn arrays_of_the_wrong_shape_or_type_are_refused_before_any_device_is_touched() 
 }
 
 #[test]
+fn what_solve_cannot_be_asked_is_refused_with_place_value_and_range() {
+    let scratch = Scratch::new("solve-input");
+    let out = scratch.path("i.npy").display().to_string();
+    let v = npy(&scratch, "v.npy", "<f8", "(1, 2)", &floats(&[0.2, 0.1]));
+    let g = |name: &str, values: [f64; 4]| npy(&scratch, name, "<f8", "(2, 2)", &floats(&values));
+    let fine = g("fine.npy", [1e-5; 4]);
+    let negative = g("negative.npy", [1e-5, 1e-5, -2e-5, 1e-5]);
+    let tall = npy(&scratch, "tall.npy", "<f8", "(513, 1)", &floats(&[1e-5; 513]));
+    let wide = npy(&scratch, "wide.npy", "<f8", "(1, 513)", &floats(&[1e-5; 513]));
+    let cases: [(&str, &[&str], &[&str]); 6] = [
+        (&negative, &["--r-wire", "1"], &["negative.npy", "[1, 0]", "-0.00002", "1e12 S"]),
+        (&tall, &["--r-wire", "1"], &["tall.npy", "513 × 1", "512 × 512"]),
+        (&wide, &["--r-wire", "1"], &["wide.npy", "1 × 513", "512 × 512"]),
+        (&fine, &["--r-wire=-3"], &["--r-wire", "-3", "0.001 to 1e9"]),
+        (
+            &fine,
+            &["--r-wire", "1", "--r-wire-column", "1e-4"],
+            &["--r-wire-column", "0.0001", "0.001 to 1e9"],
+        ),
+        (&fine, &["--r-wire", "1", "--v0", "0"], &["--v0", "0 V", "above 0"]),
+    ];
+    for (g, options, words) in cases {
+        let arguments = [&["solve", g, &v, "-o", &out], options].concat();
+        says(&arguments, USAGE, words);
+        assert!(!std::path::Path::new(&out).exists(), "{arguments:?}");
+    }
+}
+
+#[test]
 fn cells_outside_and_pulses_beyond_the_limits_are_refused() {
     let pulse = |row: &str, volts: &str, width: &str| {
         let volts = format!("--volts={volts}");

@@ -91,6 +91,30 @@ fn a_reference_pulse_moves_the_mean_device_by_the_stated_step_with_the_stated_sp
 }
 
 #[test]
+fn the_first_ecram_steps_are_a_thousandth_of_the_range_with_the_published_spreads() {
+    // EcRam preset of aihwkit 1.2.0 (Tang et al., IEDM 2018): 0.002 of a range of 2, 0.3 from cycle to cycle, 0.1 from device to
+    // device (here a factor e^(0.1·ξ), 0.5 % more in the mean). Thresholds off, which the preset hasn't. Five standard errors.
+    let mut profile = Profile::built_in("ecram").unwrap().device;
+    profile.pulse.as_mut().unwrap().threshold_spread = 0.0;
+    let n = 20_000;
+    let factor = libm::exp(0.5 * 0.1 * 0.1);
+    let both = libm::sqrt(1.09 * libm::exp(0.1 * 0.1) - 1.0);
+    let root = libm::sqrt(f64::from(n));
+    for (start, volts) in [(0.0, 0.9), (1.0, -0.9)] {
+        let steps: Vec<f64> = after(&profile, start, volts, 1e-3, n as usize)
+            .iter()
+            .map(|position| libm::fabs(position - start) / 0.001)
+            .collect();
+        let (mean, deviation) = moments(&steps);
+        // The rate falls as the 0.3th power of the distance: 0.015 % within one step.
+        assert!(libm::fabs(mean - factor) < 5.0 * both / root + 2e-4, "{mean} for {factor}");
+        // The fourth moment of such a product is at most 3.4 times the squared variance, where a normal one's is 3.
+        let error = 5.0 * both * libm::sqrt((3.4 - 1.0) / 4.0) / root + 2e-4;
+        assert!(libm::fabs(deviation - both * factor) < error, "{deviation} for {}", both * factor);
+    }
+}
+
+#[test]
 fn steps_shrink_towards_the_bound_and_grow_with_amplitude_and_width() {
     let mut profile = cmo();
     let pulse = profile.pulse.as_mut().unwrap();
