@@ -208,12 +208,12 @@ pub trait FrontEnd {
     /// A switch that reads back wrong.
     fn connect_reference(&mut self, row: u16, column: Option<u16>) -> Result<Settle, FrontEndError>;
 
-    /// Every row disconnected, the columns on their amplifiers: what these say without an array that conducts. Left by
-    /// [`make_safe`](Self::make_safe).
+    /// Every row disconnected but perhaps one, the columns on their amplifiers: what these say without an array that conducts,
+    /// or without the load that other rows are. Left by [`make_safe`](Self::make_safe).
     ///
     /// # Errors
     /// A switch that reads back wrong.
-    fn open_rows(&mut self) -> Result<Settle, FrontEndError>;
+    fn open_rows(&mut self, but: Option<u16>) -> Result<Settle, FrontEndError>;
 
     /// Prepares the switches for writing and verifying one cell. Free when it is selected already.
     ///

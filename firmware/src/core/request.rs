@@ -205,7 +205,7 @@ impl Checks<'_> {
             self.references()?;
         }
         let row = match asked.source {
-            TraceSource::Row(row) | TraceSource::Reference(row) => row,
+            TraceSource::Row(row) | TraceSource::Reference(row) | TraceSource::RowAlone(row) => row,
             TraceSource::Open => 0,
         };
         let region = Region { row, column: asked.column, rows: 1, columns: asked.columns };
@@ -214,7 +214,9 @@ impl Checks<'_> {
         }
         self.range(asked.range)?;
         let code = match asked.source {
-            TraceSource::Row(_) => limits::check_read_volts(asked.volts, self.limits, self.description)?,
+            TraceSource::Row(_) | TraceSource::RowAlone(_) => {
+                limits::check_read_volts(asked.volts, self.limits, self.description)?
+            }
             TraceSource::Reference(_) => limits::row_code(asked.volts, self.description)?,
             TraceSource::Open => {
                 limits::within(Field::Volts, asked.volts.0, 0.0, 0.0)?;

@@ -108,7 +108,8 @@ impl TraceMachine {
                 self.stage = Stage::Drive;
                 match source {
                     TraceSource::Row(_) => Settle::default(),
-                    TraceSource::Open => front_end.open_rows()?,
+                    TraceSource::Open => front_end.open_rows(None)?,
+                    TraceSource::RowAlone(row) => front_end.open_rows(Some(row))?,
                     TraceSource::Reference(row) => {
                         front_end.connect_reference(row, (columns == 1).then_some(column))?
                     }
@@ -118,7 +119,7 @@ impl TraceMachine {
                 self.stage = Stage::Sample;
                 match source {
                     TraceSource::Open => Settle::default(),
-                    TraceSource::Row(row) | TraceSource::Reference(row) => {
+                    TraceSource::Row(row) | TraceSource::Reference(row) | TraceSource::RowAlone(row) => {
                         front_end.drive_row(row, self.order.code)?
                     }
                 }

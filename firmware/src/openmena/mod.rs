@@ -358,7 +358,7 @@ impl<H: Mounted + Persistent> FrontEnd for OpenMena<H> {
         Err(faults::misuse("there are no reference resistors"))
     }
 
-    fn open_rows(&mut self) -> Result<Settle, FrontEndError> {
+    fn open_rows(&mut self, _but: Option<u16>) -> Result<Settle, FrontEndError> {
         Err(faults::misuse("rows can't be disconnected"))
     }
 

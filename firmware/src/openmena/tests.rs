@@ -356,7 +356,7 @@ fn what_the_shield_cannot_do_is_refused_and_touches_nothing() {
         shield.select(Selection { row: 8, column: 0, scheme: Scheme::Grounded, forming: false }).is_err()
     );
     assert!(shield.connect_reference(0, None).is_err());
-    assert!(shield.open_rows().is_err());
+    assert!(shield.open_rows(None).is_err());
     assert!(shield.set_range(1).is_err());
     assert!(shield.drive_row(0, 0x1000).is_err());
     assert!(shield.drive_rows(&[0; 14]).is_err());

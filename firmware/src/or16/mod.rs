@@ -142,8 +142,8 @@ enum Phase {
     Unloaded(Selection),
     /// The driver of this row is on the calibration bus.
     Reference(u16, Option<u16>),
-    /// Rows disconnected.
-    Open,
+    /// Rows disconnected, but perhaps this one.
+    Open(Option<u16>),
 }
 
 /// The front end, owner of its hardware.
@@ -233,7 +233,7 @@ impl<H: Hardware> Or16<H> {
     fn is_idle(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) | Phase::Open
+            Phase::Safe | Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) | Phase::Open(_)
         )
     }
 
@@ -339,7 +339,7 @@ impl<H: Hardware> Or16<H> {
                 self.hardware.sequencer().stop_pulse().map_err(|_| faults::bus(None))?;
                 (Phase::Zeroing(0), settling::NONE)
             }
-            Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) | Phase::Open => {
+            Phase::Selected(_) | Phase::Unloaded(_) | Phase::Reference(..) | Phase::Open(_) => {
                 (Phase::Zeroing(0), settling::NONE)
             }
             Phase::Zeroing(step) => match self.population.dacs().nth(usize::from(step)) {
@@ -513,14 +513,14 @@ impl<H: Persistent> FrontEnd for Or16<H> {
         })
     }
 
-    fn open_rows(&mut self) -> Result<Settle, FrontEndError> {
+    fn open_rows(&mut self, but: Option<u16>) -> Result<Settle, FrontEndError> {
         self.require_idle()?;
-        if self.phase == Phase::Open {
+        if self.phase == Phase::Open(but) {
             return Ok(settling::NONE);
         }
         self.trusting(|this| {
-            let moved = this.ground()? | this.arrange(&Arrangement::open_rows())?;
-            this.phase = Phase::Open;
+            let moved = this.ground()? | this.arrange(&Arrangement::open_rows(but))?;
+            this.phase = Phase::Open(but);
             Ok(this.settle_if(moved))
         })
     }

@@ -91,9 +91,9 @@ impl Arrangement {
         }
     }
 
-    /// The rows disconnected.
-    pub(super) fn open_rows() -> Self {
-        Self { row_connect: Lines::None, ..Self::SAFE }
+    /// The rows disconnected, but perhaps one.
+    pub(super) fn open_rows(but: Option<u16>) -> Self {
+        Self { row_connect: but.map_or(Lines::None, Lines::Only), ..Self::SAFE }
     }
 
     /// Groups in the order in which they close: columns have a place to go to before rows are driven, and a row

@@ -62,11 +62,11 @@ impl Instrument {
         mut progress: impl FnMut(u32),
     ) -> Result<Traces, InstrumentError> {
         let row = match order.source {
-            TraceSource::Row(row) | TraceSource::Reference(row) => row,
+            TraceSource::Row(row) | TraceSource::Reference(row) | TraceSource::RowAlone(row) => row,
             TraceSource::Open => 0,
         };
         self.check_region(Region { row, column: order.column, rows: 1, columns: order.columns })?;
-        if let TraceSource::Row(_) = order.source {
+        if let TraceSource::Row(_) | TraceSource::RowAlone(_) = order.source {
             self.check_read_volts(order.volts)?;
         }
         self.feedback(order.range)?;

@@ -14,6 +14,9 @@ pub enum TraceSource {
     /// Reference resistors with this row's driver, the array disconnected; that of the column alone if one is sampled,
     /// else all.
     Reference(u16),
+    /// The array with this row at the trace's voltage and every other one disconnected: what the others' load does to it is
+    /// missing.
+    RowAlone(u16),
 }
 
 /// A trace of neighbouring columns.
