@@ -144,6 +144,8 @@ pub enum Path {
     Bias(u16),
     /// As in SAFE, with this row's forming resistor in circuit.
     Forming(u16),
+    /// As in SAFE, every row but this one disconnected: without the load that the others are.
+    Alone(u16),
 }
 
 /// An analog board.

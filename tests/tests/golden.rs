@@ -329,6 +329,7 @@ fn sources() -> Vec<TraceSource> {
         TraceSource::Reference(3),
         TraceSource::Bias(5),
         TraceSource::Forming { row: 4, driven: 300 },
+        TraceSource::RowAlone(6),
     ];
     for (index, source) in all.iter().enumerate() {
         let at = match source {
@@ -337,6 +338,7 @@ fn sources() -> Vec<TraceSource> {
             TraceSource::Reference(_) => 2,
             TraceSource::Bias(_) => 3,
             TraceSource::Forming { .. } => 4,
+            TraceSource::RowAlone(_) => 5,
         };
         assert_eq!(at, index);
     }

@@ -113,6 +113,7 @@ impl TraceMachine {
                         .connect(Path::Reference { row, column: (columns == 1).then_some(column) })?,
                     TraceSource::Bias(column) => front_end.connect(Path::Bias(column))?,
                     TraceSource::Forming { row, .. } => front_end.connect(Path::Forming(row))?,
+                    TraceSource::RowAlone(row) => front_end.connect(Path::Alone(row))?,
                 }
             }
             Stage::Drive => {
@@ -121,9 +122,8 @@ impl TraceMachine {
                     TraceSource::Open => Settle::default(),
                     TraceSource::Row(row)
                     | TraceSource::Reference(row)
-                    | TraceSource::Forming { driven: row, .. } => {
-                        front_end.drive_row(row, self.order.code)?
-                    }
+                    | TraceSource::Forming { driven: row, .. }
+                    | TraceSource::RowAlone(row) => front_end.drive_row(row, self.order.code)?,
                     TraceSource::Bias(_) => front_end.drive_bias(self.order.code)?,
                 }
             }

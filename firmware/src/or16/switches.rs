@@ -80,6 +80,7 @@ impl Arrangement {
             Path::Bias(column) => {
                 Self { column_sense: Lines::AllBut(column), column_bias: Lines::Only(column), ..open }
             }
+            Path::Alone(row) => Self { row_connect: Lines::Only(row), ..open },
             Path::Forming(row) => Self { forming_bypass: Lines::AllBut(row), ..Self::SAFE },
         }
     }

@@ -10,12 +10,11 @@ pub mod drift;
 pub mod estimate;
 pub mod flicker;
 pub mod floor;
-mod least_squares;
+pub(crate) mod least_squares;
 pub mod lifetime;
 pub mod mains;
 pub mod population;
 pub mod spectrum;
-#[cfg(test)]
 mod synthetic;
 pub mod telegraph;
 pub mod temperature;

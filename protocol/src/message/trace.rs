@@ -24,6 +24,9 @@ pub enum TraceSource {
         /// The row at the trace's voltage.
         driven: u16,
     },
+    /// The array with this row at the trace's voltage and every other one disconnected: what the others' load does to it is
+    /// missing.
+    RowAlone(u16),
 }
 
 /// A trace of neighbouring columns.
