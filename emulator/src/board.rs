@@ -234,6 +234,15 @@ impl Board {
         }
     }
 
+    /// What is in series with each row and each column while a cell is read, Ω: for tests of what a calibration finds; `None`
+    /// on a board without switches of its own.
+    pub fn line_ohms(&self) -> Option<(Vec<f64>, Vec<f64>)> {
+        match &self.0 {
+            Kind::Or16(rig) => Some(rig.line_ohms()),
+            Kind::OpenMena(_) => None,
+        }
+    }
+
     /// Temperature of board and array now, °C.
     pub fn celsius(&mut self) -> f64 {
         each!(self, rig => rig.celsius())

@@ -140,6 +140,8 @@ pub enum Path {
     },
     /// Every row disconnected: what amplifiers say without an array that conducts.
     Open,
+    /// As in SAFE, with every row disconnected but this one.
+    Alone(u16),
     /// Every row disconnected, this column on its bias driver, the others on their amplifiers.
     Bias(u16),
     /// As in SAFE, with this row's forming resistor in circuit.

@@ -8,22 +8,28 @@
 //! | `hum` | whether the mains is picked up, and how conversions are spaced against it |
 //! | `linearity` | how far drivers and converters are from straight lines |
 //! | `curvature` | nonlinearity of the devices' I–V curves |
+//! | `series` | resistance in series with rows and columns |
 //! | `effective` | the matrix that the array multiplies by, measured in circuit |
+//! | `conductance` | reads of cells |
 //! | `correction` | inputs and outputs of products |
 //! | `on_board` | the one in force, kept in the board's flash with those before it |
 //!
 //! Voltages are in units of the mean row driver, so that conductances are ratios to R_cal whatever the converters'
 //! absolute scale is; a current carries that scale's uncertainty besides.
 
+mod conductance;
 mod correction;
 mod curvature;
 mod effective;
 mod hum;
 mod linearity;
 pub mod on_board;
+mod part;
 mod procedure;
+mod series;
 mod settling;
 
+pub use conductance::{Conductances, UNCALIBRATED};
 pub use correction::{Corrections, Drift};
 pub use curvature::Curvature;
 
@@ -31,6 +37,7 @@ pub use effective::{Effective, EffectiveSettings, LineGains, relative_difference
 pub use hum::Hum;
 pub use linearity::Linearity;
 pub use procedure::{Check, Moved, Plan, calibrate, check};
+pub use series::Series;
 pub use settling::Settling;
 
 use serde::{Deserialize, Serialize};
@@ -88,6 +95,8 @@ pub struct Calibration {
     pub settling: Vec<Settling>,
     /// Of the devices; `None` if none conducts enough to tell.
     pub curvature: Option<Curvature>,
+    /// In series with rows and columns; `None` if the array doesn't conduct enough to tell.
+    pub series: Option<Series>,
 }
 
 /// A calibration that doesn't fit what it is to be used on.

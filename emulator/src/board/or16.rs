@@ -18,6 +18,7 @@ mod settling;
 mod small_signal;
 mod wiring;
 
+use alloc::vec::Vec;
 use ohmrig_protocol::bench::{ChipKind, ChipSelect, OutputLine};
 
 use super::rig::{Analog, Rig};
@@ -152,6 +153,15 @@ impl Or16 {
 }
 
 impl Rig<Or16> {
+    /// In series with each row and each column while a cell is read, Ω.
+    pub(super) fn line_ohms(&self) -> (Vec<f64>, Vec<f64>) {
+        let BoardErrors { rows, columns, .. } = &self.analog.errors;
+        (
+            rows.iter().map(|row| ROW_OHMS + row.connect_ohms).collect(),
+            columns.iter().map(|column| column.sense.ohms).collect(),
+        )
+    }
+
     fn set_tgp0(&mut self, high: bool) -> Result<(), BoardError> {
         let now_ns = self.now_ns;
         let mut any = false;

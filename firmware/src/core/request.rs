@@ -205,7 +205,7 @@ impl Checks<'_> {
             self.references()?;
         }
         let row = match asked.source {
-            TraceSource::Row(row) | TraceSource::Reference(row) => row,
+            TraceSource::Row(row) | TraceSource::Reference(row) | TraceSource::RowAlone(row) => row,
             TraceSource::Forming { row, driven } => row.max(driven),
             TraceSource::Bias(column) if column >= columns => rows,
             TraceSource::Open | TraceSource::Bias(_) => 0,
@@ -216,7 +216,10 @@ impl Checks<'_> {
         }
         self.range(asked.range)?;
         let code = match asked.source {
-            TraceSource::Row(_) | TraceSource::Bias(_) | TraceSource::Forming { .. } => {
+            TraceSource::Row(_)
+            | TraceSource::RowAlone(_)
+            | TraceSource::Bias(_)
+            | TraceSource::Forming { .. } => {
                 limits::check_read_volts(asked.volts, self.limits, self.description)?
             }
             TraceSource::Reference(_) => limits::row_code(asked.volts, self.description)?,

@@ -113,6 +113,7 @@ impl TraceMachine {
                         .connect(Path::Reference { row, column: (columns == 1).then_some(column) })?,
                     TraceSource::Bias(column) => front_end.connect(Path::Bias(column))?,
                     TraceSource::Forming { row, .. } => front_end.connect(Path::Forming(row))?,
+                    TraceSource::RowAlone(row) => front_end.connect(Path::Alone(row))?,
                 }
             }
             Stage::Drive => {
@@ -121,6 +122,7 @@ impl TraceMachine {
                     TraceSource::Open => Settle::default(),
                     TraceSource::Row(row)
                     | TraceSource::Reference(row)
+                    | TraceSource::RowAlone(row)
                     | TraceSource::Forming { driven: row, .. } => {
                         front_end.drive_row(row, self.order.code)?
                     }

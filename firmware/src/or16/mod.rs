@@ -505,7 +505,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
             Path::Open => true,
             Path::Reference { row, column } => row < rows && column.is_none_or(|column| column < columns),
             Path::Bias(column) => column < columns,
-            Path::Forming(row) => row < rows,
+            Path::Forming(row) | Path::Alone(row) => row < rows,
         };
         if !there {
             return Err(faults::misuse("no such line"));

@@ -71,6 +71,7 @@ impl Arrangement {
         let open = Self { row_connect: Lines::None, ..Self::SAFE };
         match path {
             Path::Open => open,
+            Path::Alone(row) => Self { row_connect: Lines::Only(row), ..Self::SAFE },
             Path::Reference { row, column } => Self {
                 row_calibrate: Lines::Only(row),
                 column_sense: Lines::None,

@@ -1,6 +1,8 @@
 //! Measures a board: every driver and every amplifier against the reference resistors, then what the array shows.
 
 use super::linearity::Linearity;
+use super::part::{self, even};
+use super::series::{Known, Series};
 use super::{Amplifier, Calibration, Curvature, Driver, Estimate, Hum, Settling};
 use crate::instrument::{Instrument, InstrumentError, ReadSettings, ReferenceCodes, ReferenceSettings};
 use serde::Serialize;
@@ -11,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Plan {
     /// Conversions at each polarity of each reference measurement.
     pub conversions: u16,
-    /// Whether to measure what needs cells: settling and curvature.
+    /// Whether to measure what needs cells: settling, curvature, and the lines' resistance.
     pub array: bool,
 }
 
@@ -28,27 +30,6 @@ const COMMON_COLUMN: u16 = 0;
 /// Part of the converter's linear range that R_cal is to fill, and largest voltage as part of what the drivers can.
 const FILL: f64 = 0.85;
 const SPAN: f64 = 0.95;
-
-/// Half widths of what the parts are specified to, each taken as evenly distributed (GUM 4.3.7).
-mod part {
-    /// R_cal, relative, and its temperature coefficient, 1/K (the board's design, docs/hardware.md).
-    pub(super) const R_CAL: f64 = 5e-4;
-    pub(super) const R_CAL_PER_KELVIN: f64 = 5e-6;
-    /// Where R_cal has its nominal value.
-    pub(super) const NOMINAL_K: f64 = 298.15;
-    /// Two switches of 1.5 Ω typical each (ADGS1414D data sheet rev. 0, first page) and how far each may be off, Ω.
-    pub(super) const SWITCHES_OHM: f64 = 3.0;
-    pub(super) const SWITCH_OHM: f64 = 0.5;
-    /// The converter's integral nonlinearity, LSB (AD7606C-16 data sheet, first page).
-    pub(super) const ADC_INL: f64 = 2.0;
-    /// The feedback resistors' temperature coefficient, 1/K.
-    pub(super) const FEEDBACK_PER_KELVIN: f64 = 25e-6;
-}
-
-/// Evenly distributed within ±`half_width`.
-fn even(half_width: f64) -> f64 {
-    half_width / 3.0_f64.sqrt()
-}
 
 /// One measurement of the loop.
 #[derive(Clone, Copy)]
@@ -133,7 +114,7 @@ pub fn calibrate(
         (f64::from(device.converters.adc_step.0), f64::from(device.converters.reference.0));
     let ranges = device.converters.feedback.iter().take_while(|ohms| ohms.0 > 0.0).count() as u8;
     let lines = usize::from(rows) + usize::from(columns);
-    let of = lines + usize::from(columns) * usize::from(ranges - 1) + Linearity::POINTS * lines + 2;
+    let of = lines + usize::from(columns) * usize::from(ranges - 1) + Linearity::POINTS * lines + 3;
     let mut done = 0;
     let mut tick = |steps| {
         done += steps;
@@ -186,7 +167,7 @@ pub fn calibrate(
         even(part::SWITCH_OHM) * 2.0_f64.sqrt() / ohms,
         common.u,
     ];
-    let ranges = loops
+    let ranges: Vec<Vec<Amplifier>> = loops
         .iter()
         .map(|amplifiers| {
             amplifiers
@@ -209,11 +190,14 @@ pub fn calibrate(
         tick(1);
         Ok((bench.instrument.applied_volts(volts), codes))
     })?;
-    let (mut settling, mut curvature) = (Vec::new(), None);
+    let (mut settling, mut curvature, mut series) = (Vec::new(), None, None);
     if plan.array {
         settling = watch_settling(bench.instrument, loops.len() as u8)?;
         tick(1);
         curvature = Curvature::measure(bench.instrument, plan.conversions.min(32))?;
+        tick(1);
+        let known = Known { drivers: &drivers, ranges: &ranges, curvature: curvature.as_ref(), hum: &hum };
+        series = Series::measure(bench.instrument, known)?;
         tick(1);
     }
     Ok(Calibration {
@@ -227,6 +211,7 @@ pub fn calibrate(
         hum,
         settling,
         curvature,
+        series,
     })
 }
 

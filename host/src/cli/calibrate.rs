@@ -1,5 +1,6 @@
 //! `ohmrig calibrate`: finds out what drivers, amplifiers and devices really do, or whether what was found still holds.
 
+use super::noise::estimate;
 use super::open::{Opened, open};
 use super::output::si;
 use super::{Failure, Global, Output};
@@ -27,7 +28,8 @@ pub(super) struct CalibrateCommand {
     /// Write the calibration here (JSON); with --history the one in force
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Leave out what needs cells: settling and the devices' curvature
+    /// Leave out what needs cells: settling, the devices' curvature, and series resistance, which takes pulses at the voltage of
+    /// reads
     #[arg(long)]
     no_array: bool,
     /// Conversions at each polarity of each reference measurement
@@ -80,6 +82,8 @@ impl CalibrateCommand {
         say(output, &found);
         output.set("id", found.id());
         output.set("calibration", &found);
+        output.set("row_ohms", found.series.as_ref().map(|series| estimate(&series.row_ohms)));
+        output.set("column_ohms", found.series.as_ref().map(|series| estimate(&series.column_ohms)));
         let settings = json!({"conversions": self.conversions, "array": !self.no_array});
         opened.record("calibrate", &settings, &json!({"id": found.id(), "calibration": found}), &[])?;
         self.write(&found)?;
@@ -238,5 +242,15 @@ fn say(output: &Output, found: &Calibration) {
                 curvature.fitted_to_v, curvature.inverse_square.value, curvature.inverse_square.u
             )),
         },
+    }
+    match &found.series {
+        None => output.say("lines     series resistance not told: the array conducts too little, or may not be pulsed"),
+        Some(series) => output.say(format_args!(
+            "lines     in series with a row {:.2} ± {:.2} Ω, with a column {:.2} ± {:.2} Ω (means of all)",
+            series.row_ohms.value,
+            series.row_ohms.standard_uncertainty,
+            series.column_ohms.value,
+            series.column_ohms.standard_uncertainty
+        )),
     }
 }

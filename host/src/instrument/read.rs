@@ -32,6 +32,8 @@ pub struct CellMap {
     pub uncertainty: Array2<f64>,
     /// Beyond the linear range in the least sensitive setting tried; such a conductance is only a lower bound.
     pub saturated: Array2<bool>,
+    /// Feedback setting that each cell was read with.
+    pub range: Array2<u8>,
 }
 
 /// Raw samples of a column.
@@ -57,7 +59,7 @@ impl Instrument {
         let Some(range) = settings.range else { return self.read_cells_ranging(region, settings) };
         let scale = self.siemens_per_code(range, settings.volts)?;
         let sums = self.read_sums(region, settings, range)?;
-        Ok(CellMap::from_sums(region, &sums, settings.conversions, scale))
+        Ok(CellMap::from_sums(region, &sums, settings.conversions, (range, scale)))
     }
 
     /// Reads in the most sensitive range, and again in the next while any cell is saturated.
@@ -77,6 +79,7 @@ impl Instrument {
                             *saturated = next.saturated[index];
                             kept.conductance[index] = next.conductance[index];
                             kept.uncertainty[index] = next.uncertainty[index];
+                            kept.range[index] = range;
                         }
                     }
                     kept
@@ -172,7 +175,7 @@ impl Instrument {
             Reply::Reference { sums } => parse_sums("read reference", sums, usize::from(columns)),
             other => Err(unexpected("read reference", other)),
         })?;
-        Ok(CellMap::from_sums(region, &sums, settings.conversions, scale))
+        Ok(CellMap::from_sums(region, &sums, settings.conversions, (range, scale)))
     }
 
     /// Raw samples of one column while one row is driven, in one request.
@@ -231,7 +234,7 @@ pub(super) fn split(region: Region, rows: usize, columns: usize) -> Vec<Region> 
 
 impl CellMap {
     /// From sums at both polarities of `conversions` each: G = scale · (mean₊ − mean₋) / 2.
-    fn from_sums(region: Region, sums: &[CellSums], conversions: u16, scale: f64) -> Self {
+    fn from_sums(region: Region, sums: &[CellSums], conversions: u16, (range, scale): (u8, f64)) -> Self {
         let shape = (usize::from(region.rows), usize::from(region.columns));
         let n = f64::from(conversions);
         let cell = |index: (usize, usize)| sums[index.0 * shape.1 + index.1];
@@ -250,6 +253,7 @@ impl CellMap {
                 let sums = cell(index);
                 sums.plus_squares < 0 || sums.minus_squares < 0
             }),
+            range: Array2::from_elem(shape, range),
         }
     }
 }
@@ -271,7 +275,7 @@ mod tests {
         let scale = -1e-4 / (100e3 * 0.2);
         let sums = CellSums { plus: -4000, plus_squares: 8_000_000, minus: 4000, minus_squares: 8_000_000 };
         let region = Region { row: 0, column: 0, rows: 1, columns: 1 };
-        let map = CellMap::from_sums(region, &[sums], 2, scale);
+        let map = CellMap::from_sums(region, &[sums], 2, (0, scale));
         assert!((map.conductance[(0, 0)] - 1e-5).abs() < 1e-18);
         // No scatter: only rounding, √(2/12)/2 codes.
         let rounding = 5e-9 * (2.0_f64 / 12.0).sqrt() / 2.0;
@@ -289,7 +293,7 @@ mod tests {
     fn a_saturated_polarity_marks_the_cell() {
         let region = Region { row: 0, column: 0, rows: 1, columns: 1 };
         let sums = CellSums { plus: 9, plus_squares: -1, minus: 9, minus_squares: 81 };
-        assert!(CellMap::from_sums(region, &[sums], 1, 1.0).saturated[(0, 0)]);
+        assert!(CellMap::from_sums(region, &[sums], 1, (0, 1.0)).saturated[(0, 0)]);
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Instrument {
         mut progress: impl FnMut(u32),
     ) -> Result<Traces, InstrumentError> {
         let row = match order.source {
-            TraceSource::Row(row) | TraceSource::Reference(row) => row,
+            TraceSource::Row(row) | TraceSource::Reference(row) | TraceSource::RowAlone(row) => row,
             TraceSource::Forming { row, driven } => row.max(driven),
             TraceSource::Open | TraceSource::Bias(_) => 0,
         };

@@ -1,10 +1,10 @@
 //! A measured quantity: value, standard uncertainty, degrees of freedom (GUM, JCGM 100:2008).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF, StudentsT};
 
 /// A value with its standard uncertainty.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// Best estimate.
     pub value: f64,

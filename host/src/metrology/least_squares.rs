@@ -37,16 +37,16 @@ pub enum FitError {
 
 /// A symmetric positive definite matrix with right-hand side, accumulated row by row.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Normal<const P: usize> {
-    pub(super) matrix: [[f64; P]; P],
-    pub(super) vector: [f64; P],
+pub(crate) struct Normal<const P: usize> {
+    pub(crate) matrix: [[f64; P]; P],
+    pub(crate) vector: [f64; P],
 }
 
 impl<const P: usize> Normal<P> {
-    pub(super) const ZERO: Self = Self { matrix: [[0.0; P]; P], vector: [0.0; P] };
+    pub(crate) const ZERO: Self = Self { matrix: [[0.0; P]; P], vector: [0.0; P] };
 
     /// Adds an observation: `row` of the design matrix, what is to be explained, and its weight (1/variance).
-    pub(super) fn add(&mut self, row: &[f64; P], residual: f64, weight: f64) {
+    pub(crate) fn add(&mut self, row: &[f64; P], residual: f64, weight: f64) {
         for (i, a) in row.iter().enumerate() {
             for (j, b) in row.iter().enumerate() {
                 self.matrix[i][j] += weight * a * b;
@@ -56,7 +56,7 @@ impl<const P: usize> Normal<P> {
     }
 
     /// The inverse matrix. Scaled to a unit diagonal first, so that units don't matter.
-    pub(super) fn inverse(&self) -> Result<[[f64; P]; P], FitError> {
+    pub(crate) fn inverse(&self) -> Result<[[f64; P]; P], FitError> {
         let singular = FitError::Singular { parameters: P };
         let scale: [f64; P] = std::array::from_fn(|i| self.matrix[i][i].sqrt().recip());
         if scale.iter().any(|s| !s.is_finite()) {
@@ -98,7 +98,7 @@ impl<const P: usize> Normal<P> {
     }
 
     /// Solution and inverse matrix.
-    pub(super) fn solve(&self) -> Result<([f64; P], [[f64; P]; P]), FitError> {
+    pub(crate) fn solve(&self) -> Result<([f64; P], [[f64; P]; P]), FitError> {
         let inverse = self.inverse()?;
         let solution = std::array::from_fn(|i| (0..P).map(|j| inverse[i][j] * self.vector[j]).sum());
         Ok((solution, inverse))

@@ -10,7 +10,7 @@ pub mod drift;
 pub mod estimate;
 pub mod flicker;
 pub mod floor;
-mod least_squares;
+pub(crate) mod least_squares;
 pub mod lifetime;
 pub mod mains;
 pub mod population;

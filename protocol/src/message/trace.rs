@@ -24,6 +24,8 @@ pub enum TraceSource {
         /// The row at the trace's voltage.
         driven: u16,
     },
+    /// As [`Row`](Self::Row), with every other row disconnected: the load that they are is missing.
+    RowAlone(u16),
 }
 
 /// A trace of neighbouring columns.
