@@ -21,7 +21,10 @@ pub struct Outcome {
 }
 
 /// Quantities, in the order of the table.
-pub const QUANTITIES: [&str; 12] = [
+pub const QUANTITIES: [&str; 15] = [
+    "conductance",
+    "series resistance, rows",
+    "series resistance, columns",
     "1/f level",
     "1/f exponent",
     "1/f level beside traps",
@@ -90,6 +93,45 @@ fn logarithmic(quantity: &'static str, estimate: &Value, truth: f64) -> Option<O
 fn covers(estimate: &Value, truth: f64) -> Option<bool> {
     let (low, high) = (estimate["interval_95"][0].as_f64()?, estimate["interval_95"][1].as_f64()?);
     Some((low..=high).contains(&truth))
+}
+
+/// One resistor of an array of 16 × 16 as `ohmrig read` gives it on a calibrated board, and what `ohmrig calibrate` finds in
+/// series with the array's lines. Another cell on each board: those of one board share its errors.
+///
+/// # Panics
+/// If a command doesn't do what it is asked.
+#[must_use]
+pub fn calibrated(seed: u64) -> Vec<Outcome> {
+    let scratch = Scratch::new("coverage");
+    let state = scratch.path("state");
+    let (seed_text, state_text) = (seed.to_string(), state.display().to_string());
+    let board = ["--json", "--port", "emulated:resistor", "--seed", &seed_text, "--state", &state_text];
+    let run = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&crate::run(board.iter().chain(arguments).copied())).unwrap()
+    };
+    let found = run(&["calibrate", "--conversions", "16"]);
+    let read = run(&["read", "--conversions", "32"]);
+    let mut emulation = Emulation::new(profile(Some("resistor")).unwrap(), seed);
+    emulation.state = Some(state);
+    let mut device = EmulatedDevice::power_up(&emulation).unwrap();
+    let (row_ohms, column_ohms) = device.board().line_ohms().unwrap();
+    let truth = device.board().truth().unwrap();
+    let (rows, columns) = (row_ohms.len(), column_ohms.len());
+    let own = |row: usize, column: usize| truth[row * columns + column].conductance_s;
+    let left = |row: usize| 1.0 / (1.0 + row_ohms[row] * (0..columns).map(|k| own(row, k)).sum::<f64>());
+    let (row, column) = (seed as usize % rows, seed as usize / rows % columns);
+    // In place, to first order in a column's resistance: the second is some 1e-6.
+    let load = (0..rows).map(|k| own(k, column) * left(k)).sum::<f64>();
+    let in_place = own(row, column) * left(row) / (1.0 + column_ohms[column] * load);
+    let number = |key: &str| read[key][row][column].as_f64().unwrap();
+    let (value, half) = (number("conductance_s"), number("half_width_95_s"));
+    let deviation = (value - in_place) / number("uncertainty_s");
+    let conductance =
+        Outcome { quantity: "conductance", deviation, covered: (value - in_place).abs() <= half };
+    let mean = |ohms: &[f64]| ohms.iter().sum::<f64>() / ohms.len() as f64;
+    let rows = linear("series resistance, rows", &found["row_ohms"], mean(&row_ohms));
+    let columns = linear("series resistance, columns", &found["column_ohms"], mean(&column_ohms));
+    [Some(conductance), rows, columns].into_iter().flatten().collect()
 }
 
 /// 1/f level and exponent of a cell as the profile has it; cells with traps are counted apart.
@@ -189,7 +231,7 @@ pub fn telegraph(seed: u64) -> Vec<Outcome> {
 /// Everything about one board.
 #[must_use]
 pub fn board(seed: u64) -> Vec<Outcome> {
-    [flicker(seed), v0(seed), drift(seed), temperature(seed), telegraph(seed)].concat()
+    [calibrated(seed), flicker(seed), v0(seed), drift(seed), temperature(seed), telegraph(seed)].concat()
 }
 
 /// How often a quantity's interval contained the truth, and its bias.

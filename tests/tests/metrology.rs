@@ -29,6 +29,15 @@ fn noise_level_and_exponent_are_covered() {
 }
 
 #[test]
+fn conductances_and_series_resistance_of_calibrated_boards_are_covered() {
+    check(
+        &["conductance", "series resistance, rows", "series resistance, columns"],
+        &boards(40, coverage::calibrated),
+        40.0,
+    );
+}
+
+#[test]
 fn v0_is_covered() {
     check(&["V0"], &boards(40, coverage::v0), 35.0);
 }

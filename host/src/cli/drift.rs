@@ -1,13 +1,10 @@
 //! `ohmrig drift`: the drift exponent ν of every cell, and temperature coefficients where the board's temperature wandered enough.
 
 use super::noise::{estimate, exponential};
-use super::open::open;
-use super::retention::{Aged, ScheduleArgs, age, banded, read_settings};
-use super::settings::{ReadArgs, RecipeArgs, RegionArgs, recipe_settings};
+use super::retention::{Aged, AgingArgs};
 use super::{Failure, Global, Output};
 use crate::metrology::drift::{self, DriftFit, Read};
 use crate::metrology::temperature::{self, LEAST_SPAN_K};
-use crate::run_file::MeasurementOrder;
 use clap::Args;
 use ndarray::Array2;
 use serde_json::{Value, json};
@@ -16,42 +13,20 @@ use serde_json::{Value, json};
 #[derive(Debug, Args)]
 pub(super) struct Drift {
     #[command(flatten)]
-    region: RegionArgs,
-    #[command(flatten)]
-    read: ReadArgs,
-    #[command(flatten)]
-    recipe: RecipeArgs,
-    #[command(flatten)]
-    schedule: ScheduleArgs,
-    /// Bands between the lowest and the highest target; cells are dealt to them in turn
-    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    bands: u16,
+    aging: AgingArgs,
 }
 
 impl Drift {
     pub(super) fn run(&self, global: &Global, output: &mut Output) -> Result<(), Failure> {
-        let times_s = self.schedule.times()?;
-        if times_s.len() < 6 {
+        let reads = self.aging.schedule.times()?.len();
+        if reads < 6 {
             return Err(Failure::usage(format!(
-                "{} reads are too few for a drift exponent; choose a later --last-s or more --per-decade, for at least 6",
-                times_s.len()
+                "{reads} reads are too few for a drift exponent; choose a later --last-s or more --per-decade, for at least 6"
             )));
         }
-        self.read.settings()?;
-        let mut opened = open(global, output)?;
-        let region = self.region.region(&opened.instrument)?;
-        let recipe = self.recipe.apply(opened.recipe(self.recipe.recipe.as_deref())?)?;
-        let targets = banded(&recipe, region, self.bands);
-        let asked = json!({"row": region.row, "column": region.column, "bands": self.bands, "times_s": times_s,
-                           "recipe": recipe_settings(&recipe), "read": read_settings(&self.read)?});
-        let measurement = MeasurementOrder {
-            kind: "drift",
-            settings: &asked,
-            inputs: &[("target_s", targets.view())],
-            changes_array: true,
+        let Some((mut opened, work, aged)) = self.aging.measure("drift", global, output)? else {
+            return Ok(());
         };
-        let Some(mut work) = opened.begin(global, &measurement, output)? else { return Ok(()) };
-        let aged = age(&mut opened, &mut work, region, &recipe, targets, &self.read, &times_s, output)?;
         let mut cells = Vec::new();
         let mut exponents = Array2::from_elem(aged.targets.dim(), f64::NAN);
         let mut uncertainties = exponents.clone();

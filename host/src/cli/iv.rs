@@ -4,7 +4,7 @@
 use super::noise::estimate;
 use super::open::{Opened, open};
 use super::output::si;
-use super::{Failure, Global, Output};
+use super::{Failure, Global, Output, calibrate};
 use crate::instrument::{InstrumentError, ReadSettings, TraceOrder};
 use crate::metrology::current_voltage::{IvPoint, Law, LawFit, fit};
 use clap::Args;
@@ -52,6 +52,17 @@ const ADC_CODES: f64 = 2.0 / 1.732;
 /// An armed curve's pulses take this long at most, ms; renewed at every pulse.
 const ARM_MS: u32 = 10_000;
 
+/// What a cell is measured through.
+#[derive(Clone, Copy)]
+struct Line {
+    /// Of the row's other cells together, and its own, as read in place at a low voltage, S.
+    others_s: f64,
+    own_s: f64,
+    /// In series with the row and with the column: as calibrated, else nominal, Ω.
+    row_ohm: f64,
+    column_ohm: f64,
+}
+
 /// One point as measured.
 struct Measured {
     point: IvPoint,
@@ -96,7 +107,12 @@ impl Iv {
         let own_s = row.conductance[(0, usize::from(self.column))];
         let largest_s = row.conductance.iter().fold(0.0, |largest: f64, g| largest.max(g.abs()));
         let range = opened.instrument.range_for(2.0 * largest_s * self.max_volts)?;
-        let (measured, turned) = self.curve(&mut opened, range, total_s - own_s, own_s, output)?;
+        let series = calibrate::own(&mut opened)?.and_then(|calibration| calibration.series);
+        let (row_ohm, column_ohm) = series.map_or((ROW_OHM, COLUMN_OHM), |series| {
+            (series.row_ohms.value, series.column_ohms.value)
+        });
+        let line = Line { others_s: total_s - own_s, own_s, row_ohm, column_ohm };
+        let (measured, turned) = self.curve(&mut opened, range, line, output)?;
         let mut flags = Vec::new();
         if let Some(volts) = turned {
             flags.push(format!("compliance reached at {volts} V: the curve turned back there"));
@@ -137,8 +153,7 @@ impl Iv {
         &self,
         opened: &mut Opened,
         range: u8,
-        others_s: f64,
-        own_s: f64,
+        line: Line,
         output: &Output,
     ) -> Result<(Vec<Measured>, Option<f64>), Failure> {
         let steps = i32::from(self.steps);
@@ -149,7 +164,7 @@ impl Iv {
             let mut top = steps;
             for step in 0..=steps {
                 let volts = sign * self.max_volts * f64::from(step) / f64::from(steps);
-                let point = self.point(opened, volts, range, others_s, own_s, true)?;
+                let point = self.point(opened, volts, range, line, true)?;
                 bar.inc(1);
                 let beyond = match &point {
                     None => true,
@@ -164,7 +179,7 @@ impl Iv {
             }
             for step in (0..top).rev() {
                 let volts = sign * self.max_volts * f64::from(step) / f64::from(steps);
-                measured.extend(self.point(opened, volts, range, others_s, own_s, false)?);
+                measured.extend(self.point(opened, volts, range, line, false)?);
                 bar.inc(1);
             }
         }
@@ -181,16 +196,16 @@ impl Iv {
         opened: &mut Opened,
         volts: f64,
         range: u8,
-        others_s: f64,
-        own_s: f64,
+        line: Line,
         rising: bool,
     ) -> Result<Option<Measured>, Failure> {
+        let Line { others_s, own_s, row_ohm, column_ohm } = line;
         let instrument = &mut opened.instrument;
         let converters = instrument.device().converters;
         let code_a = f64::from(converters.adc_step.0) / instrument.feedback(range)?;
         let applied_v = instrument.applied_volts(volts);
         // As the row was read at a low voltage; measured where it can be.
-        let mut others_a = applied_v * others_s / (1.0 + ROW_OHM * (others_s + own_s));
+        let mut others_a = applied_v * others_s / (1.0 + row_ohm * (others_s + own_s));
         let (amperes, scatter_a, saturated, at_ns) = match self.pulse_width_s {
             // No pulse has no current to show.
             Some(_) if volts == 0.0 => return Ok(None),
@@ -252,8 +267,8 @@ impl Iv {
             }
         };
         // The row's own voltage with everything it carries, and the drop at the column's switch.
-        let row_v = applied_v - ROW_OHM * (others_a + amperes);
-        let cell_v = row_v - COLUMN_OHM * amperes;
+        let row_v = applied_v - row_ohm * (others_a + amperes);
+        let cell_v = row_v - column_ohm * amperes;
         let from_volts_a = own_s * DAC_CODES * f64::from(converters.dac_step.0);
         let point = IvPoint {
             time_s: at_ns as f64 * 1e-9,

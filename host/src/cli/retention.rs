@@ -46,9 +46,9 @@ impl ScheduleArgs {
     }
 }
 
-/// Program bands and read them at log-spaced times.
+/// What is programmed, and how and when it is read.
 #[derive(Debug, Args)]
-pub(super) struct Retention {
+pub(super) struct AgingArgs {
     #[command(flatten)]
     region: RegionArgs,
     #[command(flatten)]
@@ -56,10 +56,17 @@ pub(super) struct Retention {
     #[command(flatten)]
     recipe: RecipeArgs,
     #[command(flatten)]
-    schedule: ScheduleArgs,
+    pub(super) schedule: ScheduleArgs,
     /// Bands between the lowest and the highest target; cells are dealt to them in turn
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     bands: u16,
+}
+
+/// Program bands and read them at log-spaced times.
+#[derive(Debug, Args)]
+pub(super) struct Retention {
+    #[command(flatten)]
+    aging: AgingArgs,
 }
 
 /// A region that was programmed and read again and again.
@@ -81,7 +88,7 @@ pub(super) struct Aged {
 }
 
 /// Targets in bands: cell after cell, the next band.
-pub(super) fn banded(recipe: &Recipe, region: Region, bands: u16) -> Array2<f64> {
+fn banded(recipe: &Recipe, region: Region, bands: u16) -> Array2<f64> {
     let level = |band: u16| match bands {
         1 => 0.5 * (recipe.g_min + recipe.g_max),
         _ => recipe.g_min + (recipe.g_max - recipe.g_min) * f64::from(band) / f64::from(bands - 1),
@@ -94,7 +101,7 @@ pub(super) fn banded(recipe: &Recipe, region: Region, bands: u16) -> Array2<f64>
 /// Programs `targets` and reads the region at `times_s`; the device waits in between. What an interrupted run has done
 /// isn't done again.
 #[allow(clippy::too_many_arguments)] // One measurement's parts; nobody else has them together.
-pub(super) fn age(
+fn age(
     opened: &mut Opened,
     work: &mut Work,
     region: Region,
@@ -220,33 +227,49 @@ impl Aged {
     }
 }
 
-impl Retention {
-    pub(super) fn run(&self, global: &Global, output: &mut Output) -> Result<(), Failure> {
+impl AgingArgs {
+    /// Programs and reads as asked, or goes on where another process stopped; nothing if it is all done and said.
+    pub(super) fn measure(
+        &self,
+        kind: &'static str,
+        global: &Global,
+        output: &mut Output,
+    ) -> Result<Option<(Opened, Work, Aged)>, Failure> {
         let times_s = self.schedule.times()?;
-        self.read.settings()?;
+        let read = read_settings(&self.read)?;
         let mut opened = open(global, output)?;
         let region = self.region.region(&opened.instrument)?;
         let recipe = self.recipe.apply(opened.recipe(self.recipe.recipe.as_deref())?)?;
         let targets = banded(&recipe, region, self.bands);
         let asked = json!({"row": region.row, "column": region.column, "bands": self.bands, "times_s": times_s,
-                           "recipe": recipe_settings(&recipe), "read": read_settings(&self.read)?});
+                           "recipe": recipe_settings(&recipe), "read": read});
         let measurement = MeasurementOrder {
-            kind: "retention",
+            kind,
             settings: &asked,
             inputs: &[("target_s", targets.view())],
             changes_array: true,
         };
-        let Some(mut work) = opened.begin(global, &measurement, output)? else { return Ok(()) };
+        let Some(mut work) = opened.begin(global, &measurement, output)? else { return Ok(None) };
         let aged = age(&mut opened, &mut work, region, &recipe, targets, &self.read, &times_s, output)?;
+        Ok(Some((opened, work, aged)))
+    }
+}
+
+impl Retention {
+    pub(super) fn run(&self, global: &Global, output: &mut Output) -> Result<(), Failure> {
+        let Some((mut opened, work, aged)) = self.aging.measure("retention", global, output)? else {
+            return Ok(());
+        };
+        let (region, band_count) = (aged.region, self.aging.bands);
         let mut flags = Vec::new();
         let outside = aged.inside.iter().filter(|inside| !**inside).count();
         if outside > 0 {
             flags.push(format!("{outside} cells did not reach their window and are left out"));
         }
         let mut bands = Vec::new();
-        for band in 0..self.bands {
+        for band in 0..band_count {
             let cells: Vec<(usize, usize)> = (0..aged.targets.len())
-                .filter(|cell| cell % usize::from(self.bands) == usize::from(band))
+                .filter(|cell| cell % usize::from(band_count) == usize::from(band))
                 .map(|cell| (cell / usize::from(region.columns), cell % usize::from(region.columns)))
                 .filter(|&cell| aged.inside[cell] && !aged.saturated[cell])
                 .collect();

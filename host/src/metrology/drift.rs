@@ -36,8 +36,9 @@ pub struct DriftFit {
     pub fluctuation: f64,
 }
 
-/// Centre and standard deviation of the prior of ln t₀: 50 s, within a factor of ten.
-const PRIOR: (f64, f64) = (3.912_023_005_428_146, std::f64::consts::LN_10);
+/// Centre and standard deviation of the prior of ln t₀: 50 s, within a factor of a hundred. A narrower one pulls ν along with t₀
+/// wherever noise leaves t₀ open.
+const PRIOR: (f64, f64) = (3.912_023_005_428_146, 2.0 * std::f64::consts::LN_10);
 /// Fewest reads.
 const LEAST: usize = 6;
 const PARAMETERS: usize = 3;
@@ -159,7 +160,7 @@ impl Problem {
                 *parameter += change;
             }
             // Where ν is near zero a step in ln t₀ can be anything.
-            parameters[2] = parameters[2].clamp(PRIOR.0 - 4.0 * PRIOR.1, PRIOR.0 + 4.0 * PRIOR.1);
+            parameters[2] = parameters[2].clamp(PRIOR.0 - 2.0 * PRIOR.1, PRIOR.0 + 2.0 * PRIOR.1);
             Ok(solved)
         };
         let mut solved = step(&mut parameters)?;
