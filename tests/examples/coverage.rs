@@ -82,8 +82,8 @@ fn main() -> ExitCode {
         text,
         "\nIt holds where coverage is 95 % within 3.5 binomial standard deviations and the bias below a tenth plus 3.5 standard errors: \
          with 200 values a bias of 0.35 still passes, with 2000 one of 0.18. Of telegraph noise 90 to 99 % and a fifth. What traps add \
-         to a spectrum fitted without them counts apart, as do steps that the command itself flags. Conductances as such are not in it: \
-         `ohmrig read` states their scatter, without the board's gain errors; nor is series resistance, which nothing reports yet."
+         to a spectrum fitted without them counts apart. Conductances are those of resistors on a calibrated board, as they work in place; series \
+         resistances are the means of all rows and of all columns, beside those of the emulated board."
     );
     print!("{text}");
     std::fs::write(table, text).expect("the table can be written");

@@ -21,7 +21,7 @@ pub struct Outcome {
 }
 
 /// Quantities, in the order of the table.
-pub const QUANTITIES: [&str; 15] = [
+pub const QUANTITIES: [&str; 14] = [
     "conductance",
     "series resistance, rows",
     "series resistance, columns",
@@ -33,7 +33,6 @@ pub const QUANTITIES: [&str; 15] = [
     "drift exponent",
     "temperature coefficient",
     "RTN amplitude",
-    "RTN amplitude, flagged as uncalibrated",
     "RTN dwell, lower",
     "RTN dwell, upper",
     "RTN traps found",
@@ -219,9 +218,7 @@ pub fn telegraph(seed: u64) -> Vec<Outcome> {
     let right = clear.len() <= reliable.len() && reliable.len() <= traits.traps.len();
     let mut outcomes = vec![Outcome { quantity: "RTN traps found", deviation: 0.0, covered: right }];
     if let ([truth], [_], [found]) = (traits.traps.as_slice(), clear.as_slice(), reliable.as_slice()) {
-        let calibrated = found["amplitude_uncertainty_calibrated"] == true;
-        let quantity = if calibrated { "RTN amplitude" } else { "RTN amplitude, flagged as uncalibrated" };
-        outcomes.extend(linear(quantity, &found["amplitude_relative"], truth.amplitude));
+        outcomes.extend(linear("RTN amplitude", &found["amplitude_relative"], truth.amplitude));
         outcomes.extend(logarithmic("RTN dwell, lower", &found["dwell_lower_s"], truth.dwell_s[1]));
         outcomes.extend(logarithmic("RTN dwell, upper", &found["dwell_upper_s"], truth.dwell_s[0]));
     }

@@ -40,7 +40,8 @@ impl Calibration {
             half_width_95: map.uncertainty.clone(),
         };
         // The range in which linearity was measured: the one that R_cal fills best.
-        let filled = |range: &[super::Amplifier]| range.iter().map(|a| a.filled).fold(f64::INFINITY, f64::min);
+        let filled =
+            |range: &[super::Amplifier]| range.iter().map(|a| a.filled).fold(f64::INFINITY, f64::min);
         let best = self.ranges.iter().map(|range| filled(range)).enumerate();
         let best = best.max_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(range, _)| range);
         let feedback = |range: usize| f64::from(converters.feedback[range].0);
@@ -54,8 +55,8 @@ impl Calibration {
             let reference = part::R_CAL * siemens.abs();
             let others = (amplifier.ohms.u / amplifier.ohms.value).powi(2) - part::even(part::R_CAL).powi(2);
             // A driver's bow, seen through R_cal, is the larger part of its loop's.
-            let bow_v = self.linearity.drivers[row] * adc_step * f64::from(converters.reference.0)
-                / feedback(best);
+            let bow_v =
+                self.linearity.drivers[row] * adc_step * f64::from(converters.reference.0) / feedback(best);
             let relative = (others.max(0.0) + driver.gain.u.powi(2)).sqrt().hypot(part::even(bow_v) / volts);
             let converter = part::even(part::ADC_INL) * adc_step / feedback(range) / volts / 2.0_f64.sqrt();
             let normal = (map.uncertainty[index] * gain).hypot(relative * siemens).hypot(converter);

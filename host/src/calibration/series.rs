@@ -280,8 +280,7 @@ fn columns_of(
             for sign in [1.0, -1.0] {
                 // In this order what drifts evenly drops out.
                 for (alone, weight) in [(false, -0.5), (true, 0.5), (true, 0.5), (false, -0.5)] {
-                    let source =
-                        if alone { TraceSource::RowAlone(driven) } else { TraceSource::Row(driven) };
+                    let source = if alone { TraceSource::RowAlone(driven) } else { TraceSource::Row(driven) };
                     let order = TraceOrder { source, volts: sign * volts, ..order };
                     let traces = instrument.trace(&order, |_| {})?;
                     for (column, codes) in traces.codes.iter().enumerate() {
@@ -308,7 +307,9 @@ fn columns_of(
             found.push((product / square, square.sqrt()));
         }
     }
-    Ok(mean(&found, 0.0))
+    // The devices' own conductances are larger by what their columns take off, too, and so is what is expected.
+    let load = cells.sum() / cells.ncols() as f64;
+    Ok(mean(&found, 0.0).map(|ohms| ohms.scaled(1.0 - ohms.value * load)))
 }
 
 /// Standard deviation.
@@ -346,9 +347,8 @@ mod tests {
         let cells = Array2::from_shape_fn((6, 5), |(i, j)| own[(i, j)] / (1.0 + ohms * sums[i]));
         for column in 0..5 {
             // With the other columns at 1 V, row k is lifted by (S_k − G_kj)·R/(1 + R·S_k).
-            let gained = (0..6).map(|k| {
-                own[(k, column)] * (sums[k] - own[(k, column)]) * ohms / (1.0 + ohms * sums[k])
-            });
+            let gained = (0..6)
+                .map(|k| own[(k, column)] * (sums[k] - own[(k, column)]) * ohms / (1.0 + ohms * sums[k]));
             let (found, _) = resistance(gained.sum(), &cells, &cells.sum_axis(Axis(1)), column);
             assert!((found / ohms - 1.0).abs() < 1e-12, "{found}");
         }

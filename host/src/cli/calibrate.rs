@@ -244,7 +244,8 @@ fn say(output: &Output, found: &Calibration) {
         },
     }
     match &found.series {
-        None => output.say("lines     series resistance not told: the array conducts too little, or may not be pulsed"),
+        None => output
+            .say("lines     series resistance not told: the array conducts too little, or may not be pulsed"),
         Some(series) => output.say(format_args!(
             "lines     in series with a row {:.2} ± {:.2} Ω, with a column {:.2} ± {:.2} Ω (means of all)",
             series.row_ohms.value,

@@ -108,9 +108,8 @@ impl Iv {
         let largest_s = row.conductance.iter().fold(0.0, |largest: f64, g| largest.max(g.abs()));
         let range = opened.instrument.range_for(2.0 * largest_s * self.max_volts)?;
         let series = calibrate::own(&mut opened)?.and_then(|calibration| calibration.series);
-        let (row_ohm, column_ohm) = series.map_or((ROW_OHM, COLUMN_OHM), |series| {
-            (series.row_ohms.value, series.column_ohms.value)
-        });
+        let (row_ohm, column_ohm) =
+            series.map_or((ROW_OHM, COLUMN_OHM), |series| (series.row_ohms.value, series.column_ohms.value));
         let line = Line { others_s: total_s - own_s, own_s, row_ohm, column_ohm };
         let (measured, turned) = self.curve(&mut opened, range, line, output)?;
         let mut flags = Vec::new();

@@ -11,7 +11,7 @@ use crate::metrology::flicker::{self, FlickerFit, Sampling};
 use crate::metrology::floor::{Separated, separate};
 use crate::metrology::mains::Mains;
 use crate::metrology::spectrum::welch;
-use crate::metrology::telegraph::{self, Doubt};
+use crate::metrology::telegraph;
 use crate::metrology::{Estimate, allan};
 use clap::Args;
 use instrument_floor::InstrumentFloor;
@@ -282,18 +282,9 @@ impl Noise {
         match telegraph::fit(&means, &coarse, leave_out) {
             Ok(fit) => {
                 for (number, trap) in fit.traps.iter().enumerate() {
-                    let words = |of: fn(&Doubt) -> bool| {
-                        let words: Vec<&str> =
-                            trap.doubts.iter().filter(|doubt| of(doubt)).map(|doubt| doubt.words()).collect();
-                        words.join(", ")
-                    };
                     if !trap.is_reliable() {
-                        let doubts = words(|doubt| *doubt != Doubt::Coloured);
-                        cell.flags.push(format!("trap {} is doubtful: {doubts}", number + 1));
-                    }
-                    if trap.doubts.contains(&Doubt::Coloured) {
-                        let doubts = words(|doubt| *doubt == Doubt::Coloured);
-                        cell.flags.push(format!("trap {}: {doubts}", number + 1));
+                        let doubts: Vec<&str> = trap.doubts.iter().map(|doubt| doubt.words()).collect();
+                        cell.flags.push(format!("trap {} is doubtful: {}", number + 1, doubts.join(", ")));
                     }
                 }
                 if !fit.traps.is_empty() {
@@ -445,7 +436,6 @@ impl CellNoise {
             let trap = |trap: &telegraph::Trap| {
                 json!({
                     "amplitude_relative": estimate(&trap.amplitude.scaled(1.0 / upper)),
-                    "amplitude_uncertainty_calibrated": !trap.doubts.contains(&Doubt::Coloured),
                     "dwell_lower_s": exponential(&trap.ln_dwell_s[0]),
                     "dwell_upper_s": exponential(&trap.ln_dwell_s[1]),
                     "transitions": trap.transitions,

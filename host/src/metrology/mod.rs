@@ -15,7 +15,6 @@ pub mod lifetime;
 pub mod mains;
 pub mod population;
 pub mod spectrum;
-#[cfg(test)]
 mod synthetic;
 pub mod telegraph;
 pub mod temperature;

@@ -1,10 +1,11 @@
-//! Noise with known truth, for the tests of this folder.
+//! Noise with known truth: for the tests of this folder, and to see what an analysis makes of what it found.
 
 use ohmrig_emulator::random::Random;
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
 
 /// White normal noise.
+#[cfg(test)]
 pub(super) fn white(count: usize, variance: f64, seed: u64) -> Vec<f64> {
     let mut random = Random::new(seed, 1);
     (0..count).map(|_| variance.sqrt() * random.normal()).collect()
@@ -28,12 +29,16 @@ pub(super) fn coloured(count: usize, spacing_s: f64, seed: u64, density: impl Fn
         }
     }
     let mut samples = plan.make_output_vec();
-    plan.process(&mut spectrum, &mut samples).unwrap();
+    if plan.process(&mut spectrum, &mut samples).is_err() {
+        // The lengths are the plan's own.
+        unreachable!("{period} samples");
+    }
     samples.truncate(count);
     samples.iter_mut().for_each(|x| *x /= period as f64);
     samples
 }
 
+#[cfg(test)]
 /// A trap's states, sampled: 1 while filled. Mean times in the empty and in the filled state, s.
 pub(super) fn telegraph(count: usize, spacing_s: f64, dwell_s: [f64; 2], seed: u64) -> Vec<bool> {
     let mut random = Random::new(seed, 3);

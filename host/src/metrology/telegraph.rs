@@ -11,6 +11,7 @@ mod chains;
 use super::estimate::Estimate;
 use super::flicker::{self, FlickerFit, Sampling};
 use super::least_squares::{FitError, Normal};
+use super::synthetic::coloured;
 use chains::{Chains, MOST_TRAPS, Posterior};
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
@@ -29,10 +30,10 @@ pub struct Trap {
 }
 
 impl Trap {
-    /// Whether the trap and its dwell times are to be relied on; of the step's uncertainty see [`Doubt::Coloured`].
+    /// Whether the trap is to be relied on.
     #[must_use]
     pub fn is_reliable(&self) -> bool {
-        self.doubts.iter().all(|doubt| *doubt == Doubt::Coloured)
+        self.doubts.is_empty()
     }
 }
 
@@ -45,9 +46,6 @@ pub enum Doubt {
     Rare,
     /// It dwells three samples or less in one of its states.
     Fast,
-    /// At the pace of the trap the background is more 1/f noise than white: the step comes out up to a few percent small, and
-    /// its uncertainty is not calibrated. Says nothing against the trap or its dwell times.
-    Coloured,
 }
 
 impl Doubt {
@@ -58,9 +56,6 @@ impl Doubt {
             Self::Small => "step below two standard deviations of the background",
             Self::Rare => "fewer than 30 transitions",
             Self::Fast => "dwells three samples or less",
-            Self::Coloured => {
-                "step on 1/f background, so that its uncertainty is not calibrated (too small, and the step up to a few percent)"
-            }
         }
     }
 }
@@ -95,6 +90,9 @@ const TURNS: usize = 3;
 const STEPS: usize = 25;
 /// Background is what is slower than this part of half the sampling rate; the rest counts as noise without memory.
 const SLOW: f64 = 1.0 / 8.0;
+/// Simulated traces.
+const REPLICATES: u64 = 40;
+const LEAST_REPLICATES: usize = 20;
 /// Fewest samples worth looking at.
 const LEAST_SAMPLES: usize = 256;
 
@@ -150,7 +148,7 @@ pub fn fit(
             background: quiet,
             criteria,
         },
-        Some(explained) => explained.report(samples, sampling, criteria),
+        Some(explained) => explained.report(samples, sampling, criteria, leave_out),
     })
 }
 
@@ -297,9 +295,18 @@ fn slow_part(rest: &[f64], sampling: &Sampling, background: &FlickerFit) -> Vec<
 }
 
 impl Explained {
-    fn report(mut self, samples: &[f64], sampling: &Sampling, criteria: Vec<f64>) -> TelegraphFit {
+    fn report(
+        mut self,
+        samples: &[f64],
+        sampling: &Sampling,
+        criteria: Vec<f64>,
+        leave_out: impl Fn(f64) -> bool + Copy,
+    ) -> TelegraphFit {
         let spacing_s = sampling.spacing_s();
-        let amplitudes = self.amplitudes(samples, sampling);
+        let mut amplitudes = self.amplitudes(samples, sampling);
+        if self.is_coloured(spacing_s) {
+            self.replicate(&mut amplitudes, samples.len(), sampling, leave_out);
+        }
         for (step, amplitude) in self.chains.steps.iter_mut().zip(&amplitudes) {
             *step = amplitude.value;
         }
@@ -324,14 +331,6 @@ impl Explained {
                 if ln_dwell_s.iter().any(|dwell| dwell.value.exp() <= 3.0 * spacing_s) {
                     doubts.push(Doubt::Fast);
                 }
-                // The corner of the trap's own spectrum.
-                let rate = ln_dwell_s.iter().map(|dwell| (-dwell.value).exp()).sum::<f64>();
-                let corner_hz = rate / (2.0 * std::f64::consts::PI);
-                if self.background.resolved
-                    && self.background.power_law(corner_hz) > self.background.white.value.max(0.0)
-                {
-                    doubts.push(Doubt::Coloured);
-                }
                 Trap { amplitude, ln_dwell_s, transitions, doubts }
             })
             .collect();
@@ -339,6 +338,61 @@ impl Explained {
         let base = (0..self.chains.states()).map(|s| self.chains.level(s)).fold(f64::INFINITY, f64::min);
         let path = states.iter().map(|&state| self.chains.level(usize::from(state)) - base).collect();
         TelegraphFit { traps, path, background: self.background, deviation: self.deviation, criteria }
+    }
+
+    /// Whether at the corner of any trap's own spectrum the background is more 1/f noise than white.
+    fn is_coloured(&self, spacing_s: f64) -> bool {
+        let white = self.background.white.value.max(0.0);
+        self.background.resolved
+            && self.chains.leave.iter().any(|leave| {
+                let corner_hz = (leave[0] + leave[1]) / spacing_s / (2.0 * std::f64::consts::PI);
+                self.background.power_law(corner_hz) > white
+            })
+    }
+
+    /// The chains take noise for having no memory. Where it has, they mistake some of it for moves: steps come out small, and
+    /// vary by more than their states alone tell. How much, is seen in simulated traces of the model itself (parametric
+    /// bootstrap: Efron & Tibshirani, An Introduction to the Bootstrap, 6.5 and 10.2), which are analysed alike.
+    fn replicate(
+        &self,
+        amplitudes: &mut [Estimate],
+        count: usize,
+        sampling: &Sampling,
+        leave_out: impl Fn(f64) -> bool + Copy,
+    ) {
+        let mut model = self.chains.clone();
+        for (step, amplitude) in model.steps.iter_mut().zip(amplitudes.iter()) {
+            *step = amplitude.value;
+        }
+        let density = |f: f64| self.background.density(f, sampling);
+        let ratios: Vec<Vec<f64>> = (0..REPLICATES)
+            .filter_map(|seed| {
+                let mut samples = coloured(count, sampling.spacing_s(), seed, density);
+                for (sample, state) in samples.iter_mut().zip(model.draw(count, seed)) {
+                    *sample += model.level(state);
+                }
+                let explained = explain(&samples, sampling, settle(model.clone(), &samples), leave_out)?;
+                let found = explained.amplitudes(&samples, sampling);
+                Some(found.iter().zip(&model.steps).map(|(found, step)| found.value / step).collect())
+            })
+            .collect();
+        let n = ratios.len() as f64;
+        for (k, amplitude) in amplitudes.iter_mut().enumerate() {
+            let mut sorted: Vec<f64> = ratios.iter().map(|ratios| ratios[k]).collect();
+            if sorted.len() < LEAST_REPLICATES {
+                amplitude.standard_uncertainty = f64::INFINITY;
+                continue;
+            }
+            // Median and half of what the middle 68 % span: now and then a simulated trace is taken for something else.
+            sorted.sort_by(f64::total_cmp);
+            let at = |part: f64| sorted[(part * (n - 1.0)).round() as usize];
+            let (middle, spread) = (at(0.5), 0.5 * (at(0.841) - at(0.159)));
+            let value = amplitude.value / middle;
+            // One more draw from the same spread, about a median of n (variance π/2n); the span is worth some 0.4·n degrees of
+            // freedom.
+            let u = value * spread / middle * (1.0 + std::f64::consts::FRAC_PI_2 / n).sqrt();
+            *amplitude = Estimate::from_scatter(value, u.abs(), 0.4 * n);
+        }
     }
 
     /// Steps by generalised least squares against the background's spectrum, with the expected states as regressors.

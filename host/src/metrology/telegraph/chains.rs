@@ -3,6 +3,8 @@
 //!
 //! Traps are few, so their joint states (2 to the number of traps) are gone through exactly.
 
+use ohmrig_emulator::random::Random;
+
 /// Most traps of one model.
 pub(super) const MOST_TRAPS: usize = 3;
 const MOST_STATES: usize = 1 << MOST_TRAPS;
@@ -39,6 +41,21 @@ impl Chains {
     pub(super) fn level(&self, state: usize) -> f64 {
         self.base
             + self.steps.iter().enumerate().filter(|(k, _)| state >> k & 1 == 1).map(|(_, d)| d).sum::<f64>()
+    }
+
+    /// Joint states of as many samples, drawn.
+    pub(super) fn draw(&self, count: usize, seed: u64) -> Vec<usize> {
+        let mut random = Random::new(seed, 4);
+        let mut upper: Vec<bool> =
+            self.leave.iter().map(|[up, down]| random.uniform() * (up + down) < *up).collect();
+        (0..count)
+            .map(|_| {
+                for (upper, leave) in upper.iter_mut().zip(&self.leave) {
+                    *upper ^= random.uniform() < leave[usize::from(*upper)];
+                }
+                upper.iter().enumerate().map(|(k, upper)| usize::from(*upper) << k).sum()
+            })
+            .collect()
     }
 
     fn transition(&self, from: usize, to: usize) -> f64 {

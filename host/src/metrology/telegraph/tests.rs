@@ -75,16 +75,13 @@ fn step_and_dwell_times_of_one_trap_are_covered_on_white_background() {
 }
 
 #[test]
-fn on_flicker_background_dwell_times_are_covered_and_the_step_is_said_not_to_be_calibrated() {
+fn step_and_dwell_times_are_covered_on_flicker_background() {
     let [step, lower, upper] = one_trap(16, 2e-5, 9e-3, |trap| {
-        assert!(trap.is_reliable() && trap.doubts.contains(&Doubt::Coloured), "{:?}", trap.doubts);
-        // What its words say: a few percent.
-        assert!((trap.amplitude.value - 1.0).abs() < 0.1, "{:?}", trap.amplitude);
+        assert!(trap.is_reliable(), "{:?}", trap.doubts);
     });
     lower.check("lower dwell");
     upper.check("upper dwell");
-    // Once this holds, the doubt has to go.
-    assert!(step.0 / step.2 < 0.9, "{} of {} steps are covered", step.0, step.2);
+    step.check("step");
 }
 
 #[test]
