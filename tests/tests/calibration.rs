@@ -9,6 +9,8 @@ use ohmrig::device::EmulatedDevice;
 use ohmrig::error_metrics::{MvmErrors, errors, noise_rms};
 use ohmrig::instrument::{Instrument, ProductSettings};
 use ohmrig::transport::InProcess;
+use ohmrig_emulator::board::BoardImperfections;
+use ohmrig_emulator::profile::Profile;
 use ohmrig_tests::{Scratch, ohmrig};
 use serde_json::Value;
 use std::process::{Command, Stdio};
@@ -95,6 +97,60 @@ fn the_linear_part_of_a_memristor_arrays_error_is_no_larger_than_its_noise() {
         println!("seed {seed}: {:?}, raw {:?}", corrected.parts, raw.parts);
         let parts = corrected.parts.unwrap();
         assert!(parts.linear_l2 <= parts.noise_l2.unwrap(), "seed {seed}: {parts:?}");
+    }
+}
+
+/// Noise of single conversions of products of an array `siemens`, A rms over columns, from what the profile of devices and
+/// board say: white read noise and 1/f noise of the devices between two passes `apart_s` apart, drivers, reference, supplies,
+/// converters.
+fn profiled_noise(profile: &Profile, siemens: &Array2<f64>, ohms: f64, apart_s: f64) -> f64 {
+    let device = &profile.device;
+    let maximum_s = device.conductance.maximum_s;
+    let mean_square_v = VOLTS * VOLTS / 3.0;
+    let board = BoardImperfections::OR16;
+    let lsb_v = 12.5 / 65536.0;
+    // Half the variance of a difference over `apart_s` of noise level²/f up to 1/(2π·fastest): level²·(ln(2πf·T) + 0.577).
+    let decades = device.flicker.map_or(0.0, |f| (apart_s / f.fastest_s).ln() + 0.577);
+    // A first-order filter of 220 kHz; the amplifier's own bandwidth is above it.
+    let root_hz = (220e3 * std::f64::consts::FRAC_PI_2).sqrt();
+    let columns = siemens.columns().into_iter().map(|column| {
+        let square =
+            |relative: &dyn Fn(f64) -> f64| column.iter().map(|&g| (g * relative(g)).powi(2)).sum::<f64>();
+        let own = mean_square_v
+            * square(&|g| {
+                let flicker = device.flicker.map_or(0.0, |f| f.level(g, maximum_s)) * decades.sqrt();
+                flicker.hypot(device.read_noise.deviation(g, maximum_s) / g)
+            });
+        let output_a = (mean_square_v * square(&|_| 1.0)).sqrt();
+        let drivers = square(&|_| board.dac_noise_v_per_root_hz * root_hz);
+        let converter =
+            (board.adc_noise_lsb * lsb_v).powi(2) + lsb_v * lsb_v / 12.0 + board.supply_white_v.powi(2);
+        own + drivers + (board.reference_white * output_a).powi(2) + converter / ohms.powi(2)
+    });
+    (columns.sum::<f64>() / siemens.ncols() as f64).sqrt()
+}
+
+#[test]
+fn the_noise_of_products_is_what_the_profile_s_own_sources_add_up_to() {
+    for name in ["resistor", "rram-cmo"] {
+        let profile = profile(Some(name)).unwrap();
+        let mut instrument = instrument(name, 1000);
+        let wanted = signed_vectors(2000, 16);
+        let how = EffectiveSettings { volts: VOLTS, repeats: 2, conversions: 16 };
+        let matrix = Effective::measure(&mut instrument, &how, None, |_, _| {}).unwrap();
+        let once = ProductSettings { range: matrix.range, conversions: 1, interval_ns: 0 };
+        let before_ns = instrument.status().unwrap().at_ns;
+        let first = instrument.mvm(wanted.view(), once, |_| {}).unwrap().currents;
+        let apart_s = (instrument.status().unwrap().at_ns - before_ns) as f64 * 1e-9;
+        let second = instrument.mvm(wanted.view(), once, |_| {}).unwrap().currents;
+        let found = noise_rms(first.view(), second.view());
+        let ohms = instrument.feedback(matrix.range).unwrap();
+        let predicted = profiled_noise(&profile, &matrix.siemens, ohms, apart_s);
+        println!(
+            "{name}: noise {found:.4e} A, of the profile's sources {predicted:.4e} A: {:.3}",
+            found / predicted
+        );
+        assert!((1.0 / 1.2..1.2).contains(&(found / predicted)), "{name}: {found:.3e} A, {predicted:.3e} A");
     }
 }
 

@@ -222,7 +222,7 @@ fn what_it_cannot_do_is_refused_by_name_and_touches_nothing() {
     let reference =
         ReadReference { row: 0, column: None, volts: Volts(0.05), range: 0, conversions: 1, interval_ns: 0 };
     assert_eq!(talk.ask(&Request::ReadReference(reference)), unsupported(Field::Source));
-    for source in [TraceSource::Open, TraceSource::Reference(0)] {
+    for source in [TraceSource::Open, TraceSource::Reference(0), TraceSource::RowAlone(0)] {
         let trace = Trace {
             job: JobId(2),
             source,

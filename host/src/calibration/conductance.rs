@@ -57,8 +57,13 @@ impl Calibration {
             // A driver's bow, seen through R_cal, is the larger part of its loop's.
             let bow_v =
                 self.linearity.drivers[row] * adc_step * f64::from(converters.reference.0) / feedback(best);
-            let relative = (others.max(0.0) + driver.gain.u.powi(2)).sqrt().hypot(part::even(bow_v) / volts);
-            let converter = part::even(part::ADC_INL) * adc_step / feedback(range) / volts / 2.0_f64.sqrt();
+            let bow = part::even(bow_v) / volts / 2.0_f64.sqrt();
+            let relative = (others.max(0.0) + driver.gain.u.powi(2)).sqrt().hypot(bow);
+            // Of half a difference of two, as the bow.
+            let converter = part::even(self.linearity.converters[column]) * adc_step
+                / feedback(range)
+                / volts
+                / 2.0_f64.sqrt();
             let normal = (map.uncertainty[index] * gain).hypot(relative * siemens).hypot(converter);
             found.siemens[index] = siemens;
             found.uncertainty[index] = normal.hypot(part::even(reference));

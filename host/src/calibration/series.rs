@@ -171,21 +171,24 @@ fn rows_of(
     });
     let amplifiers = &known.ranges[usize::from(range)];
     let sums = cells.sum_axis(Axis(1));
-    let found: Vec<(f64, f64)> = columns
-        .iter()
-        .zip(&differences)
-        .filter_map(|(&column, differences)| {
-            let column = usize::from(column);
-            let gained_s = differences.odd()? * nominal / amplifiers[column].ohms.value / (half * slope);
-            Some(resistance(gained_s, cells, &sums, column))
-        })
-        .collect();
+    let mut found = Vec::new();
+    let mut shares = vec![0.0; cells.nrows()];
+    for (&column, differences) in columns.iter().zip(&differences) {
+        let column = usize::from(column);
+        let Some(gained_a) = differences.odd() else { continue };
+        let gained_s = gained_a * nominal / amplifiers[column].ohms.value / (half * slope);
+        let (ohms, slope) = resistance(gained_s, cells, &sums, column);
+        for ((share, row), sum) in shares.iter_mut().zip(cells.rows()).zip(&sums) {
+            *share += slope * row[column] * (sum - row[column]) / (1.0 - ohms * sum).powi(2);
+        }
+        found.push((ohms, slope));
+    }
     // Bias drivers are of the same kind as the rows', whose gains are known.
     let gains: Vec<f64> = known.drivers.iter().map(|driver| driver.gain.value).collect();
     let lines = 1.0 / (f64::from(instrument.device().columns) - 1.0) + 1.0 / gains.len() as f64;
     let drivers = spread(&gains) * lines.sqrt();
     let reference = part::even(part::R_CAL) / (cells.ncols() as f64).sqrt();
-    Ok(mean(&found, drivers.hypot(reference)))
+    Ok(mean(&found, drivers.hypot(reference), unequal(&shares)))
 }
 
 /// Differences of one column's currents at both polarities, single conversions each at its instant: what changes sign with
@@ -273,6 +276,7 @@ fn columns_of(
         averaged: 1,
     };
     let mut found = Vec::new();
+    let mut shares = vec![0.0; per_code.len()];
     for driven in some(instrument.device().rows) {
         let mut current = vec![0.0; per_code.len()];
         let mut gained = vec![0.0; per_code.len()];
@@ -300,6 +304,10 @@ fn columns_of(
             for (column, expected) in expected.iter_mut().enumerate() {
                 *expected += own(row, column) * share;
             }
+            // To first order every column counts by what its own drop brings into this row.
+            for (column, part) in shares.iter_mut().enumerate() {
+                *part += own(row, column) * current[column] / seen.max(f64::MIN_POSITIVE) * share;
+            }
         }
         let square = expected.iter().map(|a| a * a).sum::<f64>();
         let product = expected.iter().zip(&gained).map(|(a, b)| a * b).sum::<f64>();
@@ -309,7 +317,7 @@ fn columns_of(
     }
     // The devices' own conductances are larger by what their columns take off, too, and so is what is expected.
     let load = cells.sum() / cells.ncols() as f64;
-    Ok(mean(&found, 0.0).map(|ohms| ohms.scaled(1.0 - ohms.value * load)))
+    Ok(mean(&found, 0.0, unequal(&shares)).map(|ohms| ohms.scaled(1.0 - ohms.value * load)))
 }
 
 /// Standard deviation.
@@ -319,9 +327,20 @@ fn spread(values: &[f64]) -> f64 {
     (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0)).sqrt()
 }
 
-/// Mean of values found with slopes, which is what they are worth; from their scatter, and a relative uncertainty that they
-/// all share.
-fn mean(found: &[(f64, f64)], shared: f64) -> Option<Estimate> {
+/// How far, Ω, the mean of lines that count by their `shares` may be off the plain one: switches differ from chip to chip and,
+/// less, on a chip.
+fn unequal(shares: &[f64]) -> f64 {
+    let sum = shares.iter().sum::<f64>();
+    let excess: Vec<f64> = shares.iter().map(|share| share / sum - 1.0 / shares.len() as f64).collect();
+    let squares = |excess: &mut dyn Iterator<Item = f64>| excess.map(|part| part * part).sum::<f64>().sqrt();
+    let chips = squares(&mut excess.chunks(part::LINES_PER_CHIP).map(|chip| chip.iter().sum()));
+    (part::even(part::CHIP_OHM) * chips)
+        .hypot(part::even(part::CHANNEL_OHM) * squares(&mut excess.iter().copied()))
+}
+
+/// Mean of values found with slopes, which is what they are worth; from their scatter, a relative uncertainty that they all
+/// share, and one in Ω.
+fn mean(found: &[(f64, f64)], shared: f64, ohms: f64) -> Option<Estimate> {
     if found.len() < 2 {
         return None;
     }
@@ -330,7 +349,7 @@ fn mean(found: &[(f64, f64)], shared: f64) -> Option<Estimate> {
     let value = found.iter().map(|(value, slope)| value * slope * slope).sum::<f64>() / weights;
     let scatter = found.iter().map(|(x, slope)| (slope * slope * (x - value) / weights).powi(2)).sum::<f64>();
     let scatter = scatter * n / (n - 1.0);
-    let variance = scatter + (value * shared).powi(2);
+    let variance = scatter + (value * shared).powi(2) + ohms * ohms;
     // Welch–Satterthwaite: only the scatter's own uncertainty counts.
     Some(Estimate::from_scatter(value, variance.sqrt(), (n - 1.0) * (variance / scatter).powi(2)))
 }
@@ -355,6 +374,14 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_count_alike_show_their_mean() {
+        assert_eq!(unequal(&[3.0; 16]), 0.0);
+        // The first chip counts by a tenth of its share too much, the second too little.
+        let tilted: Vec<f64> = (0..16).map(|line| if line < 8 { 1.1 } else { 0.9 }).collect();
+        assert!((unequal(&tilted) - 0.05 * (2.0_f64 / 3.0).sqrt() * 0.25).abs() < 2e-3);
+    }
+
+    #[test]
     fn lines_are_evenly_spaced_and_all_of_a_small_array() {
         assert_eq!(some(3), [0, 1, 2]);
         assert_eq!(some(64), (0..16).map(|n| 4 * n).collect::<Vec<_>>());
@@ -362,9 +389,9 @@ mod tests {
 
     #[test]
     fn a_mean_is_weighed_by_slopes_and_knows_what_all_share() {
-        let found = mean(&[(1.0, 1.0), (3.0, 1.0), (100.0, 0.0)], 0.0).unwrap();
+        let found = mean(&[(1.0, 1.0), (3.0, 1.0), (100.0, 0.0)], 0.0, 0.0).unwrap();
         assert!((found.value - 2.0).abs() < 1e-12);
-        let shared = mean(&[(2.0, 1.0), (2.2, 1.0)], 0.5).unwrap();
+        let shared = mean(&[(2.0, 1.0), (2.2, 1.0)], 0.5, 0.0).unwrap();
         assert!((shared.standard_uncertainty - 1.05_f64.hypot(0.1)).abs() < 1e-12);
         assert!(shared.degrees_of_freedom.unwrap() > 1000.0);
     }

@@ -436,6 +436,7 @@ impl CellNoise {
             let trap = |trap: &telegraph::Trap| {
                 json!({
                     "amplitude_relative": estimate(&trap.amplitude.scaled(1.0 / upper)),
+                    "amplitude_a": estimate(&trap.amplitude.scaled(self.current_a)),
                     "dwell_lower_s": exponential(&trap.ln_dwell_s[0]),
                     "dwell_upper_s": exponential(&trap.ln_dwell_s[1]),
                     "transitions": trap.transitions,
