@@ -102,7 +102,7 @@ fn the_linear_part_of_a_memristor_arrays_error_is_no_larger_than_its_noise() {
 
 /// Noise of single conversions of products of an array `siemens`, A rms over columns, from what the profile of devices and
 /// board say: white read noise and 1/f noise of the devices between two passes `apart_s` apart, drivers, reference, supplies,
-/// converters.
+/// the mains, converters.
 fn profiled_noise(profile: &Profile, siemens: &Array2<f64>, ohms: f64, apart_s: f64) -> f64 {
     let device = &profile.device;
     let maximum_s = device.conductance.maximum_s;
@@ -119,13 +119,19 @@ fn profiled_noise(profile: &Profile, siemens: &Array2<f64>, ohms: f64, apart_s: 
         let own = mean_square_v
             * square(&|g| {
                 let flicker = device.flicker.map_or(0.0, |f| f.level(g, maximum_s)) * decades.sqrt();
-                flicker.hypot(device.read_noise.deviation(g, maximum_s) / g)
+                flicker.hypot(device.read_noise.deviation(g, maximum_s))
             });
         let output_a = (mean_square_v * square(&|_| 1.0)).sqrt();
         let drivers = square(&|_| board.dac_noise_v_per_root_hz * root_hz);
-        let converter =
-            (board.adc_noise_lsb * lsb_v).powi(2) + lsb_v * lsb_v / 12.0 + board.supply_white_v.powi(2);
-        own + drivers + (board.reference_white * output_a).powi(2) + converter / ohms.powi(2)
+        // Single conversions meet the mains at any phase; columns have half to all of its amplitude.
+        let hum = board.hum_v.iter().map(|v| v * v * 7.0 / 12.0 / 2.0).sum::<f64>();
+        let slow = (apart_s / 1e-6).ln() + 0.577;
+        let output = hum
+            + board.supply_white_v.powi(2)
+            + board.supply_flicker_v_per_root_hz.powi(2) * slow
+            + (board.adc_noise_lsb * lsb_v).powi(2)
+            + lsb_v * lsb_v / 12.0;
+        own + drivers + (board.reference_white * output_a).powi(2) + output / ohms.powi(2)
     });
     (columns.sum::<f64>() / siemens.ncols() as f64).sqrt()
 }
