@@ -5,7 +5,7 @@
 
 use super::{CellMap, Instrument, InstrumentError, ReadSettings, TraceOrder};
 use ndarray::{Array2, ArrayView1, Axis};
-use ohmrig_protocol::message::{FaultCode, Pulse, Refusal, Scheme, TraceSource};
+use ohmrig_protocol::message::{FaultCode, JobId, JobState, Pulse, Refusal, Scheme, TraceSource};
 use ohmrig_protocol::units::{Seconds, Volts};
 
 /// On-resistance of a switch, Ω (ADGS1414D data sheet, first page).
@@ -34,6 +34,10 @@ const FORMING_OHMS: f64 = 10e3;
 const PATH_CONVERSIONS: u16 = 32;
 /// What is this many standard uncertainties is there.
 const CERTAIN: f64 = 6.0;
+
+/// Number of the jobs that sample paths: nobody wants the samples of a self test that was killed, so the next one can tell
+/// them from others' and drops them.
+const JOB: JobId = JobId(u64::from_le_bytes(*b"selftest"));
 
 /// What was found of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +149,9 @@ impl Instrument {
         mut progress: impl FnMut(),
     ) -> Result<SelfTest, InstrumentError> {
         let (rows, columns) = (self.device().rows, self.device().columns);
+        if !matches!(self.job_state(JOB)?, JobState::Unknown { .. }) {
+            self.finish_trace(JOB)?;
+        }
         let mut reference = Array2::zeros((usize::from(rows), usize::from(columns)));
         for row in 0..rows {
             let map = self.read_reference(row, settings)?;
@@ -183,8 +190,8 @@ impl Instrument {
             interval_ns: 100_000 + 10_000 * u32::from(columns.div_ceil(8)),
             averaged: PATH_CONVERSIONS,
         };
-        let plus = self.trace(&order, |_| {})?;
-        let minus = self.trace(&TraceOrder { volts: -CONTINUITY_VOLTS, ..order }, |_| {})?;
+        let plus = self.trace_as(JOB, &order, |_| {})?;
+        let minus = self.trace_as(JOB, &TraceOrder { volts: -CONTINUITY_VOLTS, ..order }, |_| {})?;
         let saturated = plus.saturated + minus.saturated > 0;
         let pairs = plus.codes.iter().zip(&minus.codes);
         Ok(pairs

@@ -59,6 +59,17 @@ impl Instrument {
     pub fn trace(
         &mut self,
         order: &TraceOrder,
+        progress: impl FnMut(u32),
+    ) -> Result<Traces, InstrumentError> {
+        let job = JobId(getrandom::u64().map_err(LinkError::Entropy)?);
+        self.trace_as(job, order, progress)
+    }
+
+    /// As [`trace`](Self::trace), as a job of this number.
+    pub(super) fn trace_as(
+        &mut self,
+        job: JobId,
+        order: &TraceOrder,
         mut progress: impl FnMut(u32),
     ) -> Result<Traces, InstrumentError> {
         let row = match order.source {
@@ -75,7 +86,6 @@ impl Instrument {
         }
         self.feedback(order.range)?;
         let boot = self.client.welcome().boot_nonce;
-        let job = JobId(getrandom::u64().map_err(LinkError::Entropy)?);
         let request = Request::Trace(Trace {
             job,
             source: order.source,
@@ -128,7 +138,7 @@ impl Instrument {
     }
 
     /// The last sample may arrive before the job has ended.
-    fn finish_trace(&mut self, job: JobId) -> Result<(), InstrumentError> {
+    pub(super) fn finish_trace(&mut self, job: JobId) -> Result<(), InstrumentError> {
         while let JobState::Running { .. } = self.job_state(job)? {
             self.client.pause_between_looks()?;
         }
