@@ -11,6 +11,8 @@ const MOST_ITERATIONS: u32 = 1_000;
 const SMALLEST_OUTPUT: f64 = 1e-5;
 /// Corrections below this part of the voltages they correct are rounding.
 const ROUNDING: f64 = 4.0 * f64::EPSILON;
+/// A ratio of corrections means nothing where the later one is below this part of the largest source.
+const TELLING: f64 = 1_000.0 * ROUNDING;
 /// What the estimate of the error left after the last correction is multiplied with.
 const CAUTION: f64 = 4.0;
 
@@ -123,13 +125,21 @@ impl<'a, const L: usize> Iteration<'a, L> {
         let (mut alpha, mut beta) = ([0.0; L], [0.0; L]);
         // Largest Rayleigh quotient of I − T_c⁻¹·S met so far: the factor that one more correction gains at least.
         let mut contraction = 0.0_f64;
+        // Of the last correction, relative to the sources.
+        let mut largest_before = f64::INFINITY;
         let mut iterations = 0;
         loop {
             self.descend(alpha, beta);
             let gamma_before = self.gamma;
             self.gamma = self.reduce_columns();
-            let left_over = CAUTION * contraction / (1.0 - contraction.min(0.999_999));
             let coupling = self.ascend();
+            // Quotients weigh each column by its conductances: one that floats hardly counts, and may converge more slowly.
+            // What the corrections themselves do shows it.
+            let largest = self.largest_correction();
+            let slowest =
+                if largest > TELLING { contraction.max(largest / largest_before) } else { contraction };
+            largest_before = largest;
+            let left_over = CAUTION * slowest / (1.0 - slowest.min(0.999_999));
             if iterations > 0 {
                 let residual = self.error(left_over);
                 if residual <= tolerance {
@@ -272,6 +282,18 @@ impl<'a, const L: usize> Iteration<'a, L> {
             }
         }
         total
+    }
+
+    /// Largest correction of any column voltage, relative to the largest source of its vector.
+    fn largest_correction(&self) -> f64 {
+        let mut largest = [0.0_f64; L];
+        for correction in &self.nodes.correction {
+            for l in 0..L {
+                largest[l] = largest[l].max(libm::fabs(correction[l]));
+            }
+        }
+        let relative = largest.iter().zip(self.scale).filter(|(_, scale)| *scale > 0.0);
+        relative.fold(0.0, |worst, (largest, scale)| worst.max(largest / scale))
     }
 
     /// Estimated relative error after the correction is applied, given the part of it that is then still missing.

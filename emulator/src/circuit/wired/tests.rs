@@ -474,3 +474,33 @@ fn every_processor_gives_the_same_bits() {
     ];
     assert_eq!(digests, recorded, "{digests:#018x?}");
 }
+
+/// A floating column converges more slowly than driven ones and hardly weighs beside them; in an array of one row no current
+/// may flow through its device.
+#[test]
+fn a_floating_column_among_driven_ones_is_solved_as_exactly_as_they_are() {
+    let conductance = [7.46e-5, 3e-6, 8.7e-5, 1.45e-6, 1.88e-6, 3.26e-6, 1.54e-6, 1.38e-5, 2.66e-6, 3.74e-5];
+    let row = vec![1.43, 0.47, 0.11, 5.37, 3.9, 10.3, 0.91, 19.4, 0.11, 19.8, 8.16];
+    let column = vec![
+        0.18, 29.4, 0.17, 7.5, 0.4, 5.3, 12.4, 0.2, 0.65, 17.3, 1.56, 0.24, 0.16, 0.2, 0.18, 0.78, 8.7, 1.36,
+        0.18, 0.76,
+    ];
+    let wires = Wires::Resistive { row: Segments::Each(row), column: Segments::Each(column) };
+    let floats = [2, 5, 8, 9];
+    let line = |j: usize, volts: [f64; 10], floating: &[usize]| {
+        if floating.contains(&j) { Line::Floating } else { driven(volts[j], 0.0) }
+    };
+    let top: Vec<Line> = (0..10)
+        .map(|j| line(j, [0.0, -0.35, 0.0, -0.33, 0.03, 0.0, 0.0, 0.0, 0.0, 0.21], &floats[..3]))
+        .collect();
+    let bottom: Vec<Line> = (0..10)
+        .map(|j| line(j, [0.0, -0.2, 0.0, -0.37, 0.0, -0.32, 0.0, 0.18, 0.49, 0.0], &[2, 9]))
+        .collect();
+    let ends = Ends { left: &[driven(0.3, 0.0)], right: &[driven(-0.045, 0.0)], top: &top, bottom: &bottom };
+    for law in
+        [CurrentLaw::Linear, CurrentLaw::Cubic { coefficient_per_v2: 0.8 }, CurrentLaw::Sinh { v0_v: 0.25 }]
+    {
+        let volts = operate(&conductance, law, &wires, &ends, 1e-12).unwrap().cell_volts[2];
+        assert!(volts.abs() < 1e-12, "{law:?}: {volts:e} V");
+    }
+}
