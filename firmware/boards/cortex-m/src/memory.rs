@@ -4,9 +4,9 @@
 
 #[cfg(feature = "heap")]
 use core::alloc::{GlobalAlloc, Layout};
+use core::arch::asm;
 #[cfg(feature = "heap")]
 use core::cell::Cell;
-use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 #[cfg(feature = "reset-on-panic")]
