@@ -81,7 +81,8 @@ fn main() -> ExitCode {
     let _ = writeln!(
         text,
         "\nIt holds where coverage is 95 % within 3.5 binomial standard deviations and the bias below a tenth plus 3.5 standard errors: \
-         with 200 values a bias of 0.35 still passes, with 2000 one of 0.18. Of telegraph noise 90 to 99 % and a fifth. What traps add \
+         with 200 values a bias of 0.35 still passes, with 2000 one of 0.18. Of telegraph noise 90 to 99 % and a fifth; its \
+         boards have ideal electronics. What traps add \
          to a spectrum fitted without them counts apart. Conductances are those of resistors on a calibrated board, as they work in place; series \
          resistances are the means of all rows and of all columns, beside those of the emulated board."
     );
