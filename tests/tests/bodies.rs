@@ -138,8 +138,8 @@ fn a_process_has_no_stack_of_a_microcontroller() {
 fn qemu_tells_how_much_of_its_stack_was_used() {
     let stack = &condition("qemu")["stack"];
     let [used, bytes] = ["used", "bytes"].map(|key| stack[key].as_u64().unwrap());
-    // A frame's worth at least, and nowhere near its end.
-    assert!(512 < used && used < bytes / 4, "{stack}");
+    // A frame's worth at least, and an eighth to spare.
+    assert!(512 < used && used < bytes / 8 * 7, "{stack}");
 }
 
 /// The drivers' slowest edge takes 1.45 µs for the first 2.9 V of 4.9 at 2 V/µs; then a lag of 1 µs eats at what is left.
