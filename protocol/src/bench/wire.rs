@@ -2,6 +2,7 @@
 //! a whole conversation. `docs/bench-protocol.md` says how they follow each other.
 
 use super::{BenchInfo, ChipKind, ChipSelect, OutputLine};
+use crate::bytes::joined;
 use crc::{CRC_16_IBM_3740, Crc, Digest, NoTable};
 
 /// Version of the bench protocol, stated by both ends in the greeting. Unrelated to the host protocol's.
@@ -326,19 +327,13 @@ pub const INFO_BYTES: usize = 20;
 
 /// `info` on the wire, all little-endian in the order of its fields.
 pub fn info_bytes(info: &BenchInfo) -> [u8; INFO_BYTES] {
-    let mut bytes = [0; INFO_BYTES];
-    let fields = info
-        .rows
-        .to_le_bytes()
-        .into_iter()
-        .chain(info.columns.to_le_bytes())
-        .chain(info.flash_bytes.to_le_bytes())
-        .chain(info.flash_erase_bytes.to_le_bytes())
-        .chain(info.boot_nonce.to_le_bytes());
-    for (byte, field) in bytes.iter_mut().zip(fields) {
-        *byte = field;
-    }
-    bytes
+    joined(&[
+        &info.rows.to_le_bytes(),
+        &info.columns.to_le_bytes(),
+        &info.flash_bytes.to_le_bytes(),
+        &info.flash_erase_bytes.to_le_bytes(),
+        &info.boot_nonce.to_le_bytes(),
+    ])
 }
 
 /// Inverse of [`info_bytes`].
