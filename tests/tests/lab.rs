@@ -182,6 +182,20 @@ fn disturbed_cells_change_as_their_truth_does() {
 }
 
 #[test]
+fn jobs_say_whether_the_current_of_their_pulses_is_limited() {
+    let bench = Bench::new("current", &small("rram-hfox", &[]));
+    let targets = bench.0.path("targets.npy");
+    ohmrig::arrays::write(&targets, ndarray::array![[20e-6, 20e-6], [20e-6, 20e-6]].view()).unwrap();
+    let targets = targets.display().to_string();
+    for (scheme, limited) in [("half", true), ("symmetric-half", false)] {
+        let formed = bench.run(&["form", "--volts", "1:0.1:1.2", "--max-pulses", "3", "--scheme", scheme]);
+        assert_eq!(formed["current_limited"], limited, "{scheme}: {formed}");
+        let programmed = bench.run(&["program", &targets, "--passes", "1", "--scheme", scheme]);
+        assert_eq!(programmed["current_limited"], limited, "{scheme}: {programmed}");
+    }
+}
+
+#[test]
 fn schemes_are_compared_side_by_side_and_those_that_limits_refuse_are_named() {
     let bench = Bench::new("schemes", &profile("rram-cmo", &EASILY_DISTURBED));
     let json = bench.run(&["disturb", "--volts", "1.6", "--pulses", "100"]);

@@ -116,6 +116,7 @@ impl FormCommand {
         output.set("cells", region.cells());
         output.set("formed", count);
         output.set("not_formed", left.json());
+        output.set("current_limited", formed.cells.current_limited);
         output.set("pulses_per_cell_mean", formed.cells.pulses_mean());
         work.done(
             &mut opened,

@@ -111,6 +111,9 @@ const STEPS: usize = 200;
 /// Minimises `cost` from `start` by steps that `step` proposes (Gauss–Newton, Fisher scoring: the solution of its
 /// normal equations), halved until the cost falls. Ends when a step no longer moves any parameter by more than
 /// `1e-4` of its standard deviation, which is the square root of the inverse matrix's diagonal.
+///
+/// # Errors
+/// Of the normal equations; [`FitError::NotConverged`] after 200 steps, or at a step that isn't a number.
 pub(super) fn minimise<const P: usize>(
     start: [f64; P],
     mut cost: impl FnMut(&[f64; P]) -> f64,
@@ -118,8 +121,12 @@ pub(super) fn minimise<const P: usize>(
 ) -> Result<([f64; P], [[f64; P]; P]), FitError> {
     let mut parameters = start;
     let mut best = cost(&parameters);
-    for _ in 0..STEPS {
+    for steps in 0..STEPS {
         let (direction, inverse) = step(&parameters).solve()?;
+        // A start outside the model's domain, say. Halving would never end.
+        if !(0..P).all(|i| direction[i].is_finite() && inverse[i][i] > 0.0) {
+            return Err(FitError::NotConverged { steps });
+        }
         let negligible =
             |scale: f64| (0..P).all(|i| (scale * direction[i]).abs() <= 1e-4 * inverse[i][i].sqrt());
         if negligible(1.0) {
@@ -164,6 +171,18 @@ mod tests {
                 assert!((product / scale - expected).abs() < 1e-9, "{i} {j} {product}");
             }
         }
+    }
+
+    #[test]
+    fn a_start_that_is_no_number_ends_in_an_error() {
+        let line = |p: &[f64; 1]| {
+            let mut normal = Normal::ZERO;
+            normal.add(&[1.0], 2.0 - p[0], 1.0);
+            normal
+        };
+        let cost = |p: &[f64; 1]| (2.0 - p[0]).powi(2);
+        assert_eq!(minimise([0.0], cost, line).unwrap().0, [2.0]);
+        assert!(matches!(minimise([f64::NAN], cost, line), Err(FitError::NotConverged { steps: 0 })));
     }
 
     #[test]
