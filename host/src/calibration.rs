@@ -12,11 +12,13 @@
 //! | `effective` | the matrix that the array multiplies by, measured in circuit |
 //! | `conductance` | reads of cells |
 //! | `correction` | inputs and outputs of products |
+//! | `compact` | the shorter form in which a large board's fits its flash |
 //! | `on_board` | the one in force, kept in the board's flash with those before it |
 //!
 //! Voltages are in units of the mean row driver, so that conductances are ratios to R_cal whatever the converters'
 //! absolute scale is; a current carries that scale's uncertainty besides.
 
+mod compact;
 mod conductance;
 mod correction;
 mod curvature;
@@ -40,6 +42,8 @@ pub use procedure::{Check, Moved, Plan, calibrate, check};
 pub use series::Series;
 pub use settling::Settling;
 
+use compact::Compact;
+use ohmrig_protocol::message::MAX_RECORD_BYTES;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -139,6 +143,9 @@ pub enum Mismatch {
     },
 }
 
+/// What the compact form begins with. The full one begins with the length of the board's name, and no board is called nothing.
+const COMPACT: u8 = 0;
+
 fn id(hash: &[u8; 32]) -> String {
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -150,11 +157,17 @@ impl Calibration {
         id(&Sha256::digest(self.to_bytes()).into())
     }
 
-    /// As stored on the board.
+    /// As stored on the board: in full, or, where a record is too short for that, compact, behind [`COMPACT`].
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         // Numbers, text and lists of them: nothing in it that the format can't hold.
-        postcard::to_allocvec(self).unwrap_or_default()
+        let full = postcard::to_allocvec(self).unwrap_or_default();
+        if full.len() as u64 <= u64::from(MAX_RECORD_BYTES) {
+            return full;
+        }
+        let mut compact = vec![COMPACT];
+        compact.extend(postcard::to_allocvec(&Compact::from(self)).unwrap_or_default());
+        compact
     }
 
     /// The reverse of [`to_bytes`](Self::to_bytes).
@@ -162,7 +175,13 @@ impl Calibration {
     /// # Errors
     /// [`Mismatch::Format`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Mismatch> {
-        match postcard::take_from_bytes(bytes) {
+        let read = match bytes {
+            [COMPACT, rest @ ..] => {
+                postcard::take_from_bytes::<Compact>(rest).map(|(compact, rest)| (compact.into(), rest))
+            }
+            _ => postcard::take_from_bytes(bytes),
+        };
+        match read {
             Ok((calibration, [])) => Ok(calibration),
             _ => Err(Mismatch::Format { bytes: bytes.len() }),
         }

@@ -1,7 +1,10 @@
 //! A run file's numbers for other programs: one file per array, and one that says what they are.
 
+#[cfg(feature = "parquet")]
+mod parquet;
+
 use crate::arrays;
-use crate::run_file::{Arrays, Contents};
+use crate::run_file::{Arrays, Contents, Recorded};
 use ndarray::Array2;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -16,7 +19,13 @@ pub enum Format {
     Npy,
     /// Comma-separated, a line per row, no head.
     Csv,
+    /// Parquet: a line per element, with its row, its column, and its value under the array's name.
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
+
+/// What a file of one array says of itself, where its format has a place for it.
+pub(crate) type Labels = Vec<(&'static str, String)>;
 
 /// Why nothing, or not everything, was written.
 #[derive(Debug, Error)]
@@ -39,12 +48,13 @@ pub fn write(contents: &Contents, format: Format, folder: &Path) -> Result<Vec<P
     };
     std::fs::create_dir_all(folder).map_err(at(folder))?;
     let mut written = Vec::new();
-    let mut save = |stem: &str, arrays: &Arrays| -> Result<Value, ExportError> {
+    let mut save = |stem: &str, arrays: &Arrays, labels: &Labels| -> Result<Value, ExportError> {
         let mut files = serde_json::Map::new();
         for (name, array) in arrays {
             let file = format!("{stem}-{}.{}", plain(name), format.extension());
             let path = folder.join(&file);
-            arrays::replace(&path, &format.bytes(array).map_err(at(&path))?).map_err(at(&path))?;
+            let bytes = format.bytes(name, array, labels).map_err(at(&path))?;
+            arrays::replace(&path, &bytes).map_err(at(&path))?;
             written.push(path);
             files
                 .insert(name.clone(), json!({"file": file, "rows": array.nrows(), "columns": array.ncols()}));
@@ -54,9 +64,12 @@ pub fn write(contents: &Contents, format: Format, folder: &Path) -> Result<Vec<P
     let mut measurements = Vec::new();
     for recorded in &contents.measurements {
         let stem = format!("{:04}-{}", recorded.id, plain(&recorded.kind));
+        let labels = labels(contents, recorded);
         let mut pieces = Vec::new();
         for piece in &recorded.pieces {
-            let arrays = save(&format!("{stem}-{}", plain(&piece.name)), &piece.arrays)?;
+            let mut labels = labels.clone();
+            labels.push(("piece", piece.name.clone()));
+            let arrays = save(&format!("{stem}-{}", plain(&piece.name)), &piece.arrays, &labels)?;
             pieces.push(json!({"name": piece.name, "value": piece.value, "arrays": arrays}));
         }
         measurements.push(json!({
@@ -64,7 +77,7 @@ pub fn write(contents: &Contents, format: Format, folder: &Path) -> Result<Vec<P
             "started_unix_s": recorded.started_unix_s, "ended_unix_s": recorded.ended_unix_s,
             "temperature_k": recorded.temperature_k, "calibration": recorded.calibration,
             "digest": recorded.digest, "settings": recorded.settings, "value": recorded.value,
-            "error": recorded.error, "arrays": save(&stem, &recorded.arrays)?, "pieces": pieces,
+            "error": recorded.error, "arrays": save(&stem, &recorded.arrays, &labels)?, "pieces": pieces,
         }));
     }
     let runs: Vec<Value> = contents
@@ -86,18 +99,50 @@ pub fn write(contents: &Contents, format: Format, folder: &Path) -> Result<Vec<P
     Ok(written)
 }
 
+/// Where a measurement's numbers are from.
+fn labels(contents: &Contents, recorded: &Recorded) -> Labels {
+    let mut labels = vec![
+        ("measurement", recorded.id.to_string()),
+        ("kind", recorded.kind.clone()),
+        ("digest", recorded.digest.clone()),
+        ("run", recorded.session.to_string()),
+        ("settings", recorded.settings.to_string()),
+        ("started_unix_s", recorded.started_unix_s.to_string()),
+    ];
+    labels.extend(recorded.temperature_k.map(|kelvin| ("temperature_k", kelvin.to_string())));
+    labels.extend(recorded.calibration.clone().map(|id| ("calibration", id)));
+    if let Some(run) = contents.sessions.iter().find(|run| run.id == recorded.session) {
+        labels.extend([
+            ("board", run.board.clone()),
+            ("emulated", run.emulated.to_string()),
+            ("firmware", run.firmware.clone()),
+            ("git", run.git.clone()),
+            ("ohmrig", run.ohmrig.clone()),
+        ]);
+        labels.extend(run.profile.clone().map(|profile| ("profile", profile)));
+        labels.extend(run.seed.clone().map(|seed| ("seed", seed)));
+    }
+    labels
+}
+
 impl Format {
     const fn extension(self) -> &'static str {
         match self {
             Self::Npy => "npy",
             Self::Csv => "csv",
+            #[cfg(feature = "parquet")]
+            Self::Parquet => "parquet",
         }
     }
 
-    fn bytes(self, array: &Array2<f64>) -> io::Result<Vec<u8>> {
+    /// A file's bytes. Only Parquet has a place for the array's name and for labels.
+    #[cfg_attr(not(feature = "parquet"), allow(unused_variables))]
+    fn bytes(self, name: &str, array: &Array2<f64>, labels: &Labels) -> io::Result<Vec<u8>> {
         match self {
             Self::Npy => arrays::npy_bytes(array.view()),
             Self::Csv => Ok(csv(array).into_bytes()),
+            #[cfg(feature = "parquet")]
+            Self::Parquet => parquet::bytes(name, array.view(), labels).map_err(io::Error::other),
         }
     }
 }

@@ -36,6 +36,7 @@ pub mod listen;
 pub mod mapping;
 pub mod metrology;
 pub mod noise_model;
+pub mod product_noise;
 #[cfg(unix)]
 pub mod qemu;
 pub mod recipe;

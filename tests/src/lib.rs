@@ -3,6 +3,7 @@
 
 pub mod coverage;
 pub mod marks;
+pub mod parasitics;
 pub mod shield_timing;
 pub mod soak;
 

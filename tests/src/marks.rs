@@ -57,7 +57,7 @@ pub struct Tally {
 }
 
 /// A uniform number below 1 for cell `n` of an array of `seed` (SplitMix64, Steele et al., OOPSLA 2014).
-fn uniform(seed: u64, n: u64) -> f64 {
+pub(crate) fn uniform(seed: u64, n: u64) -> f64 {
     let mut z = (seed << 32 ^ n).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -8,9 +8,10 @@ use ohmrig::client::Client;
 use ohmrig::device::EmulatedDevice;
 use ohmrig::error_metrics::{MvmErrors, errors, noise_rms};
 use ohmrig::instrument::{Instrument, ProductSettings};
+use ohmrig::product_noise;
 use ohmrig::transport::InProcess;
-use ohmrig_emulator::board::BoardImperfections;
-use ohmrig_emulator::profile::Profile;
+use ohmrig_protocol::message::MAX_RECORD_BYTES;
+use ohmrig_tests::parasitics::{Experiment, LINE_OHMS};
 use ohmrig_tests::{Scratch, ohmrig};
 use serde_json::Value;
 use std::process::{Command, Stdio};
@@ -100,42 +101,6 @@ fn the_linear_part_of_a_memristor_arrays_error_is_no_larger_than_its_noise() {
     }
 }
 
-/// Noise of single conversions of products of an array `siemens`, A rms over columns, from what the profile of devices and
-/// board say: white read noise and 1/f noise of the devices between two passes `apart_s` apart, drivers, reference, supplies,
-/// the mains, converters.
-fn profiled_noise(profile: &Profile, siemens: &Array2<f64>, ohms: f64, apart_s: f64) -> f64 {
-    let device = &profile.device;
-    let maximum_s = device.conductance.maximum_s;
-    let mean_square_v = VOLTS * VOLTS / 3.0;
-    let board = BoardImperfections::OR16;
-    let lsb_v = 12.5 / 65536.0;
-    // Half the variance of a difference over `apart_s` of noise level²/f up to 1/(2π·fastest): level²·(ln(2πf·T) + 0.577).
-    let decades = device.flicker.map_or(0.0, |f| (apart_s / f.fastest_s).ln() + 0.577);
-    // A first-order filter of 220 kHz; the amplifier's own bandwidth is above it.
-    let root_hz = (220e3 * std::f64::consts::FRAC_PI_2).sqrt();
-    let columns = siemens.columns().into_iter().map(|column| {
-        let square =
-            |relative: &dyn Fn(f64) -> f64| column.iter().map(|&g| (g * relative(g)).powi(2)).sum::<f64>();
-        let own = mean_square_v
-            * square(&|g| {
-                let flicker = device.flicker.map_or(0.0, |f| f.level(g, maximum_s)) * decades.sqrt();
-                flicker.hypot(device.read_noise.deviation(g, maximum_s))
-            });
-        let output_a = (mean_square_v * square(&|_| 1.0)).sqrt();
-        let drivers = square(&|_| board.dac_noise_v_per_root_hz * root_hz);
-        // Single conversions meet the mains at any phase; columns have half to all of its amplitude.
-        let hum = board.hum_v.iter().map(|v| v * v * 7.0 / 12.0 / 2.0).sum::<f64>();
-        let slow = (apart_s / 1e-6).ln() + 0.577;
-        let output = hum
-            + board.supply_white_v.powi(2)
-            + board.supply_flicker_v_per_root_hz.powi(2) * slow
-            + (board.adc_noise_lsb * lsb_v).powi(2)
-            + lsb_v * lsb_v / 12.0;
-        own + drivers + (board.reference_white * output_a).powi(2) + output / ohms.powi(2)
-    });
-    (columns.sum::<f64>() / siemens.ncols() as f64).sqrt()
-}
-
 #[test]
 fn the_noise_of_products_is_what_the_profile_s_own_sources_add_up_to() {
     for name in ["resistor", "rram-cmo"] {
@@ -151,9 +116,20 @@ fn the_noise_of_products_is_what_the_profile_s_own_sources_add_up_to() {
         let second = instrument.mvm(wanted.view(), once, |_| {}).unwrap().currents;
         let found = noise_rms(first.view(), second.view());
         let ohms = instrument.feedback(matrix.range).unwrap();
-        let predicted = profiled_noise(&profile, &matrix.siemens, ohms, apart_s);
+        let products = product_noise::Products {
+            inputs: wanted.view(),
+            siemens: matrix.siemens.view(),
+            ohms,
+            lsb_v: f64::from(instrument.device().converters.adc_step.0),
+            conversions: 1,
+            interval_s: 0.0,
+            over_mains: false,
+            apart_s,
+        };
+        let sources = product_noise::predicted(&profile, &products).unwrap();
+        let predicted = product_noise::together(&sources);
         println!(
-            "{name}: noise {found:.4e} A, of the profile's sources {predicted:.4e} A: {:.3}",
+            "{name}: noise {found:.4e} A, of the profile's sources {predicted:.4e} A: {:.3}, {sources:.2e?}",
             found / predicted
         );
         assert!((1.0 / 1.2..1.2).contains(&(found / predicted)), "{name}: {found:.3e} A, {predicted:.3e} A");
@@ -233,4 +209,43 @@ fn the_board_keeps_its_calibrations_products_use_the_one_in_force_and_one_can_go
     assert_eq!(status, 2, "{none}");
     let (status, none) = said(&path("another"), &["calibrate", "--check"]);
     assert_eq!(status, 1, "{none}");
+}
+
+#[test]
+fn what_50_ohms_of_switch_and_line_do_to_products_is_cut_thirtyfold_in_circuit() {
+    let lines =
+        Experiment { devices: "ideal", side: 32, window_percent: 0.3, seed: 1000, line_ohms: LINE_OHMS };
+    let found = lines.evaluate();
+    println!("{found:?}: {:.0} times less", found.before / found.after);
+    assert!(found.before > 30.0 * found.after, "{found:?}");
+    // And so products come out, converters' noise and all.
+    assert!(found.products_raw > 30.0 * found.products.0, "{found:?}");
+    assert_eq!(found.excluded, 0, "{found:?}");
+}
+
+#[test]
+fn the_calibration_of_a_large_board_fits_its_flash_and_says_the_same() {
+    let mut board = instrument("resistor", 1001);
+    let mut calibration = calibrate(&mut board, Plan { conversions: 4, array: false }, |_, _| {}).unwrap();
+    // As of 64 rows and columns.
+    calibration.drivers = calibration.drivers.iter().copied().cycle().take(64).collect();
+    for range in &mut calibration.ranges {
+        *range = range.iter().copied().cycle().take(64).collect();
+    }
+    for lines in [&mut calibration.linearity.drivers, &mut calibration.linearity.converters] {
+        *lines = lines.iter().copied().cycle().take(64).collect();
+    }
+    let bytes = calibration.to_bytes();
+    assert!(bytes.len() <= MAX_RECORD_BYTES as usize, "{} bytes", bytes.len());
+    let kept = Calibration::from_bytes(&bytes).unwrap();
+    assert_eq!((kept.id(), kept.to_bytes()), (calibration.id(), bytes));
+    for (kept, made) in kept.ranges.iter().flatten().zip(calibration.ranges.iter().flatten()) {
+        // Values to the last bit, uncertainties to single precision.
+        assert_eq!(kept.ohms.value, made.ohms.value);
+        assert!((kept.ohms.u / made.ohms.u - 1.0).abs() < 1e-7, "{kept:?} {made:?}");
+    }
+    for (kept, made) in kept.drivers.iter().zip(&calibration.drivers) {
+        assert_eq!((kept.gain.value, kept.offset_v.value), (made.gain.value, made.offset_v.value));
+    }
+    assert!(Calibration::from_bytes(&kept.to_bytes()[..4000]).is_err());
 }

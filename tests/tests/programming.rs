@@ -231,7 +231,7 @@ fn programmed_in_circuit_what_lines_and_switches_do_to_a_product_is_gone() {
     (order.window, order.guard) = (0.03e-6, 0.0);
     order.conversions = (4, 256);
     let settings = EffectiveSettings { volts: 0.2, repeats: 2, conversions: 32 };
-    let done = instrument.program_in_circuit(&order, &settings, 4, &mut NoBooks, |_| {}).unwrap();
+    let done = instrument.program_in_circuit(&order, &settings, None, 4, &mut NoBooks, |_| {}).unwrap();
     for turn in &done.turns {
         println!("{turn:?}");
     }

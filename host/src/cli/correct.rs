@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::calibrate;
+use super::line_gains::LineGainsFile;
 use super::open::Opened;
 use super::output::{Output, percent, si};
 use super::work::Work;
@@ -34,6 +35,9 @@ pub(super) struct CorrectionArgs {
     /// Undo drift per column since this effective matrix was measured, S, .npy of (rows, columns)
     #[arg(long, value_name = "NPY")]
     drift_from: Option<PathBuf>,
+    /// Scale inputs and outputs by the gains that `ohmrig program --in-circuit --line-gains FILE` has left to be made up for
+    #[arg(long, value_name = "FILE", conflicts_with = "raw")]
+    line_gains: Option<PathBuf>,
     /// Measure the array's effective matrix in circuit first and compare with it
     #[arg(long)]
     measured: bool,
@@ -56,6 +60,7 @@ pub(super) struct Asked<'a> {
     args: &'a CorrectionArgs,
     pub(super) calibration: Option<Calibration>,
     pub(super) corrections: Corrections,
+    line_gains: Option<LineGainsFile>,
     drift_from: Option<Array2<f64>>,
 }
 
@@ -82,7 +87,8 @@ impl CorrectionArgs {
             columns: !self.no_column_affine,
             drift: drift_from.is_some(),
         };
-        Ok(Asked { args: self, calibration, corrections, drift_from })
+        let line_gains = self.line_gains.as_deref().map(LineGainsFile::read).transpose()?;
+        Ok(Asked { args: self, calibration, corrections, line_gains, drift_from })
     }
 }
 
@@ -113,13 +119,42 @@ impl Asked<'_> {
                 }
             }
         }
-        output.set("calibration", self.calibration.as_ref().map(Calibration::id));
+        let id = self.calibration.as_ref().map(Calibration::id);
+        if let Some(gains) = &self.line_gains {
+            gains.require(&opened.instrument)?;
+            if gains.calibration() != id.as_deref() {
+                let named = |id: Option<&str>| id.map_or("none".to_owned(), |id| format!("calibration {id}"));
+                output.say(format_args!(
+                    "gains    of the lines were fitted with {}, products are corrected by {}: each adds its uncertainty",
+                    named(gains.calibration()),
+                    named(id.as_deref())
+                ));
+            }
+        }
+        output.set("calibration", id);
         let device = opened.instrument.device();
         if let (Some(path), Some(matrix)) = (&self.args.drift_from, &self.drift_from) {
             let (rows, columns) = (usize::from(device.rows), usize::from(device.columns));
             arrays::require_shape(path, matrix, Some(rows), Some(columns))?;
         }
         Ok(())
+    }
+
+    /// Whether anything is done to inputs or outputs.
+    pub(super) fn corrects(&self) -> bool {
+        self.calibration.is_some() || self.line_gains.is_some()
+    }
+
+    /// Root mean square of what the outputs are multiplied by after conversion.
+    pub(super) fn output_gain_rms(&self) -> f64 {
+        self.line_gains().map_or(1.0, |(_, columns)| {
+            (columns.iter().map(|gain| gain * gain).sum::<f64>() / columns.len().max(1) as f64).sqrt()
+        })
+    }
+
+    /// The lines' gains as arrays of one row, for the run file.
+    pub(super) fn line_gains(&self) -> Option<(Array2<f64>, Array2<f64>)> {
+        self.line_gains.as_ref().map(LineGainsFile::arrays)
     }
 
     /// For the run file.
@@ -132,7 +167,11 @@ impl Asked<'_> {
     }
 
     pub(super) fn inputs(&self, wanted: ArrayView2<'_, f64>) -> Array2<f64> {
-        self.calibration.as_ref().map_or_else(|| wanted.to_owned(), |c| c.inputs(wanted, self.corrections))
+        let wanted = self.line_gains.as_ref().map_or_else(|| wanted.to_owned(), |g| g.inputs(wanted));
+        match &self.calibration {
+            Some(calibration) => calibration.inputs(wanted.view(), self.corrections),
+            None => wanted,
+        }
     }
 
     /// Spacing of averaged conversions.
@@ -170,9 +209,17 @@ impl Asked<'_> {
         range: u8,
         drift: Option<&Drift>,
     ) -> Result<Array2<f64>, Failure> {
-        let Some(calibration) = &self.calibration else { return Ok(nominal.to_owned()) };
-        let feedback = (range, opened.instrument.feedback(range)?);
-        Ok(calibration.currents(nominal, zero.mean.view(), feedback, self.corrections, drift))
+        let currents = match &self.calibration {
+            Some(calibration) => {
+                let feedback = (range, opened.instrument.feedback(range)?);
+                calibration.currents(nominal, zero.mean.view(), feedback, self.corrections, drift)
+            }
+            None => nominal.to_owned(),
+        };
+        Ok(match &self.line_gains {
+            Some(gains) => gains.outputs(currents),
+            None => currents,
+        })
     }
 
     /// What the array has drifted by since `--drift-from`.
@@ -236,6 +283,10 @@ impl Asked<'_> {
                 (found.siemens, found.uncertainty)
             }
         };
+        let (siemens, uncertainty) = match &self.line_gains {
+            Some(gains) => (gains.matrix(siemens.view()), gains.matrix(uncertainty.view())),
+            None => (siemens, uncertainty),
+        };
         let u = (uncertainty.iter().map(|u| u * u).sum::<f64>() / uncertainty.len().max(1) as f64).sqrt();
         output.say(format_args!("matrix    measured in circuit just before, ± {} per cell", si(u, "S")));
         output.set("effective_uncertainty_rms_s", u);
@@ -246,7 +297,8 @@ impl Asked<'_> {
     }
 }
 
-/// Where the error of an output comes from: standard deviations at one output, A, over all inputs and columns.
+/// Where the error of an output comes from: standard deviations at one output, A, over all inputs and columns; `inputs` as
+/// applied, `matrix` as in place.
 pub(super) fn explain(
     asked: &Asked<'_>,
     opened: &Opened,
@@ -268,7 +320,9 @@ pub(super) fn explain(
         ("noise of amplifiers, converters and supplies", electronics),
         ("resolution of the row drivers", step / 12.0_f64.sqrt() * per_volt),
     ];
+    let outputs = asked.output_gain_rms();
     if let Some(noise_a) = noise_a {
+        let noise_a = noise_a / outputs;
         sources.push(("noise of the devices", (noise_a.powi(2) - electronics.powi(2)).max(0.0).sqrt()));
     }
     if let Some(calibration) = &asked.calibration {
@@ -297,7 +351,7 @@ pub(super) fn explain(
             sources.push(("curve of the devices", cubed / (6.0 * v0.value.powi(2)) * per_volt));
         }
     }
-    sources
+    sources.into_iter().map(|(source, amperes)| (source, amperes * outputs)).collect()
 }
 
 /// The budget as lines and fields.

@@ -27,6 +27,9 @@ enum FormatArg {
     Npy,
     /// Comma-separated values, a line per row
     Csv,
+    /// Apache Parquet: a line per element with row, column and value; board, seed, calibration and settings in its metadata
+    #[cfg(feature = "parquet")]
+    Parquet,
     /// Programming error, read noise, 1/f noise and drift as a noise model for aihwkit (Python), and conductances for its fusion_import
     Aihwkit,
     /// The same with the current–voltage law as a custom device for CrossSim (Python)
@@ -46,6 +49,8 @@ impl ExportCommand {
         let format = match self.to {
             FormatArg::Npy => Format::Npy,
             FormatArg::Csv => Format::Csv,
+            #[cfg(feature = "parquet")]
+            FormatArg::Parquet => Format::Parquet,
             FormatArg::Aihwkit => return model(&contents, Simulator::Aihwkit, &folder, output),
             FormatArg::CrossSim => return model(&contents, Simulator::CrossSim, &folder, output),
         };

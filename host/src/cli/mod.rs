@@ -16,6 +16,7 @@ mod flash;
 mod form;
 mod info;
 mod iv;
+mod line_gains;
 mod list;
 #[cfg(feature = "probe")]
 mod logs;

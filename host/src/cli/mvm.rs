@@ -8,10 +8,12 @@ use super::{Failure, Global, Output};
 use crate::arrays;
 use crate::error_metrics::{MvmErrors, errors, noise_rms};
 use crate::instrument::{ProductSettings, Products, ReadSettings};
+use crate::product_noise;
 use crate::run_file::MeasurementOrder;
 use clap::Args;
 use indicatif::ProgressBar;
 use ndarray::{Array2, ArrayView2, s};
+use ohmrig_emulator::profile::Profile;
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -41,7 +43,8 @@ pub(super) struct MvmCommand {
     /// Matrix that was wanted, S, .npy of (rows, columns), to compare with
     #[arg(long, value_name = "NPY")]
     target: Option<PathBuf>,
-    /// Print where the error comes from, source by source
+    /// Print where the error comes from, source by source, and the noise that repeating finds beside what the emulated board's
+    /// profile says it should be; takes everything twice
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
@@ -66,12 +69,17 @@ impl MvmCommand {
             arrays::require_shape(path, target, Some(usize::from(rows)), Some(usize::from(columns)))?;
         }
         let largest_input = input.iter().fold(0.0_f64, |largest, v| largest.max(v.abs()));
+        let repeat = self.repeat || self.explain;
         let asked = json!({
-            "range": self.range, "conversions": self.conversions, "repeat": self.repeat, "corrections": correct.settings(),
+            "range": self.range, "conversions": self.conversions, "repeat": repeat, "corrections": correct.settings(),
         });
         let mut inputs = vec![("input_v", input.view())];
         inputs.extend(reference.iter().map(|reference| ("reference_a", reference.view())));
         inputs.extend(target.iter().map(|target| ("target_s", target.view())));
+        let line_gains = correct.line_gains();
+        if let Some((rows, columns)) = &line_gains {
+            inputs.extend([("row_gain", rows.view()), ("column_gain", columns.view())]);
+        }
         let order = MeasurementOrder { kind: "mvm", settings: &asked, inputs: &inputs, changes_array: false };
         let Some(mut work) = opened.begin(global, &order, output)? else { return Ok(()) };
         // What range and full scale need to know about the array.
@@ -97,10 +105,12 @@ impl MvmCommand {
         let settings = ProductSettings { range, conversions: self.conversions, interval_ns };
         let applied = correct.inputs(input.view());
         let bar = output.bar(input.nrows(), "multiplying");
+        let first_ns = opened.instrument.status()?.at_ns;
         let Multiplied { products, wall_s, bytes } =
             multiply(&mut opened, &mut work, "vectors", applied.view(), settings, &bar)?;
         let currents = correct.currents(&opened, products.currents.view(), &zero, range, drift.as_ref())?;
-        let noise = if self.repeat {
+        let second_ns = opened.instrument.status()?.at_ns;
+        let noise = if repeat {
             bar.set_message("repeating");
             let again = multiply(&mut opened, &mut work, "again", applied.view(), settings, &bar)?.products;
             let again = correct.currents(&opened, again.currents.view(), &zero, range, drift.as_ref())?;
@@ -108,7 +118,7 @@ impl MvmCommand {
         } else {
             None
         };
-        let raw = if compared && correct.calibration.is_some() {
+        let raw = if compared && correct.corrects() {
             bar.set_message("the same uncorrected");
             let raw_settings = ProductSettings { interval_ns: 0, ..settings };
             Some(multiply(&mut opened, &mut work, "raw", input.view(), raw_settings, &bar)?.products.currents)
@@ -160,16 +170,28 @@ impl MvmCommand {
             found_a = Some(found.full_scale_rms * full_scale());
             all_errors.insert(name.to_owned(), json!(found));
         }
-        if self.explain {
-            let matrix = effective.as_ref().or(cells.as_ref());
-            if let Some(matrix) = matrix {
-                let how = (&zero, range, self.conversions);
-                say_budget(
-                    output,
-                    &explain(&correct, &opened, input.view(), matrix.view(), how, noise),
-                    found_a,
-                );
-            }
+        if self.explain
+            && let Some(cells) = &cells
+        {
+            let how = (&zero, range, self.conversions);
+            let sources = explain(&correct, &opened, applied.view(), cells.view(), how, noise);
+            say_budget(output, &sources, found_a);
+            let apart_s = (second_ns - first_ns) as f64 * 1e-9;
+            let products = product_noise::Products {
+                inputs: applied.view(),
+                siemens: cells.view(),
+                ohms: opened.instrument.feedback(range)?,
+                lsb_v: f64::from(opened.instrument.device().converters.adc_step.0),
+                conversions: self.conversions,
+                interval_s: match interval_ns {
+                    0 => apart_s / input.nrows() as f64 / f64::from(self.conversions),
+                    ns => f64::from(ns) * 1e-9,
+                },
+                over_mains: interval_ns > 0,
+                apart_s,
+            };
+            let scale = correct.output_gain_rms();
+            say_noise(output, opened.profile.as_ref(), &products, scale, noise);
         }
         output.set("vectors", input.nrows());
         output.set("wall_s", wall_s);
@@ -186,6 +208,49 @@ impl MvmCommand {
         });
         work.done(&mut opened, output, &values, &[("current_a", currents.view())])
     }
+}
+
+/// The noise that repeating has found beside what the sources of the emulated board's profile add up to, `scale` being the
+/// outputs' gain.
+fn say_noise(
+    output: &mut Output,
+    profile: Option<&Profile>,
+    products: &product_noise::Products<'_>,
+    scale: f64,
+    found: Option<f64>,
+) {
+    // Pieces that an earlier process has done were not timed by this one.
+    let predicted = profile
+        .filter(|_| products.apart_s > 0.0)
+        .and_then(|profile| Some((profile, product_noise::predicted(profile, products)?)));
+    let Some((profile, sources)) = predicted else {
+        output.say(
+            "noise    not predicted: no profile of an OR-16 says what devices and board should add up to",
+        );
+        return output.set("noise_predicted_a", None::<f64>);
+    };
+    let together = scale * product_noise::together(&sources);
+    output.say(format_args!(
+        "noise of one output as predicted from the own sources of profile {} (share of the squares' sum)",
+        profile.name
+    ));
+    for (source, amperes) in &sources {
+        let share = if together > 0.0 { (scale * amperes / together).powi(2) } else { 0.0 };
+        output.say(format_args!("  {source:<46} {:>12}  {}", si(scale * amperes, "A"), percent(share)));
+    }
+    output.say(format_args!("  {:<46} {:>12}", "predicted, together", si(together, "A")));
+    if let Some(found) = found {
+        output.say(format_args!(
+            "  {:<46} {:>12}  {:.3} of the predicted",
+            "found by repeating",
+            si(found, "A"),
+            found / together
+        ));
+    }
+    let list: Vec<_> =
+        sources.iter().map(|(source, a)| json!({"source": source, "rms_a": scale * a})).collect();
+    output.set("noise_sources", list);
+    output.set("noise_predicted_a", together);
 }
 
 /// The array as it is, read once per measurement.

@@ -1,12 +1,14 @@
 //! `ohmrig program`: conductances from a file into the array, with write-verify on the device.
 
+use super::calibrate;
+use super::line_gains::LineGainsFile;
 use super::open::{Opened, open};
 use super::output::{percent, si};
 use super::settings::{RecipeArgs, recipe_settings};
 use super::work::Work;
 use super::{Failure, Global, Output};
 use crate::arrays;
-use crate::calibration::EffectiveSettings;
+use crate::calibration::{Calibration, EffectiveSettings};
 use crate::instrument::{InCircuit, ProgramOrder, Progress, ReadSettings};
 use crate::recipe::Recipe;
 use crate::run_file::MeasurementOrder;
@@ -34,6 +36,9 @@ pub(super) struct ProgramCommand {
     /// Program the whole array against the matrix that products see, with a gain for each row and column
     #[arg(long)]
     in_circuit: bool,
+    /// Write those gains here (JSON), for `ohmrig mvm --line-gains`
+    #[arg(long, value_name = "FILE", requires = "in_circuit")]
+    line_gains: Option<PathBuf>,
     /// Drop the results of an earlier job that were never fetched
     #[arg(long)]
     discard_held: bool,
@@ -66,6 +71,11 @@ impl ProgramCommand {
             recipe.name
         ));
         let kind = if self.in_circuit { "program-in-circuit" } else { "program" };
+        // Products are corrected by it, so the matrix that they see is measured so.
+        let calibration = if self.in_circuit { calibrate::own(&mut opened)? } else { None };
+        if let Some(own) = &calibration {
+            output.say(format_args!("matrix   corrected by calibration {}, in force on the board", own.id()));
+        }
         let asked = json!({"row": self.row, "column": self.column, "recipe": recipe_settings(&recipe)});
         let measurement = MeasurementOrder {
             kind,
@@ -79,8 +89,14 @@ impl ProgramCommand {
         let progress = |progress: Progress| bar.set_position(u64::from(progress.cells));
         if self.in_circuit {
             let settings = EffectiveSettings { volts: recipe.read_volts, repeats: 4, conversions: 16 };
-            let done = opened.program_in_circuit(&mut work, &order, &settings, TURNS, progress)?;
+            let calibration = calibration.as_ref();
+            let done =
+                opened.program_in_circuit(&mut work, &order, &settings, calibration, TURNS, progress)?;
             bar.finish_and_clear();
+            if let Some(path) = &self.line_gains {
+                let id = calibration.map(Calibration::id);
+                LineGainsFile::new(&opened.instrument.device().board, id, &done.gains).write(path)?;
+            }
             return self.tell_in_circuit(&done, &recipe, &mut opened, work, output);
         }
         let programmed = opened.program(&mut work, "", &order, output, progress)?;
@@ -185,9 +201,10 @@ impl ProgramCommand {
             format!("{least:.4} to {:.4}", gains.iter().copied().fold(0.0, f64::max))
         };
         output.say(format_args!(
-            "gains    rows {}, columns {}: for the inputs and outputs of products",
+            "gains    rows {}, columns {}: for the inputs and outputs of products{}",
             extent(&done.gains.rows),
-            extent(&done.gains.columns)
+            extent(&done.gains.columns),
+            if self.line_gains.is_some() { "" } else { " (--line-gains FILE writes them for `ohmrig mvm`)" }
         ));
         let left = left_list(&done.cells.outcome, (0, 0), Outcome::Inside);
         for line in left.lines("outside") {

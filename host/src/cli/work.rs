@@ -4,7 +4,7 @@
 use super::open::Opened;
 use super::output::{Mark, Output};
 use super::{Failure, Global};
-use crate::calibration::EffectiveSettings;
+use crate::calibration::{Calibration, Corrections, EffectiveSettings};
 use crate::instrument::{
     FormOrder, Formed, InCircuit, InstrumentError, NoBooks, ProgramOrder, Programmed, Progress, ResetCells,
 };
@@ -140,15 +140,19 @@ impl Opened {
         work: &mut Work,
         order: &ProgramOrder,
         settings: &EffectiveSettings,
+        calibration: Option<&Calibration>,
         turns: u8,
         progress: impl FnMut(Progress),
     ) -> Result<InCircuit, Failure> {
         let instrument = &mut self.instrument;
+        let calibrated = calibration.map(|calibration| (calibration, Corrections::ALL));
         Ok(match &mut work.measurement {
-            None => instrument.program_in_circuit(order, settings, turns, &mut NoBooks, progress)?,
+            None => {
+                instrument.program_in_circuit(order, settings, calibrated, turns, &mut NoBooks, progress)?
+            }
             Some(measurement) => {
                 let mut jobs = measurement.jobs("in circuit");
-                instrument.program_in_circuit(order, settings, turns, &mut jobs, progress)?
+                instrument.program_in_circuit(order, settings, calibrated, turns, &mut jobs, progress)?
             }
         })
     }

@@ -9,7 +9,7 @@
 use super::{
     Books, Instrument, InstrumentError, ProductSettings, ProgramOrder, Programmed, Progress, Target,
 };
-use crate::calibration::{Effective, EffectiveSettings, LineGains};
+use crate::calibration::{Calibration, Corrections, Effective, EffectiveSettings, LineGains};
 use ndarray::{Array1, Array2, Axis, Zip};
 use ohmrig_emulator::random::Random;
 use ohmrig_protocol::message::Outcome;
@@ -57,7 +57,8 @@ const INPUTS_PER_ROW: usize = 10;
 
 impl Instrument {
     /// Programs the whole array so that its effective matrix is `order`'s targets times one gain for each row and column,
-    /// in at most `turns`. A turn ends it when no cell is outside the order's window.
+    /// in at most `turns`. A turn ends it when no cell is outside the order's window. The matrix, and so the gains, are of
+    /// products corrected as in `calibrated`.
     ///
     /// # Errors
     /// [`InstrumentError`]; `Argument` unless the targets cover the array.
@@ -65,6 +66,7 @@ impl Instrument {
         &mut self,
         order: &ProgramOrder,
         settings: &EffectiveSettings,
+        calibrated: Option<(&Calibration, Corrections)>,
         turns: u8,
         books: &mut dyn Books,
         mut progress: impl FnMut(Progress),
@@ -89,7 +91,7 @@ impl Instrument {
             books,
             &mut progress,
         )?;
-        let matrix = Effective::measure(self, settings, None, |_, _| {})?;
+        let matrix = Effective::measure(self, settings, calibrated, |_, _| {})?;
         let gains = LineGains::between(matrix.siemens.view(), order.targets.view());
         let both = Array2::from_shape_fn(whole, |(i, j)| gains.rows[i] * gains.columns[j]);
         let mut here = InCircuit { cells: done, matrix, gains, turns: Vec::new() };
@@ -128,7 +130,7 @@ impl Instrument {
             let done = self.program(&next, &[], books, &mut progress)?;
             pulses = done.pulses_sum();
             here.cells.merge(&done);
-            here.matrix = Effective::measure(self, settings, None, |_, _| {})?;
+            here.matrix = Effective::measure(self, settings, calibrated, |_, _| {})?;
         }
     }
 
