@@ -129,7 +129,7 @@ fn the_noise_of_products_is_what_the_profile_s_own_sources_add_up_to() {
         let sources = product_noise::predicted(&profile, &products).unwrap();
         let predicted = product_noise::together(&sources);
         println!(
-            "{name}: noise {found:.4e} A, of the profile's sources {predicted:.4e} A: {:.3}, {sources:.2e?}",
+            "{name}: noise {found:.4e} A, of the profile's sources {predicted:.4e} A: {:.3}, {sources:?}",
             found / predicted
         );
         assert!((1.0 / 1.2..1.2).contains(&(found / predicted)), "{name}: {found:.3e} A, {predicted:.3e} A");

@@ -256,6 +256,32 @@ fn a_saturated_amplifier_is_said_wherever_cells_are_read() {
     for cell in json["cells"].as_array().unwrap() {
         assert!(cell["flag"].as_str().unwrap().contains("saturated"), "{cell}");
     }
+    let json = said(&["noise", "--range", "0", "--samples", "4096"]);
+    for cell in json["cells"].as_array().unwrap() {
+        assert!(cell["flags"].to_string().contains("saturated"), "{cell}");
+        assert!(cell["flicker"].is_null(), "{cell}");
+    }
+    let vectors = bench.0.path("v.npy").display().to_string();
+    ohmrig::arrays::write(&bench.0.path("v.npy"), ndarray::array![[0.2, 0.2]].view()).unwrap();
+    let json = said(&["mvm", &vectors, "--range", "0"]);
+    assert_eq!(json["saturated"], 2, "{json}");
+    assert!(json["flags"][0].as_str().unwrap().contains("linear range"), "{json}");
+}
+
+/// Memristors that conduct nine times what the verify reads' range holds.
+const FAR_ABOVE: [(&str, &str); 2] =
+    [("maximum_s = 88.2e-6", "maximum_s = 900e-6"), ("position = 0.1", "position = 0.9")];
+
+#[test]
+fn cells_that_saturate_the_verify_reads_are_listed_as_such() {
+    let bench = Bench::new("saturated-verify", &small("rram-cmo", &FAR_ABOVE));
+    let targets = bench.0.path("targets.npy");
+    ohmrig::arrays::write(&targets, ndarray::array![[1e-4, 1e-4]].view()).unwrap();
+    let json = bench.run(&["program", &targets.display().to_string()]);
+    let excluded = json["excluded_cells"].as_array().unwrap();
+    assert_eq!(excluded.len(), 2, "{json}");
+    assert!(excluded.iter().all(|cell| cell["why"] == "saturates the amplifier"), "{json}");
+    assert_eq!((&json["inside_window"], &json["excluded"]), (&Value::from(0), &Value::from(2)), "{json}");
 }
 
 #[test]
@@ -269,7 +295,15 @@ fn a_calibration_of_another_board_is_refused_and_one_of_a_like_board_found_out()
     let (status, message) = other.refused(&["mvm", &vectors.display().to_string(), "--calibration", &file]);
     assert_eq!(status, 2, "{message}");
     assert!(message.contains("16") && message.contains('2'), "{message}");
-    // Of the same kind and size: only measuring tells.
+    // Of the same kind and size: the board keeps others, which is said beside the products, and measuring tells.
+    let twin = Bench::new("calibration-twin", &profile("resistor", &[]));
+    let vectors = twin.0.path("v.npy");
+    ohmrig::arrays::write(&vectors, ndarray::Array2::from_elem((1, 16), 0.1).view()).unwrap();
+    let with = |bench: &Bench| {
+        bench.run(&["mvm", &vectors.display().to_string(), "--calibration", &file])["flags"].clone()
+    };
+    assert!(with(&twin)[0].as_str().unwrap().contains("none that this board keeps"));
+    assert_eq!(with(&here), Value::Array(Vec::new()));
     let port = format!("emulated:{}", here.0.path("board.toml").display());
     let output = Command::new(ohmrig())
         .args(["--json", "--seed", "8", "--port", &port, "calibrate", "--check", &file])

@@ -7,7 +7,7 @@ use super::open::Opened;
 use super::output::{Output, percent, si};
 use super::work::Work;
 use crate::arrays;
-use crate::calibration::{Calibration, Corrections, Drift, Effective, EffectiveSettings};
+use crate::calibration::{Calibration, Corrections, Drift, Effective, EffectiveSettings, on_board};
 use crate::instrument::ProductSettings;
 use clap::Args;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
@@ -62,6 +62,8 @@ pub(super) struct Asked<'a> {
     pub(super) corrections: Corrections,
     line_gains: Option<LineGainsFile>,
     drift_from: Option<Array2<f64>>,
+    /// What a reader of the results has to know, in words.
+    pub(super) flags: Vec<String>,
 }
 
 /// What flows at zero input: nominal means per column, and the scatter of one conversion.
@@ -88,7 +90,7 @@ impl CorrectionArgs {
             drift: drift_from.is_some(),
         };
         let line_gains = self.line_gains.as_deref().map(LineGainsFile::read).transpose()?;
-        Ok(Asked { args: self, calibration, corrections, line_gains, drift_from })
+        Ok(Asked { args: self, calibration, corrections, line_gains, drift_from, flags: Vec::new() })
     }
 }
 
@@ -104,6 +106,15 @@ impl Asked<'_> {
         }
         if let Some(calibration) = &self.calibration {
             calibrate::require(calibration, &opened.instrument)?;
+            let id = calibration.id();
+            // Boards of one kind and size tell apart by what they keep.
+            if on_board::history(&mut opened.instrument)?.iter().all(|kept| kept.id() != id) {
+                let flag = format!(
+                    "calibration {id} is none that this board keeps; `ohmrig calibrate --check FILE` tells whether it holds here"
+                );
+                output.say(format_args!("NOTE      {flag}"));
+                self.flags.push(flag);
+            }
         } else {
             for (given, name) in [
                 (args.no_predistortion, "--no-predistortion"),
@@ -124,11 +135,13 @@ impl Asked<'_> {
             gains.require(&opened.instrument)?;
             if gains.calibration() != id.as_deref() {
                 let named = |id: Option<&str>| id.map_or("none".to_owned(), |id| format!("calibration {id}"));
-                output.say(format_args!(
-                    "gains    of the lines were fitted with {}, products are corrected by {}: each adds its uncertainty",
+                let flag = format!(
+                    "line gains were fitted with {}, products are corrected by {}",
                     named(gains.calibration()),
                     named(id.as_deref())
-                ));
+                );
+                output.say(format_args!("NOTE      {flag}"));
+                self.flags.push(flag);
             }
         }
         output.set("calibration", id);

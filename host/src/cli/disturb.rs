@@ -265,6 +265,18 @@ impl DisturbCommand {
             let all = disturb(&flat(&part.before), &flat(after));
             json!({"seconds": part.seconds, "change": all.as_ref().map(|d| estimate(&d.change)), "spread": all.map(|d| d.spread)})
         });
+        let left_out = left_out(parts);
+        if !left_out.is_empty() {
+            let named: Vec<String> =
+                left_out.iter().take(8).map(|(row, column)| format!("[{row}, {column}]")).collect();
+            output.say(format_args!(
+                "left out        {} cells that saturate their amplifier or don't conduct: {}{}",
+                left_out.len(),
+                named.join(", "),
+                if left_out.len() > named.len() { ", …" } else { "" }
+            ));
+        }
+        output.set("left_out", &left_out);
         output.set("volts", volts);
         output.set("schemes", &schemes);
         output.set("without_pulses", &without);
@@ -318,6 +330,14 @@ fn read(opened: &mut Opened, settings: &ReadSettings) -> Result<CellMap, Failure
         }
     });
     Ok(map)
+}
+
+/// Cells without a value in some read: they are in no group.
+fn left_out(parts: &[Part]) -> Vec<(usize, usize)> {
+    let Some(first) = parts.first() else { return Vec::new() };
+    let reads = || parts.iter().flat_map(|part| part.after.iter().map(|(_, map)| map).chain([&part.before]));
+    let cells = first.before.indexed_iter().map(|(index, _)| index);
+    cells.filter(|&index| reads().any(|map| map.get(index).is_some_and(|siemens| *siemens <= 0.0))).collect()
 }
 
 /// As on the command line.

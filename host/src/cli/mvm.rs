@@ -200,11 +200,19 @@ impl MvmCommand {
         output.set("range", range);
         output.set("conversions", self.conversions);
         output.set("saturated", products.saturated);
+        let mut flags = std::mem::take(&mut correct.flags);
+        if products.saturated > 0 {
+            flags.push(format!(
+                "{} samples beyond their amplifier's linear range: these currents are too small; choose a higher --range",
+                products.saturated
+            ));
+        }
+        output.set("flags", &flags);
         if let Some(path) = &self.output {
             arrays::write(path, currents.view()).map_err(Failure::failed)?;
         }
         let values = json!({
-            "wall_s": wall_s, "range": range, "saturated": products.saturated, "noise_rms_a": noise, "errors": all_errors,
+            "wall_s": wall_s, "range": range, "saturated": products.saturated, "flags": flags, "noise_rms_a": noise, "errors": all_errors,
         });
         work.done(&mut opened, output, &values, &[("current_a", currents.view())])
     }
