@@ -268,19 +268,23 @@ impl Asked<'_> {
         Ok(Some(drift))
     }
 
-    /// The effective matrix, if it is asked for.
+    /// The effective matrix, S, and when it was measured by the instrument's clock, ns; if it is asked for.
     pub(super) fn effective(
         &self,
         opened: &mut Opened,
         work: &mut Work,
         volts: f64,
         output: &mut Output,
-    ) -> Result<Option<Array2<f64>>, Failure> {
+    ) -> Result<Option<(Array2<f64>, u64)>, Failure> {
         if !self.args.measured {
             return Ok(None);
         }
-        let (siemens, uncertainty) = match work.done_piece("effective")? {
-            Some(_) => (work.array("effective", "siemens")?, work.array("effective", "uncertainty_s")?),
+        let (siemens, uncertainty, at_ns) = match work.done_piece("effective")? {
+            Some(value) => (
+                work.array("effective", "siemens")?,
+                work.array("effective", "uncertainty_s")?,
+                value["at_ns"].as_u64().unwrap_or(0),
+            ),
             None => {
                 let bar = output.bar(1, "measuring the matrix");
                 let how = EffectiveSettings { volts, repeats: REPEATS, conversions: CONVERSIONS };
@@ -293,7 +297,7 @@ impl Asked<'_> {
                 let value = json!({"volts": volts, "range": found.range, "at_ns": found.at_ns});
                 let kept = [("siemens", found.siemens.view()), ("uncertainty_s", found.uncertainty.view())];
                 work.keep(opened, "effective", &value, &kept)?;
-                (found.siemens, found.uncertainty)
+                (found.siemens, found.uncertainty, found.at_ns)
             }
         };
         let (siemens, uncertainty) = match &self.line_gains {
@@ -306,7 +310,7 @@ impl Asked<'_> {
         if let Some(path) = &self.args.effective {
             arrays::write(path, siemens.view()).map_err(Failure::failed)?;
         }
-        Ok(Some(siemens))
+        Ok(Some((siemens, at_ns)))
     }
 }
 

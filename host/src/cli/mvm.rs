@@ -133,7 +133,7 @@ impl MvmCommand {
         let against = [
             ("", "the reference", reference),
             ("against_target.", "target", target.map(|matrix| input.dot(&matrix))),
-            ("against_measured.", "measured", effective.as_ref().map(|matrix| input.dot(matrix))),
+            ("against_measured.", "measured", effective.as_ref().map(|(matrix, _)| input.dot(matrix))),
         ];
         output.say(format_args!(
             "{} vectors in {:.3} s ({:.0} per second), range {range}, {} conversions each{}",
@@ -207,6 +207,15 @@ impl MvmCommand {
                 products.saturated
             ));
         }
+        let age_s = effective.as_ref().map(|(_, at_ns)| second_ns.saturating_sub(*at_ns) as f64 * 1e-9);
+        if let Some(age_s) = age_s.filter(|age_s| *age_s > FRESH_S) {
+            let flag = format!(
+                "the matrix was measured {age_s:.0} s before the last product; what devices did meanwhile is in the errors against it"
+            );
+            output.say(format_args!("NOTE      {flag}"));
+            flags.push(flag);
+        }
+        output.set("effective_age_s", age_s);
         output.set("flags", &flags);
         if let Some(path) = &self.output {
             arrays::write(path, currents.view()).map_err(Failure::failed)?;
@@ -217,6 +226,9 @@ impl MvmCommand {
         work.done(&mut opened, output, &values, &[("current_a", currents.view())])
     }
 }
+
+/// A matrix measured in circuit counts as that of the products for so long, s.
+const FRESH_S: f64 = 60.0;
 
 /// The noise that repeating has found beside what the sources of the emulated board's profile add up to, `scale` being the
 /// outputs' gain.

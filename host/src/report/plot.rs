@@ -309,6 +309,19 @@ pub(super) fn line(title: &str, axes: Axes<'_>, points: &[(f64, f64)], bounds: &
     })
 }
 
+/// Two lines in one picture, the second one lighter.
+pub(super) fn curves(title: &str, axes: Axes<'_>, points: &[(f64, f64)], beside: &[(f64, f64)]) -> String {
+    let (points, beside) = (thinned(points), thinned(beside));
+    let x = around(points.iter().chain(&beside).map(|p| p.0));
+    let y = around(points.iter().chain(&beside).map(|p| p.1));
+    picture(title, 330, |area| {
+        let mut chart = chart(area, axes, x, y)?;
+        chart.draw_series(LineSeries::new(beside.iter().copied(), BOUND.stroke_width(2)))?;
+        chart.draw_series(LineSeries::new(points.iter().copied(), DATA.stroke_width(2)))?;
+        Ok(())
+    })
+}
+
 /// At most so many points, evenly taken: a page stays a page.
 const POINTS: usize = 4000;
 

@@ -2,7 +2,10 @@
 //! a function `show` and a line in [`KINDS`].
 
 mod demo;
+mod in_circuit;
+mod iv;
 mod mvm;
+mod noise;
 mod other;
 mod program;
 mod pulse;
@@ -16,10 +19,13 @@ use crate::run_file::Recorded;
 /// kind by the report itself.
 type Show = fn(&Recorded, &mut Page);
 
-const KINDS: [(&str, Show); 6] = [
+const KINDS: [(&str, Show); 9] = [
     ("demo", demo::show),
+    ("iv", iv::show),
     ("mvm", mvm::show),
+    ("noise", noise::show),
     ("program", program::show),
+    ("program-in-circuit", in_circuit::show),
     ("pulse", pulse::show),
     ("read", read::show),
     ("selftest", selftest::show),

@@ -7,16 +7,16 @@ use ndarray::Array2;
 
 pub(super) fn show(recorded: &Recorded, page: &mut Page) {
     let Some(measured) = recorded.arrays.get("current_a") else { return };
-    match recorded.arrays.get("reference_a") {
-        Some(exact) if exact.dim() == measured.dim() => {
-            let errors = &recorded.value["errors"];
+    let compared = exact(recorded);
+    match &compared {
+        Some((name, exact)) if exact.dim() == measured.dim() => {
+            let errors = &recorded.value["errors"][name];
             let percent = |name: &str| errors[name].as_f64().map(|e| digits(100.0 * e));
             if let (Some(l2), Some(worst), Some(rms)) =
                 (percent("l2_relative"), percent("full_scale_worst"), percent("full_scale_rms"))
             {
                 page.say(format_args!(
-                    "{} vectors: l2_relative {l2} %, full_scale {worst} % worst and {rms} % rms, against the exact \
-                     products that were given.",
+                    "{} vectors: l2_relative {l2} %, full_scale {worst} % worst and {rms} % rms, against {name}.",
                     measured.nrows()
                 ));
             }
@@ -36,6 +36,22 @@ pub(super) fn show(recorded: &Recorded, page: &mut Page) {
             ));
         }
     }
+}
+
+/// What the products are compared with, by the name that errors have: what was given, what was wanted, what was measured in circuit.
+fn exact(recorded: &Recorded) -> Option<(&'static str, Array2<f64>)> {
+    let array = |name: &str| recorded.arrays.get(name);
+    let product = |matrix: &Array2<f64>| {
+        array("input_v").filter(|input| input.ncols() == matrix.nrows()).map(|input| input.dot(matrix))
+    };
+    let measured = || {
+        let piece = recorded.pieces.iter().find(|piece| piece.name == "effective")?;
+        product(piece.arrays.get("siemens")?)
+    };
+    array("reference_a")
+        .map(|exact| ("the reference", exact.clone()))
+        .or_else(|| Some(("target", product(array("target_s")?)?)))
+        .or_else(|| Some(("measured", measured()?)))
 }
 
 /// Measured against exact, and the error against exact.
