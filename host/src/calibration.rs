@@ -157,7 +157,7 @@ impl Calibration {
         id(&Sha256::digest(self.to_bytes()).into())
     }
 
-    /// As stored on the board: in full, or, where a record is too short for that, compact, behind [`COMPACT`].
+    /// As stored on the board: in full, or, where a record is too short for that, compact, behind a byte of zero.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         // Numbers, text and lists of them: nothing in it that the format can't hold.
