@@ -3,6 +3,7 @@
 //! Every key is SI with its unit in the name; a spread is a standard deviation, and draws of a spread are cut at four
 //! standard deviations, so that a limit checked here holds for every device drawn.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 #[cfg(feature = "std")]
 use alloc::string::ToString;
@@ -257,7 +258,7 @@ pub enum ProfileError {
         /// What it was.
         value: f64,
         /// What it may be.
-        allowed: &'static str,
+        allowed: Cow<'static, str>,
     },
     /// Not TOML, a missing or unknown key, or a value of the wrong type.
     #[error("profile can't be read: {message}")]

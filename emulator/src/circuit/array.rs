@@ -55,7 +55,7 @@ pub struct Operating {
 ///
 /// # Errors
 /// Wrong lengths, impossible values, ends at both sides of a line of an array with ideal wires, or
-/// [`CircuitError::NotConverged`].
+/// [`CircuitError::NotConverged`], or [`CircuitError::TooSteep`].
 pub fn operate(
     conductance: &[f64],
     law: CurrentLaw,
@@ -81,11 +81,12 @@ pub fn operate(
     let (mut slope, mut injected) = (vec![0.0; conductance.len()], vec![0.0; conductance.len()]);
     let (mut before, mut inner) = (1.0_f64, tolerance.max(1e-3));
     let mut iterations = 0;
-    let mut residual = f64::INFINITY;
+    let mut residual = 1.0;
     for _ in 0..MOST_NEWTON_STEPS {
         law.linearise(conductance, &cell_volts, &mut slope, &mut injected);
-        if slope.iter().any(|slope| !(0.0..=STEEPEST).contains(slope)) {
-            return Err(CircuitError::NotConverged { residual: f64::INFINITY, tolerance, iterations });
+        let steep = |(slope, _): &(&f64, &f64)| !(0.0..=STEEPEST).contains(*slope);
+        if let Some((_, &volts)) = slope.iter().zip(&cell_volts).find(steep) {
+            return Err(CircuitError::TooSteep { volts, residual, iterations });
         }
         let mut solved = linear(&slope, Some(&injected), wires, ends, inner)?;
         iterations += solved.convergence.iterations;

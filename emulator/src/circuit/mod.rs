@@ -80,6 +80,18 @@ pub enum CircuitError {
         /// How many iterations were made.
         iterations: u32,
     },
+    /// A device whose current outgrows any number that the iteration could work with.
+    #[error(
+        "no solution: after {iterations} iterations a device has {volts} V across it, where its law's slope is beyond 1e9 S; lower voltages or a less steep law have one"
+    )]
+    TooSteep {
+        /// Across the device (V).
+        volts: f64,
+        /// Relative size of the last correction; 1 before any.
+        residual: f64,
+        /// How many iterations were made.
+        iterations: u32,
+    },
     /// An interval that ends before it begins.
     #[error("lines held from {from_ns} ns to {to_ns} ns, which is earlier")]
     Backwards {

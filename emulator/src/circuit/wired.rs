@@ -209,7 +209,8 @@ fn eliminate(behind: f64, ahead: f64) -> (f64, f64, f64) {
 
 /// Output currents alone, `[vector][row]` (V) at the left ends to `[vector][column]` (A) out of the bottom ones, for any
 /// number of vectors of one network. All other ends keep the voltages of `wiring`. Each current is within `tolerance`
-/// relative of its exact value, and the same to the bit however many vectors are solved together.
+/// relative of its exact value. Among others a vector's currents are the same to the bit whatever these are and however many; a
+/// single vector takes other steps, and agrees with the same one in a batch within the tolerance.
 ///
 /// # Errors
 /// Wrong lengths, impossible values or [`CircuitError::NotConverged`].

@@ -4,6 +4,7 @@
 //! a row and a column across their cell. Two shorted lines are taken as what each of them is from its cells: a source behind
 //! a resistance, the other line unloaded; the current of cells through the drop of the neighbour's cells is left out.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,9 @@ impl LineDefects {
     /// # Errors
     /// The first line that isn't there, or the short's resistance.
     pub fn validate(&self, rows: usize, columns: usize) -> Result<(), ProfileError> {
-        let bad = |key, value, allowed| Err(ProfileError::OutOfRange { key, value, allowed });
+        let bad = |key, value, allowed| {
+            Err(ProfileError::OutOfRange { key, value, allowed: Cow::Borrowed(allowed) })
+        };
         let ohm = self.short_ohm;
         if !(0.1..=1e3).contains(&ohm) {
             return bad("device.lines.short_ohm", ohm, "0.1 to 1000 Ω");

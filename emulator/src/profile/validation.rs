@@ -5,10 +5,16 @@ use super::{
     PulseResponse, Relaxation, SPREAD_CUT, Switching, Telegraph,
 };
 use crate::aging::LogLine;
+use alloc::borrow::Cow;
 
-fn require(key: &'static str, value: f64, holds: bool, allowed: &'static str) -> Result<(), ProfileError> {
+fn require(
+    key: &'static str,
+    value: f64,
+    holds: bool,
+    allowed: impl Into<Cow<'static, str>>,
+) -> Result<(), ProfileError> {
     // NaN fails every comparison that `holds` is made of.
-    if holds { Ok(()) } else { Err(ProfileError::OutOfRange { key, value, allowed }) }
+    if holds { Ok(()) } else { Err(ProfileError::OutOfRange { key, value, allowed: allowed.into() }) }
 }
 
 impl Profile {
@@ -120,7 +126,7 @@ impl DeviceProfile {
             "device.conductance.maximum_s",
             range.maximum_s,
             range.maximum_s > range.minimum_s && range.maximum_s <= 1.0,
-            "above minimum_s and at most 1 S",
+            alloc::format!("above minimum_s, which is {}, and at most 1 S", range.minimum_s),
         )?;
         let spread = range.bound_spread;
         require(

@@ -226,7 +226,9 @@ fn require_each(
 
 /// What the solver could not do; how far it came is in the object, too.
 fn not_solved(error: CircuitError, output: &mut Output) -> Failure {
-    if let CircuitError::NotConverged { residual, iterations, .. } = error {
+    if let CircuitError::NotConverged { residual, iterations, .. }
+    | CircuitError::TooSteep { residual, iterations, .. } = error
+    {
         output.set("residual", residual);
         output.set("iterations", iterations);
         return Failure::failed(format!("{error}; nothing was written"));

@@ -15,7 +15,7 @@ use core::ops::Range;
 
 use super::PANEL;
 use super::batch::STRIP;
-use super::lanes::{difference, scaled, sum_of};
+use super::lanes::{Lanes, Number, converted, difference, scaled, sum_of};
 use super::sweep::Sources;
 
 /// Blocks along each side at most. More cost time in proportion to their cube, and gain no iteration up to 512 × 512.
@@ -70,22 +70,68 @@ pub(super) struct Coarse {
     /// How far the correction reaches per line above the first and below the last middle, for each fine column.
     ends: [Vec<f64>; 2],
     stretches: Vec<usize>,
-    /// For each fine column: the block whose middle is to its left, and how far it is to the next one.
-    between: Vec<(usize, f64)>,
+    /// Fine columns between the middles of a block and the next one, block by block: the first one's way from the former, and
+    /// each one's to its neighbour, in parts of the whole way.
+    spans: Vec<(Range<usize>, f64, f64)>,
 }
 
 /// What the coarse array keeps of `L` vectors.
 pub(super) struct Corrections<const L: usize> {
     /// Sums of the currents into the columns along each row of each block, `[row][column block]`.
     pub(super) row_sums: Vec<[f64; L]>,
+    /// Block by block: sums of the currents into the columns.
+    pub(super) sums: Vec<[f64; L]>,
     /// Sums over the blocks that the last correction was made of, and what that correction adds to them.
     known: Vec<[f64; L]>,
     /// Block by block: the correction of the columns' voltages.
     correction: Vec<[f64; L]>,
+    /// And by how much it differs from the one before.
+    change: Vec<[f64; L]>,
     work: Vec<[f64; L]>,
-    /// Interpolated to one fine row: value at the row's block boundary, and the change per line.
-    pub(super) base: Vec<[f64; L]>,
-    pub(super) slope: Vec<[f64; L]>,
+}
+
+impl<const L: usize> Corrections<L> {
+    /// Takes over the state of the `part`-th `M` vectors.
+    pub(super) fn take_part<const M: usize>(&mut self, of: &Corrections<M>, part: usize) {
+        for (all, of) in [
+            (&mut self.sums, &of.sums),
+            (&mut self.known, &of.known),
+            (&mut self.correction, &of.correction),
+            (&mut self.change, &of.change),
+        ] {
+            for (all, of) in all.iter_mut().zip(of) {
+                all[part * M..][..M].copy_from_slice(of);
+            }
+        }
+    }
+}
+
+/// A correction in the fine columns along one stretch of rows: `base + row·slope`.
+#[derive(Default)]
+pub(super) struct Straight<T, const L: usize> {
+    pub(super) base: Lanes<T, L>,
+    pub(super) slope: Lanes<T, L>,
+}
+
+impl<T: Number, const L: usize> Straight<T, L> {
+    pub(super) fn resize(&mut self, columns: usize) {
+        self.base.resize(columns);
+        self.slope.resize(columns);
+    }
+
+    /// Adds the correction at a row.
+    pub(super) fn add_at(&self, row: usize, volts: &mut [[f64; L]]) {
+        let at = T::of(row as f64);
+        for ((volts, base), slope) in volts.iter_mut().zip(&*self.base).zip(&*self.slope) {
+            *volts = sum_of(*volts, converted(sum_of(*base, scaled(at, *slope))));
+        }
+    }
+}
+
+/// Sets values one by one: side by side, the compiler would gather them.
+#[inline(always)]
+fn flat<const L: usize>(values: &mut [[f64; L]], of: impl Fn(usize) -> f64) {
+    values.as_flattened_mut().iter_mut().enumerate().for_each(|(at, value)| *value = of(at));
 }
 
 /// Fine conductances of the sources that a block of lines sees from its middle, `half` segments further on.
@@ -129,19 +175,11 @@ impl Coarse {
                 .map(|row| row / STRIP * STRIP)
                 .map(|row| (0..rows).filter(|&block| row_blocks.center(block) <= row as f64).count())
                 .collect(),
-            between: (0..column_blocks.lines)
-                .map(|line| {
-                    // Beyond the outermost middles, too.
-                    let left =
-                        (1..columns.max(2) - 1).filter(|&b| column_blocks.center(b) <= line as f64).count();
-                    let from = column_blocks.center(left);
-                    let distance = column_blocks.center((left + 1).min(columns - 1)) - from;
-                    (left, if distance > 0.0 { (line as f64 - from) / distance } else { 0.0 })
-                })
-                .collect(),
+            spans: Vec::new(),
             row_blocks,
             column_blocks,
         };
+        coarse.lay_spans();
         let (row_blocks, column_blocks) = (&coarse.row_blocks, &coarse.column_blocks);
         let mut pivots = vec![0.0; rows * columns];
         for i in 0..rows {
@@ -183,6 +221,21 @@ impl Coarse {
         }
         coarse.factorise(&pivots);
         coarse
+    }
+
+    /// Where fine columns lie between the middles of blocks; beyond the outermost ones, too.
+    fn lay_spans(&mut self) {
+        let blocks = &self.column_blocks;
+        let last = blocks.count() - 1;
+        let mut start = 0;
+        for left in 0..last.max(1) {
+            let from = blocks.center(left);
+            let to = blocks.center((left + 1).min(last));
+            let end = if left + 1 >= last { blocks.lines } else { libm::ceil(to) as usize };
+            let part = if to > from { 1.0 / (to - from) } else { 0.0 };
+            self.spans.push((start..end, (start as f64 - from) * part, part));
+            start = end;
+        }
     }
 
     /// S = T_c − D·T_r⁻¹·D from the diagonal of T_c, and its Cholesky factor.
@@ -299,17 +352,22 @@ impl Coarse {
         self.column_blocks.count()
     }
 
+    /// The same, and room for sums along rows.
+    pub(super) fn corrections_by_row<const L: usize>(&self) -> Corrections<L> {
+        let row_sums = vec![[0.0; L]; self.row_blocks.lines * self.column_blocks.count()];
+        Corrections { row_sums, ..self.corrections() }
+    }
+
     /// Room for `L` vectors.
     pub(super) fn corrections<const L: usize>(&self) -> Corrections<L> {
         let blocks = self.device.len();
-        let columns = self.column_blocks.lines;
         Corrections {
-            row_sums: vec![[0.0; L]; self.row_blocks.lines * self.column_blocks.count()],
+            row_sums: Vec::new(),
+            sums: vec![[0.0; L]; blocks],
             known: vec![[0.0; L]; blocks],
             correction: vec![[0.0; L]; blocks],
+            change: vec![[0.0; L]; blocks],
             work: vec![[0.0; L]; blocks],
-            base: vec![[0.0; L]; columns],
-            slope: vec![[0.0; L]; columns],
         }
     }
 
@@ -330,33 +388,45 @@ impl Coarse {
 
     /// From the sums that a pass has left, the correction for the next one.
     pub(super) fn correct<const L: usize>(&self, state: &mut Corrections<L>) {
-        correct(self, state);
+        self.add_up(state);
+        correct(self, state, false);
+    }
+
+    /// The same where the next pass leaves by how much its sums differ from these.
+    pub(super) fn correct_differences<const L: usize>(&self, state: &mut Corrections<L>) {
+        correct(self, state, true);
     }
 
     #[inline(always)]
-    fn find<const L: usize>(&self, state: &mut Corrections<L>) {
-        self.add_up(state);
+    fn find<const L: usize>(&self, state: &mut Corrections<L>, differences: bool) {
         let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
-        let Corrections { known, correction, work, .. } = state;
+        let Corrections { sums, known, correction, change, work, .. } = state;
+        flat(work, |at| sums.as_flattened()[at] - known.as_flattened()[at]);
+        if differences {
+            known.fill([0.0; L]);
+        } else {
+            known.copy_from_slice(sums);
+        }
         self.solve_complement(work);
         for i in 0..rows {
             let row = i * columns..(i + 1) * columns;
             let known = &mut known[row.clone()];
             self.row_sweep(i, &mut work[row], known);
         }
+        self.solve_columns(work);
+        flat(change, |at| work.as_flattened()[at] - correction.as_flattened()[at]);
         correction.copy_from_slice(work);
-        self.solve_columns(correction);
     }
 
     /// After a pass from columns that no elimination has led to: there is nothing to correct yet.
     pub(super) fn resume<const L: usize>(&self, state: &mut Corrections<L>) {
         self.add_up(state);
+        state.known.copy_from_slice(&state.sums);
         state.correction.fill([0.0; L]);
     }
 
-    /// Sums over the blocks, and by how much they differ from what was known.
-    #[inline(always)]
-    fn add_up<const L: usize>(&self, state: &mut Corrections<L>) {
+    /// Sums over the blocks from those along the rows.
+    pub(super) fn add_up<const L: usize>(&self, state: &mut Corrections<L>) {
         let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
         for i in 0..rows {
             for j in 0..columns {
@@ -364,11 +434,14 @@ impl Coarse {
                 for line in self.row_blocks.range(i) {
                     sum = sum_of(sum, state.row_sums[line * columns + j]);
                 }
-                let at = i * columns + j;
-                state.work[at] = difference(sum, state.known[at]);
-                state.known[at] = sum;
+                state.sums[i * columns + j] = sum;
             }
         }
+    }
+
+    /// The block of the first column of a row.
+    pub(super) fn row_of_blocks(&self, row: usize) -> usize {
+        row / self.row_blocks.size * self.column_blocks.count()
     }
 
     /// Between which middles of blocks a row lies: above the first one (0) to below the last one.
@@ -376,34 +449,81 @@ impl Coarse {
         self.stretches[row]
     }
 
-    /// The correction in the rows of a stretch: `base + row·slope` for every fine column.
+    /// The correction in the rows of a stretch.
     #[inline(always)]
-    pub(super) fn interpolate<const L: usize>(&self, state: &mut Corrections<L>, stretch: usize) {
+    pub(super) fn interpolate<T: Number, const L: usize>(
+        &self,
+        state: &Corrections<L>,
+        stretch: usize,
+        straight: &mut Straight<T, L>,
+    ) {
+        self.interpolate_blocks(&state.correction, stretch, straight);
+    }
+
+    /// By how much it differs from the one before.
+    #[inline(always)]
+    pub(super) fn interpolate_change<T: Number, const L: usize>(
+        &self,
+        state: &Corrections<L>,
+        stretch: usize,
+        straight: &mut Straight<T, L>,
+    ) {
+        self.interpolate_blocks(&state.change, stretch, straight);
+    }
+
+    #[inline(always)]
+    fn interpolate_blocks<T: Number, const L: usize>(
+        &self,
+        blocks: &[[f64; L]],
+        stretch: usize,
+        straight: &mut Straight<T, L>,
+    ) {
         let (rows, columns) = (self.row_blocks.count(), self.column_blocks.count());
         let (above, below) = (stretch.saturating_sub(1), stretch.min(rows - 1));
-        let Corrections { correction, base, slope, .. } = state;
-        let [first, last] = [above, below].map(|row| &correction[row * columns..][..columns]);
+        let [first, last] = [above, below].map(|row| &blocks[row * columns..][..columns]);
         let center = self.row_blocks.center(above);
         let per_line = 1.0 / (self.row_blocks.center(below) - center);
-        let lines = base.iter_mut().zip(slope).zip(&self.between).zip(self.ends[0].iter().zip(&self.ends[1]));
-        for (((base, slope), &(left, part)), (top, bottom)) in lines {
+        // Beyond the outermost middles the correction falls off towards the columns' ends.
+        let end = if stretch == 0 {
+            Some((&self.ends[0], 1.0))
+        } else if stretch == rows {
+            Some((&self.ends[1], -1.0))
+        } else {
+            None
+        };
+        for (left, (span, first_step, step)) in self.spans.iter().enumerate() {
             let right = (left + 1).min(columns - 1);
-            let between =
-                |row: &[[f64; L]]| sum_of(row[left], scaled(part, difference(row[right], row[left])));
-            let from = between(first);
-            *slope = if stretch == 0 {
-                scaled(*top, from)
-            } else if stretch == rows {
-                scaled(-*bottom, from)
-            } else {
-                scaled(per_line, difference(between(last), from))
+            // From one column to the next the straight line goes on by the same step.
+            let along = |row: &[[f64; L]]| {
+                let all = difference(row[right], row[left]);
+                (sum_of(row[left], scaled(*first_step, all)), scaled(*step, all))
             };
-            *base = difference(from, scaled(center, *slope));
+            let ((mut value, step), (to, to_step)) = (along(first), along(last));
+            let mut slope_now = scaled(per_line, difference(to, value));
+            let slope_step = scaled(per_line, difference(to_step, step));
+            let lines = straight.base[span.clone()].iter_mut().zip(&mut straight.slope[span.clone()]);
+            match end {
+                Some((ends, sign)) => {
+                    for ((base, slope), end) in lines.zip(&ends[span.clone()]) {
+                        let now = scaled(sign * end, value);
+                        (*slope, *base) = (converted(now), converted(difference(value, scaled(center, now))));
+                        value = sum_of(value, step);
+                    }
+                }
+                None => {
+                    for (base, slope) in lines {
+                        *slope = converted(slope_now);
+                        *base = converted(difference(value, scaled(center, slope_now)));
+                        value = sum_of(value, step);
+                        slope_now = sum_of(slope_now, slope_step);
+                    }
+                }
+            }
         }
     }
 }
 
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2"))]
-fn correct<const L: usize>(coarse: &Coarse, state: &mut Corrections<L>) {
-    coarse.find(state);
+fn correct<const L: usize>(coarse: &Coarse, state: &mut Corrections<L>, differences: bool) {
+    coarse.find(state, differences);
 }

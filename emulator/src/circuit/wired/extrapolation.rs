@@ -22,18 +22,20 @@ const SMALLEST_OUTPUT: f64 = 1e-5;
 /// Differences below this part of the voltages are rounding.
 const ROUNDING: f64 = 4.0 * f64::EPSILON;
 
-pub(super) struct Extrapolation<'a, const L: usize> {
-    sources: &'a [Source],
+pub(super) struct Extrapolation<const L: usize> {
+    sources: Vec<Source>,
     most: usize,
-    /// y of the iterations that are combined, the last one included.
-    outputs: Vec<Vec<[f64; L]>>,
+    /// y of the iterations that are combined, the last one included, one after another.
+    outputs: Vec<[f64; L]>,
     before: Vec<[f64; L]>,
     /// Q, each times its length, and the squares of these.
-    directions: Vec<Vec<[f64; L]>>,
+    directions: Vec<[f64; L]>,
     squares: Vec<[f64; L]>,
     /// `[column][row]` of R.
     triangle: Vec<Vec<[f64; L]>>,
     estimate: Vec<[f64; L]>,
+    /// What the iterations so far combine to.
+    combined: Vec<[f64; L]>,
     /// Largest change of an output by the last iteration, relative to it.
     change: [f64; L],
     /// By how much the last iteration made that change smaller.
@@ -43,26 +45,60 @@ pub(super) struct Extrapolation<'a, const L: usize> {
     done: [bool; L],
 }
 
-impl<'a, const L: usize> Extrapolation<'a, L> {
-    /// For column voltages in front of `sources`.
-    pub(super) fn new(sources: &'a [Source]) -> Self {
-        let columns = sources.len();
+impl<const L: usize> Default for Extrapolation<L> {
+    fn default() -> Self {
         Self {
-            sources,
-            most: (columns / 2).clamp(1, MOST_COMBINED),
+            sources: Vec::new(),
+            most: 1,
             outputs: Vec::new(),
-            before: vec![[0.0; L]; columns],
+            before: Vec::new(),
             directions: Vec::new(),
             squares: Vec::new(),
             triangle: Vec::new(),
-            // Nothing flows yet.
-            estimate: sources.iter().map(|source| [source.volts; L]).collect(),
-            change: [f64::INFINITY; L],
+            estimate: Vec::new(),
+            combined: Vec::new(),
+            change: [0.0; L],
             rate: [0.0; L],
-            residual: [f64::INFINITY; L],
+            residual: [0.0; L],
             iterations: 0,
             done: [false; L],
         }
+    }
+}
+
+impl<const L: usize> Extrapolation<L> {
+    /// For column voltages in front of `sources`.
+    pub(super) fn new(sources: &[Source]) -> Self {
+        let mut extrapolation = Self::default();
+        extrapolation.restart(sources);
+        extrapolation
+    }
+
+    /// The same in the memory of an earlier one.
+    pub(super) fn restart(&mut self, sources: &[Source]) {
+        self.sources.clear();
+        self.sources.extend_from_slice(sources);
+        self.most = (sources.len() / 2).clamp(1, MOST_COMBINED);
+        self.forget();
+        self.before.clear();
+        self.before.resize(sources.len(), [0.0; L]);
+        self.combined.resize(sources.len(), [0.0; L]);
+        // Nothing flows yet.
+        self.estimate.clear();
+        self.estimate.extend(sources.iter().map(|source| [source.volts; L]));
+        self.change = [f64::INFINITY; L];
+        self.rate = [0.0; L];
+        self.residual = [f64::INFINITY; L];
+        self.iterations = 0;
+        self.done = [false; L];
+    }
+
+    /// The next combination begins with the next iteration.
+    fn forget(&mut self) {
+        self.outputs.clear();
+        self.directions.clear();
+        self.squares.clear();
+        self.triangle.clear();
     }
 
     /// Outputs that the first iteration starts from; 0 V without.
@@ -77,43 +113,43 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
 
     #[inline(always)]
     fn extend(&mut self, outputs: &[[f64; L]], tolerance: f64) {
-        if self.outputs.len() == self.most {
-            self.outputs.clear();
-            self.directions.clear();
-            self.squares.clear();
-            self.triangle.clear();
+        if self.triangle.len() == self.most {
+            self.forget();
         }
-        let mut direction = outputs.to_vec();
         let mut whole = [0.0; L];
-        for (now, before) in direction.iter_mut().zip(&mut self.before) {
-            let output = *now;
-            *now = difference(output, *before);
-            *before = output;
-            whole = sum_of(whole, product(*now, *now));
+        for (output, before) in outputs.iter().zip(&mut self.before) {
+            let change = difference(*output, *before);
+            self.directions.push(change);
+            *before = *output;
+            whole = sum_of(whole, product(change, change));
         }
-        self.outputs.push(outputs.to_vec());
-        self.orthogonalise(direction, whole);
+        self.outputs.extend_from_slice(outputs);
+        self.orthogonalise(whole);
         let factors = self.factors();
         self.judge(&factors, tolerance);
     }
 
-    /// Adds a column to Q (not normalised) and R, for a difference of the outputs and its square.
+    /// Makes the last difference of the outputs, whose square is `whole`, a column of Q (not normalised) and R.
     #[inline(always)]
-    fn orthogonalise(&mut self, mut direction: Vec<[f64; L]>, whole: [f64; L]) {
-        let mut column = Vec::with_capacity(self.directions.len() + 1);
+    fn orthogonalise(&mut self, whole: [f64; L]) {
+        let mut column = Vec::with_capacity(self.triangle.len() + 1);
         let mut square = whole;
-        for ((known, known_square), diagonal) in
-            self.directions.iter().zip(&self.squares).zip(self.triangle.iter().map(|column| column.last()))
+        let columns = self.sources.len();
+        let (known, direction) = self.directions.split_at_mut(self.triangle.len() * columns);
+        for ((known, known_square), diagonal) in known
+            .chunks_exact(columns)
+            .zip(&self.squares)
+            .zip(self.triangle.iter().map(|column| column.last()))
         {
             let mut part = [0.0; L];
-            for (a, b) in known.iter().zip(&direction) {
+            for (a, b) in known.iter().zip(&*direction) {
                 part = sum_of(part, product(*a, *b));
             }
             let length = diagonal.copied().unwrap_or([0.0; L]);
             let along: [f64; L] =
                 array::from_fn(|l| if known_square[l] > 0.0 { part[l] / known_square[l] } else { 0.0 });
             square = [0.0; L];
-            for (a, b) in known.iter().zip(&mut direction) {
+            for (a, b) in known.iter().zip(&mut *direction) {
                 *b = difference(*b, product(along, *a));
                 square = sum_of(square, product(*b, *b));
             }
@@ -124,7 +160,6 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
         column.push(length);
         self.triangle.push(column);
         self.squares.push(square);
-        self.directions.push(direction);
     }
 
     /// γ for every iteration that is combined.
@@ -155,12 +190,11 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
     /// Takes over the estimate Σ factor·output of every vector that isn't done, and guesses how far it is off.
     #[inline(always)]
     fn judge(&mut self, factors: &[[f64; L]], tolerance: f64) {
-        let mut estimates = self.before.clone();
         let mut largest = [0.0_f64; L];
-        for (j, (estimate, source)) in estimates.iter_mut().zip(self.sources).enumerate() {
+        for (j, (estimate, source)) in self.combined.iter_mut().zip(&self.sources).enumerate() {
             let mut sum = [0.0; L];
-            for (outputs, factor) in self.outputs.iter().zip(factors) {
-                sum = sum_of(sum, product(*factor, outputs[j]));
+            for (output, factor) in self.outputs[j..].iter().step_by(self.sources.len()).zip(factors) {
+                sum = sum_of(sum, product(*factor, *output));
             }
             *estimate = sum;
             if source.siemens != 0.0 {
@@ -171,7 +205,7 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
         // Relative to each output, since small ones may converge more slowly than large ones.
         let done = self.done;
         let mut change = [0.0_f64; L];
-        for ((estimate, kept), source) in estimates.iter().zip(&mut self.estimate).zip(self.sources) {
+        for ((estimate, kept), source) in self.combined.iter().zip(&mut self.estimate).zip(&self.sources) {
             if source.siemens != 0.0 {
                 let rounding =
                     estimate.map(|volts| ROUNDING * (libm::fabs(volts) + libm::fabs(source.volts)));
@@ -209,20 +243,51 @@ impl<'a, const L: usize> Extrapolation<'a, L> {
         self.residual.iter().fold(0.0, |worst, residual| if *residual > worst { *residual } else { worst })
     }
 
+    /// That of each vector.
+    pub(super) fn residuals(&self) -> [f64; L] {
+        self.residual
+    }
+
+    /// Which vectors have reached the tolerance.
+    pub(super) fn done(&self) -> [bool; L] {
+        self.done
+    }
+
+    /// Each vector's smallest output, as far as the tolerance is relative to that (V in front of its source).
+    pub(super) fn smallest_outputs(&self) -> [f64; L] {
+        let (mut smallest, mut largest) = ([f64::INFINITY; L], [0.0_f64; L]);
+        for (estimate, source) in
+            self.estimate.iter().zip(&self.sources).filter(|(_, source)| source.siemens != 0.0)
+        {
+            for l in 0..L {
+                let size = libm::fabs(estimate[l] - source.volts);
+                (smallest[l], largest[l]) = (smallest[l].min(size), largest[l].max(size));
+            }
+        }
+        array::from_fn(|l| smallest[l].max(SMALLEST_OUTPUT * largest[l]))
+    }
+
     /// Whether every vector has reached the tolerance.
     pub(super) fn is_done(&self) -> bool {
         self.done.iter().all(|done| *done)
     }
 
+    /// Currents of one vector into the sources (A).
+    pub(super) fn currents_of(&self, vector: usize, currents: &mut [f64]) {
+        for ((current, volts), source) in currents.iter_mut().zip(&self.estimate).zip(&self.sources) {
+            *current = (volts[vector] - source.volts) * source.siemens;
+        }
+    }
+
     /// Currents into the sources (A).
     pub(super) fn currents(&self, currents: &mut [[f64; L]]) {
-        for ((current, volts), source) in currents.iter_mut().zip(&self.estimate).zip(self.sources) {
+        for ((current, volts), source) in currents.iter_mut().zip(&self.estimate).zip(&self.sources) {
             *current = volts.map(|volts| (volts - source.volts) * source.siemens);
         }
     }
 }
 
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2"))]
-fn add<const L: usize>(extrapolation: &mut Extrapolation<'_, L>, outputs: &[[f64; L]], tolerance: f64) {
+fn add<const L: usize>(extrapolation: &mut Extrapolation<L>, outputs: &[[f64; L]], tolerance: f64) {
     extrapolation.extend(outputs, tolerance);
 }

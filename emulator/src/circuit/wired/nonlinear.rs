@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use super::coarse::Coarse;
 use super::extrapolation::Extrapolation;
-use super::pass::{CORRECTED, FIRST, One, PLAIN, RESUMED, nonlinear_pass};
+use super::pass::{CORRECTED, FIRST, PLAIN, RESUMED, nonlinear_pass};
 use super::{Convergence, PANEL, Wiring, Workspace};
 use crate::circuit::CurrentLaw;
 
@@ -229,7 +229,7 @@ pub(super) fn solve(
         let slope = devices.linearise(conductance, &volts)?;
         sweeper.prepare(&slope, wiring, row_siemens, column_siemens);
         let sweeper = &*sweeper;
-        let mut corrections = sweeper.coarse.as_ref().map(Coarse::corrections);
+        let mut corrections = sweeper.coarse.as_ref().map(Coarse::corrections_by_row);
         let mut coarse = sweeper.coarse.as_ref().zip(corrections.as_mut());
         if let Some((coarse, corrections)) = &mut coarse {
             coarse.start(corrections, &sweeper.top, &sweeper.bottom);
@@ -263,7 +263,7 @@ pub(super) fn solve(
                     None => nonlinear_pass::<false, PLAIN>(sweeper, fields, left_lanes, None, &mut devices),
                 }
             }
-            sweeper.outputs::<1, One>(fields, &mut coarse, up);
+            sweeper.outputs(fields, &mut coarse, up);
             sweeps += 1;
             if devices.keeps {
                 break;

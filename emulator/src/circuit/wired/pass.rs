@@ -1,8 +1,8 @@
 //! One pass over the array: substitutes the columns back, solves the rows, and eliminates the columns for the next pass,
 //! which goes the other way.
 //!
-//! One vector, on the rows of a panel side by side; several ones run beside one another in `batch`. Each value's arithmetic is
-//! the same in both, and on any target: nothing is fused, and no sum depends on the width.
+//! One vector, on the rows of a panel side by side; several ones run beside one another in `batch`. The arithmetic is the same
+//! on any target: nothing is fused, and no sum depends on the width.
 
 use core::ops::Range;
 
@@ -11,7 +11,7 @@ use super::batch::STRIP;
 use super::coarse::{Coarse, Corrections};
 use super::lanes::{product, sum_of};
 use super::nonlinear::Devices;
-use super::sweep::{Fields, Passes, Sweeper};
+use super::sweep::{Fields, Sweeper};
 
 /// From columns at 0 V.
 pub(super) const FIRST: u8 = 0;
@@ -22,29 +22,11 @@ pub(super) const CORRECTED: u8 = 2;
 /// From column voltages that were kept before the devices were linearised anew.
 pub(super) const RESUMED: u8 = 3;
 
-/// Passes for one vector.
-pub(super) struct One;
-
-impl Passes<1> for One {
-    fn pass<const UP: bool, const KIND: u8>(
-        &self,
-        sweeper: &Sweeper,
-        fields: &mut Fields<1>,
-        left_volts: &[[f64; 1]],
-        coarse: Option<(&Coarse, &mut Corrections<1>)>,
-    ) {
-        pass::<UP, KIND>(sweeper, fields, left_volts, coarse);
-    }
-
-    fn place(_: usize, columns: usize, row: usize) -> (usize, usize) {
-        (row * columns, 1)
-    }
-}
-
+/// The pass for left voltages `[row]` (V). Where there is a coarse array, the sums that it needs are left behind.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2"))]
-fn pass<const UP: bool, const KIND: u8>(
+pub(super) fn pass<const UP: bool, const KIND: u8>(
     sweeper: &Sweeper,
-    fields: &mut Fields<1>,
+    fields: &mut Fields,
     left_volts: &[[f64; 1]],
     coarse: Option<(&Coarse, &mut Corrections<1>)>,
 ) {
@@ -55,7 +37,7 @@ fn pass<const UP: bool, const KIND: u8>(
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2"))]
 pub(super) fn nonlinear_pass<const UP: bool, const KIND: u8>(
     sweeper: &Sweeper,
-    fields: &mut Fields<1>,
+    fields: &mut Fields,
     left_volts: &[[f64; 1]],
     coarse: Option<(&Coarse, &mut Corrections<1>)>,
     devices: &mut Devices,
@@ -68,7 +50,7 @@ const CHUNK: usize = 128;
 
 struct Pass<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> {
     sweeper: &'a Sweeper,
-    fields: &'a mut Fields<1>,
+    fields: &'a mut Fields,
     left_volts: &'a [[f64; 1]],
     coarse: Option<(&'a Coarse, &'a mut Corrections<1>)>,
     devices: Option<&'a mut Devices>,
@@ -81,7 +63,7 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIN
     #[inline(always)]
     fn new(
         sweeper: &'a Sweeper,
-        fields: &'a mut Fields<1>,
+        fields: &'a mut Fields,
         left_volts: &'a [[f64; 1]],
         coarse: Option<(&'a Coarse, &'a mut Corrections<1>)>,
         devices: Option<&'a mut Devices>,
@@ -123,7 +105,7 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIN
         {
             let stretch = coarse.stretch(row);
             if stretch != self.stretch {
-                coarse.interpolate(corrections, stretch);
+                coarse.interpolate(corrections, stretch, &mut self.fields.straight);
                 self.stretch = stretch;
             }
         }
@@ -239,10 +221,9 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIN
                 let field = &self.fields.cells[row..][..width];
                 let volts = &mut self.fields.volts[at..][..width];
                 let cells = &mut self.fields.panel[at..][..width];
-                if KIND == CORRECTED
-                    && let Some((_, corrections)) = &self.coarse
-                {
-                    let (base, slope) = (&corrections.base[at..][..width], &corrections.slope[at..][..width]);
+                if KIND == CORRECTED {
+                    let straight = &self.fields.straight;
+                    let (base, slope) = (&straight.base[at..][..width], &straight.slope[at..][..width]);
                     let line = (start + k) as f64;
                     for j in 0..width {
                         let now = inverse[j] * (field[j][0] + volts[j][0]);

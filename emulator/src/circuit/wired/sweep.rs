@@ -5,23 +5,21 @@
 //! pass over a single field does everything, upwards and downwards in turn. What conjugate gradients gain comes from
 //! the outputs alone: they are extrapolated over all iterations so far (reduced-rank extrapolation; Smith, Ford & Sidi,
 //! SIAM Review 29, 199, 1987), per vector, so that a vector's result doesn't depend on which others are solved with it.
+//! Here one vector is solved; `batch` makes the same sweeps with several.
 //!
 //! Scaled such that every segment conducts 1: rows by `√(G_r·G_c)/G_r`, columns by 1, devices by `√(G_r·G_c)`.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
-use super::batch::Strips;
-use super::coarse::{Coarse, Corrections};
+use super::batch::Batch;
+use super::coarse::{Coarse, Corrections, Straight};
 use super::extrapolation::Extrapolation;
 use super::lanes::Lanes;
-use super::pass::{CORRECTED, FIRST, One, PLAIN};
+use super::pass::{CORRECTED, FIRST, PLAIN, pass};
 use super::{Convergence, PANEL, Source, Wiring};
 use crate::circuit::CircuitError;
 
-const MOST_SWEEPS: u32 = 1_000;
-/// Vectors side by side.
-const TOGETHER: usize = 8;
+pub(super) const MOST_SWEEPS: u32 = 1_000;
 /// From this size on the coarse array is worth its price.
 const FEWEST_CELLS_WITH_COARSE: usize = 128 * 128;
 
@@ -33,9 +31,9 @@ pub(super) struct Sweeper {
     /// What the outputs end in.
     pub(super) sources: Vec<Source>,
     /// Scaled device conductances in panels.
-    pub(super) device: Lanes<PANEL>,
+    pub(super) device: Lanes<f64, PANEL>,
     /// 1/pivot of the rows, in panels.
-    pub(super) row: Lanes<PANEL>,
+    pub(super) row: Lanes<f64, PANEL>,
     /// 1/pivot of the columns eliminated from the top, row-major.
     pub(super) downwards: Vec<f64>,
     /// 1/pivot of the columns eliminated from the bottom, row-major.
@@ -58,21 +56,23 @@ pub(super) struct Sources {
     pub(super) bottom: Vec<f64>,
 }
 
-/// The fields of `L` vectors.
+/// The fields of one vector.
 #[derive(Default)]
-pub(super) struct Fields<const L: usize> {
+pub(super) struct Fields {
     /// Currents into the columns, eliminated so far as the last pass went; row-major.
-    pub(super) cells: Lanes<L>,
+    pub(super) cells: Lanes<f64, 1>,
     /// One panel of rows.
-    pub(super) panel: Lanes<PANEL>,
+    pub(super) panel: Lanes<f64, PANEL>,
     /// Behind the pass: voltages of the last row, and what its elimination carries on.
-    pub(super) volts: Lanes<L>,
-    pub(super) carried: Lanes<L>,
+    pub(super) volts: Lanes<f64, 1>,
+    pub(super) carried: Lanes<f64, 1>,
     /// Column voltages of the bottom row.
-    pub(super) outputs: Lanes<L>,
+    pub(super) outputs: Lanes<f64, 1>,
+    /// What the coarse array adds.
+    pub(super) straight: Straight<f64, 1>,
 }
 
-impl<const L: usize> Fields<L> {
+impl Fields {
     /// Makes room; what an earlier solution left is never read.
     pub(super) fn fit(&mut self, rows: usize, columns: usize) {
         self.cells.resize(rows * columns);
@@ -80,30 +80,15 @@ impl<const L: usize> Fields<L> {
         for lines in [&mut self.volts, &mut self.carried, &mut self.outputs] {
             lines.resize(columns);
         }
+        self.straight.resize(columns);
     }
 }
 
 /// Memory for solutions, kept from one to the next.
 #[derive(Default)]
 pub(super) struct Memory {
-    pub(super) one: Fields<1>,
-    together: Fields<TOGETHER>,
-    strips: Strips,
-}
-
-/// How `L` vectors are passed over.
-pub(super) trait Passes<const L: usize> {
-    /// The pass for left voltages `[row][vector]` (V). Where there is a coarse array, the sums that it needs are left behind.
-    fn pass<const UP: bool, const KIND: u8>(
-        &self,
-        sweeper: &Sweeper,
-        fields: &mut Fields<L>,
-        left_volts: &[[f64; L]],
-        coarse: Option<(&Coarse, &mut Corrections<L>)>,
-    );
-
-    /// Where a row's first cell lies in its field, and how far apart its cells are.
-    fn place(rows: usize, columns: usize, row: usize) -> (usize, usize);
+    pub(super) one: Fields,
+    batch: Batch,
 }
 
 /// 1/pivot of one step of an elimination over segments of 1 S from a cell that sees `own` to the ground beside the
@@ -222,70 +207,31 @@ impl Sweeper {
         tolerance: f64,
         currents: &mut [f64],
     ) -> Result<Convergence, CircuitError> {
-        // Every vector's arithmetic is the same at any width.
-        let vectors = left_volts.len() / self.rows;
-        let whole = vectors / TOGETHER * TOGETHER;
-        let (volts, last_volts) = left_volts.split_at(whole * self.rows);
-        let (currents, last_currents) = currents.split_at_mut(whole * self.columns);
-        if whole > 0 {
-            memory.strips.fill(self);
+        if left_volts.len() > self.rows {
+            return memory.batch.solve(self, left_volts, tolerance, currents);
         }
-        let first = self.solve_by(&mut memory.together, &memory.strips, volts, tolerance, currents)?;
-        Ok(first.worse(self.solve_by(&mut memory.one, &One, last_volts, tolerance, last_currents)?))
-    }
-
-    /// A multiple of `L` vectors.
-    fn solve_by<const L: usize>(
-        &self,
-        fields: &mut Fields<L>,
-        passes: &impl Passes<L>,
-        left_volts: &[f64],
-        tolerance: f64,
-        currents: &mut [f64],
-    ) -> Result<Convergence, CircuitError> {
-        let mut worst = Convergence::default();
         if left_volts.is_empty() {
-            return Ok(worst);
+            return Ok(Convergence::default());
         }
-        fields.fit(self.rows, self.columns);
-        let mut corrections = self.coarse.as_ref().map(Coarse::corrections);
-        let mut volts = vec![[0.0; L]; self.rows];
-        let mut outputs = vec![[0.0; L]; self.columns];
-        for (given, currents) in
-            left_volts.chunks_exact(self.rows * L).zip(currents.chunks_exact_mut(self.columns * L))
-        {
-            for (i, lanes) in volts.iter_mut().enumerate() {
-                for (l, lane) in lanes.iter_mut().enumerate() {
-                    *lane = given[l * self.rows + i];
-                }
-            }
-            worst =
-                worst.worse(self.run(fields, passes, &mut corrections, &volts, tolerance, &mut outputs)?);
-            for (j, lanes) in outputs.iter().enumerate() {
-                for (l, lane) in lanes.iter().enumerate() {
-                    currents[l * self.columns + j] = *lane;
-                }
-            }
-        }
-        Ok(worst)
+        self.solve_one(&mut memory.one, left_volts.as_chunks().0, tolerance, currents.as_chunks_mut().0)
     }
 
-    /// Solves for `L` vectors of left voltages (`[row][vector]`, V): currents out of the bottom ends (A).
-    fn run<const L: usize, P: Passes<L>>(
+    /// One vector of left voltages (V): currents out of the bottom ends (A).
+    fn solve_one(
         &self,
-        fields: &mut Fields<L>,
-        passes: &P,
-        corrections: &mut Option<Corrections<L>>,
-        left_volts: &[[f64; L]],
+        fields: &mut Fields,
+        left_volts: &[[f64; 1]],
         tolerance: f64,
-        currents: &mut [[f64; L]],
+        currents: &mut [[f64; 1]],
     ) -> Result<Convergence, CircuitError> {
-        let mut extrapolation = Extrapolation::<L>::new(&self.sources);
+        fields.fit(self.rows, self.columns);
+        let mut corrections = self.coarse.as_ref().map(Coarse::corrections_by_row);
         let mut coarse = self.coarse.as_ref().zip(corrections.as_mut());
+        let mut extrapolation = Extrapolation::<1>::new(&self.sources);
         if let Some((coarse, corrections)) = &mut coarse {
             coarse.start(corrections, &self.top, &self.bottom);
         }
-        passes.pass::<true, FIRST>(self, fields, left_volts, coarse.as_mut().map(|(a, b)| (*a, &mut **b)));
+        pass::<true, FIRST>(self, fields, left_volts, coarse.as_mut().map(|(a, b)| (*a, &mut **b)));
         let mut up = false;
         let mut sweeps = 0;
         loop {
@@ -295,17 +241,12 @@ impl Sweeper {
             if !up {
                 match &mut coarse {
                     Some((coarse, corrections)) => {
-                        passes.pass::<false, CORRECTED>(
-                            self,
-                            fields,
-                            left_volts,
-                            Some((coarse, corrections)),
-                        );
+                        pass::<false, CORRECTED>(self, fields, left_volts, Some((coarse, corrections)));
                     }
-                    None => passes.pass::<false, PLAIN>(self, fields, left_volts, None),
+                    None => pass::<false, PLAIN>(self, fields, left_volts, None),
                 }
             }
-            self.outputs::<L, P>(fields, &mut coarse, up);
+            self.outputs(fields, &mut coarse, up);
             sweeps += 1;
             extrapolation.add(&fields.outputs, tolerance);
             let residual = extrapolation.residual();
@@ -319,9 +260,9 @@ impl Sweeper {
             if up {
                 match &mut coarse {
                     Some((coarse, corrections)) => {
-                        passes.pass::<true, CORRECTED>(self, fields, left_volts, Some((coarse, corrections)));
+                        pass::<true, CORRECTED>(self, fields, left_volts, Some((coarse, corrections)));
                     }
-                    None => passes.pass::<true, PLAIN>(self, fields, left_volts, None),
+                    None => pass::<true, PLAIN>(self, fields, left_volts, None),
                 }
             }
             up = !up;
@@ -329,35 +270,26 @@ impl Sweeper {
     }
 
     /// Column voltages of the bottom row: what a pass upwards begins with, or one downwards has ended with.
-    pub(super) fn outputs<const L: usize, P: Passes<L>>(
+    pub(super) fn outputs(
         &self,
-        fields: &mut Fields<L>,
-        coarse: &mut Option<(&Coarse, &mut Corrections<L>)>,
+        fields: &mut Fields,
+        coarse: &mut Option<(&Coarse, &mut Corrections<1>)>,
         up: bool,
     ) {
-        let (rows, columns) = (self.rows, self.columns);
+        let last = (self.rows - 1) * self.columns;
         if up {
-            let (first, step) = P::place(rows, columns, rows - 1);
-            let cells = fields.cells[first..].iter().step_by(step);
-            let inverses = &self.downwards[(rows - 1) * columns..];
-            for (((output, cell), inverse), source) in
+            let (cells, inverses) = (&fields.cells[last..], &self.downwards[last..]);
+            for ((([output], [cell]), inverse), source) in
                 fields.outputs.iter_mut().zip(cells).zip(inverses).zip(&self.bottom)
             {
-                *output = cell.map(|cell| inverse * (cell + source));
+                *output = inverse * (cell + source);
             }
         } else {
             fields.outputs.copy_from_slice(&fields.volts);
         }
         if let Some((coarse, corrections)) = coarse {
-            coarse.interpolate(corrections, coarse.stretch(rows - 1));
-            let at = (rows - 1) as f64;
-            for ((output, base), slope) in
-                fields.outputs.iter_mut().zip(&corrections.base).zip(&corrections.slope)
-            {
-                for l in 0..L {
-                    output[l] += base[l] + at * slope[l];
-                }
-            }
+            coarse.interpolate(corrections, coarse.stretch(self.rows - 1), &mut fields.straight);
+            fields.straight.add_at(self.rows - 1, &mut fields.outputs);
         }
     }
 }

@@ -277,7 +277,8 @@ fn what_does_not_converge_is_an_error_with_its_residual() {
     let ends = Ends { left: &[driven(5.0, 0.0); 2], right: &[], top: &[], bottom: &ground };
     let wires = Wires::Resistive { row: Segments::Uniform(1.0), column: Segments::Uniform(1.0) };
     let error = operate(&[1e-4; 4], CurrentLaw::Sinh { v0_v: 0.02 }, &wires, &ends, 1e-9).unwrap_err();
-    assert!(matches!(error, CircuitError::NotConverged { residual, .. } if residual > 1e-9), "{error}");
+    let CircuitError::TooSteep { volts, residual, .. } = error else { panic!("{error}") };
+    assert!(volts == 5.0 && residual == 1.0, "{error}");
 }
 
 #[test]
@@ -311,18 +312,69 @@ fn square(n: usize, vectors: usize, seed: u64) -> (Vec<f64>, Vec<f64>) {
 }
 
 #[test]
-fn a_vectors_currents_do_not_depend_on_the_others_solved_with_it_by_a_single_bit() {
-    // Eight are solved side by side, the others one by one; from 128 × 128 on with a coarse array, here with ragged blocks.
-    for (n, vectors) in [(5, 9), (32, 18), (131, 9)] {
-        let (g, v) = square(n, vectors, 71);
+fn in_a_batch_a_vectors_currents_depend_on_neither_the_others_nor_their_number_by_a_single_bit() {
+    // Several widths side by side, and places that stay empty; from 128 × 128 on with a coarse array, here with ragged blocks.
+    for (n, vectors) in [(5, 9), (32, 35), (131, 18)] {
+        let (g, mut v) = square(n, vectors, 71);
+        // One of the others converges more slowly than any, and one isn't there.
+        v[n..2 * n].fill(0.0);
+        v[2 * n + 1..3 * n].fill(0.0);
         let wires = Wires::Resistive { row: Segments::Uniform(2.0), column: Segments::Uniform(5.0) };
         let solve = |v: &[f64]| solve(&g, n, v, CurrentLaw::Linear, &wires, 1e-9).unwrap().currents;
         let together = solve(&v);
-        for (k, alone) in v.chunks_exact(n).enumerate() {
-            let same = solve(alone).iter().zip(&together[k * n..]).all(|(a, b)| a.to_bits() == b.to_bits());
-            assert!(same, "vector {k} of {vectors} at {n}");
+        let same = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+        for (k, one) in v.chunks_exact(n).enumerate() {
+            let pair = solve(&[&v[2 * n..3 * n], one].concat());
+            assert!(same(&pair[n..], &together[k * n..][..n]), "vector {k} of {vectors} at {n}");
+            let alone = solve(one);
+            let largest = alone.iter().fold(0.0_f64, |most, current| most.max(libm::fabs(*current)));
+            for (a, b) in alone.iter().zip(&pair[n..]) {
+                // Alone it takes other steps; both are within the tolerance.
+                let size = libm::fabs(*a).max(1e-5 * largest);
+                assert!(libm::fabs(a - b) <= 2e-9 * size, "vector {k} of {vectors} at {n}: {a:e}, {b:e}");
+            }
         }
     }
+}
+
+/// Short ways and long ones (50 Ω at 256 lines lose nearly all of the voltage), in a batch and alone; against solutions that are
+/// tighter by four orders.
+#[test]
+fn no_output_is_ever_off_by_more_than_the_tolerance() {
+    let (mut worst, mut worst_alone) = (0.0_f64, 0.0_f64);
+    for n in [16, 32, 64, 128, 256] {
+        for ohm in [1.0, 5.0, 50.0] {
+            let wires = Wires::Resistive { row: Segments::Uniform(ohm), column: Segments::Uniform(ohm) };
+            for seed in 0..6 {
+                let (g, mut v) = square(n, 3, 200 + seed);
+                // Signed inputs, inputs of one sign, and a single row.
+                v[n..2 * n].iter_mut().for_each(|v| *v = libm::fabs(*v));
+                v[2 * n..].fill(0.0);
+                v[2 * n + n / 3] = 0.2;
+                let solve = |v: &[f64], tolerance| {
+                    solve(&g, n, v, CurrentLaw::Linear, &wires, tolerance).unwrap().currents
+                };
+                let together = solve(&v, 1e-9);
+                for (v, together) in v.chunks_exact(n).zip(together.chunks_exact(n)) {
+                    let exact = solve(v, 1e-13);
+                    let largest = exact.iter().fold(0.0_f64, |most, current| most.max(libm::fabs(*current)));
+                    let error = |currents: &[f64]| {
+                        let each = currents.iter().zip(&exact);
+                        let relative =
+                            |(a, b): (&f64, &f64)| libm::fabs(a - b) / libm::fabs(*b).max(1e-5 * largest);
+                        each.map(relative).fold(0.0, f64::max)
+                    };
+                    let (batch, alone) = (error(together), error(&solve(v, 1e-9)));
+                    (worst, worst_alone) = (worst.max(batch), worst_alone.max(alone));
+                    assert!(
+                        batch <= 1e-9 && alone <= 1e-9,
+                        "{n}, {ohm} Ω, seed {seed}: {batch:e}, {alone:e}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(worst > 0.0 && worst_alone > 0.0);
 }
 
 #[test]
@@ -464,11 +516,11 @@ fn every_processor_gives_the_same_bits() {
     }
     let recorded = [
         0x567b_6179_799b_2a67,
-        0x27dc_ab08_1efe_f69c,
-        0xfbe6_df75_56d5_a20f,
-        0x0cad_d069_7d05_2a45,
+        0x48de_ceda_c091_ebbf,
+        0x084e_205b_49b5_45b0,
+        0x98b8_751b_640c_570b,
         0xfda8_907c_7e0f_6747,
-        0x59ca_a42a_a326_e0ce,
+        0xfa67_9f9c_6d1c_7454,
         0x4d3b_b230_0426_0174,
         0x9db4_06a1_a7dc_5216,
     ];
