@@ -2,7 +2,9 @@
 
 use super::acquire::Conversion;
 use super::limits;
-use super::measure::{CellScan, ColumnTrace, Measurement, Pace, Products, ReferenceColumns, ScanStage};
+use super::measure::{
+    CellScan, ColumnTrace, Measurement, Pace, ProductStage, Products, ReferenceColumns, ScanStage,
+};
 use super::program::{JobCell, ProgramOrder};
 use super::trace::{SAMPLES_OVERHEAD_BYTES, TraceOrder};
 use crate::front_end::Description;
@@ -189,9 +191,8 @@ impl Checks<'_> {
             conversions: asked.conversions,
             pace: Pace { interval_ns: asked.interval_ns, first_at_ns: None },
             vectors,
-            ranged: false,
             vector: 0,
-            driven: false,
+            stage: ProductStage::Range,
             done: 0,
             saturated: 0,
             conversion: Conversion::default(),

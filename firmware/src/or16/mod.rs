@@ -152,6 +152,8 @@ pub struct Or16<H> {
     population: Population,
     switches: Switches,
     driven: Driven,
+    /// Rows were put at codes that haven't been confirmed.
+    unconfirmed: bool,
     range: u8,
     /// The column whose amplifier has its 1 kΩ in for the current of a pulse.
     widened: Option<u16>,
@@ -193,6 +195,7 @@ impl<H: Hardware> Or16<H> {
             population: Population { rows, columns, gates },
             switches: Switches::OPEN,
             driven: Driven::NONE,
+            unconfirmed: false,
             range: 0,
             widened: None,
             phase: Phase::Unknown,
@@ -319,6 +322,7 @@ impl<H: Hardware> Or16<H> {
         self.phase = Phase::Unknown;
         self.switches = Switches::OPEN;
         self.driven = Driven::NONE;
+        self.unconfirmed = false;
         self.range = 0;
         self.widened = None;
         let stopped = self.hardware.sequencer().stop_pulse().map_err(|_| faults::bus(None));
@@ -440,10 +444,23 @@ impl<H: Persistent> FrontEnd for Or16<H> {
             }
             for select in population.chips(ChipKind::RowDac) {
                 if moving >> select.index & 1 != 0 {
-                    driven.put_out(hardware, select)?;
+                    drive::update(hardware, select)?;
                 }
             }
+            this.unconfirmed = true;
             Ok(settling::read(this.range))
+        })
+    }
+
+    fn confirm_rows(&mut self, everything: bool) -> Result<(), FrontEndError> {
+        self.require_idle()?;
+        self.trusting(|this| {
+            let Self { hardware, driven, population, .. } = this;
+            for select in population.chips(ChipKind::RowDac) {
+                driven.confirm(hardware, select, everything)?;
+            }
+            this.unconfirmed = false;
+            Ok(())
         })
     }
 
@@ -465,6 +482,9 @@ impl<H: Persistent> FrontEnd for Or16<H> {
 
     fn start_conversion(&mut self) -> Result<(), FrontEndError> {
         self.require_up()?;
+        if self.unconfirmed {
+            return Err(faults::misuse("rows are not confirmed"));
+        }
         self.trusting(|this| this.hardware.sequencer().start_conversion().map_err(|_| faults::bus(None)))
     }
 

@@ -1,6 +1,6 @@
 //! Register writes and reads of an LTC2688, collected so that they cross the bus as one burst.
 
-use super::{Channel, FRAME, NO_OP, Register};
+use super::{CHANNELS, Channel, FRAME, NO_OP, READ, Register};
 use heapless::Vec;
 
 /// Up to `N` frames, in order. A read takes its own frame and its reply comes with the frame after it,
@@ -8,8 +8,6 @@ use heapless::Vec;
 #[derive(Clone, Debug, Default)]
 pub struct Script<const N: usize> {
     frames: Vec<[u8; FRAME], N>,
-    /// What each frame reads, if it does; as long as `frames`.
-    reads: Vec<Option<Register>, N>,
 }
 
 /// A script could not take an entry; it is left as it was.
@@ -32,7 +30,7 @@ pub enum ScriptError {
 impl<const N: usize> Script<N> {
     /// An empty script.
     pub const fn new() -> Self {
-        Self { frames: Vec::new(), reads: Vec::new() }
+        Self { frames: Vec::new() }
     }
 
     /// Appends a write.
@@ -41,26 +39,52 @@ impl<const N: usize> Script<N> {
             return Err(ScriptError::NotWritable(register));
         }
         self.make_room(1)?;
-        self.push(register.write_frame(value), None)?;
+        self.push(register.write_frame(value))?;
+        Ok(self)
+    }
+
+    /// Appends writes of a channel's input register, ascending, where `codes` differ from what is `held`.
+    pub fn write_changed(
+        &mut self,
+        held: &[u16; CHANNELS],
+        codes: &[u16; CHANNELS],
+    ) -> Result<&mut Self, ScriptError> {
+        let changed = held.iter().zip(codes).filter(|(held, code)| held != code).count();
+        if changed == 0 {
+            return Ok(self);
+        }
+        self.make_room(changed)?;
+        let first = Register::Code(Channel(0)).address();
+        for ((held, code), address) in held.iter().zip(codes).zip(first..) {
+            if held != code {
+                let [high, low] = code.to_be_bytes();
+                self.push([address, high, low])?;
+            }
+        }
         Ok(self)
     }
 
     /// Appends a read.
     pub fn read(&mut self, register: Register) -> Result<&mut Self, ScriptError> {
-        if !register.is_readable() {
-            return Err(ScriptError::NotReadable(register));
-        }
-        self.make_room(2)?;
-        self.push(register.read_frame(), Some(register))?;
-        self.push(NO_OP, None)?;
-        Ok(self)
+        self.read_from(register, 1)
     }
 
     /// Appends a read of a per-channel register for every channel, ascending: `read_all(Register::Code)`.
     pub fn read_all(&mut self, register: impl Fn(Channel) -> Register) -> Result<&mut Self, ScriptError> {
-        for channel in Channel::all() {
-            self.read(register(channel))?;
+        self.read_from(register(Channel(0)), CHANNELS as u8)
+    }
+
+    /// Reads of `count` registers from `first` on.
+    fn read_from(&mut self, first: Register, count: u8) -> Result<&mut Self, ScriptError> {
+        if !first.is_readable() {
+            return Err(ScriptError::NotReadable(first));
         }
+        self.make_room(usize::from(count) + 1)?;
+        let [address, ..] = first.read_frame();
+        for address in (address..).take(usize::from(count)) {
+            self.push([address, 0, 0])?;
+        }
+        self.push(NO_OP)?;
         Ok(self)
     }
 
@@ -69,13 +93,8 @@ impl<const N: usize> Script<N> {
         &self.frames
     }
 
-    /// What each frame reads, if it does.
-    pub(super) fn reads(&self) -> impl Iterator<Item = Option<Register>> {
-        self.reads.iter().copied()
-    }
-
     pub(super) fn has_reads(&self) -> bool {
-        self.reads.iter().any(Option::is_some)
+        self.frames.iter().any(|frame| is_read(*frame))
     }
 
     /// Takes the final no-op back if there is one and `wanted` more frames then fit.
@@ -86,13 +105,16 @@ impl<const N: usize> Script<N> {
             return Err(ScriptError::Full { capacity: N });
         }
         self.frames.truncate(kept);
-        self.reads.truncate(kept);
         Ok(())
     }
 
-    fn push(&mut self, frame: [u8; FRAME], read: Option<Register>) -> Result<(), ScriptError> {
-        let full = ScriptError::Full { capacity: N };
-        self.frames.push(frame).map_err(|_| full)?;
-        self.reads.push(read).map_err(|_| full)
+    fn push(&mut self, frame: [u8; FRAME]) -> Result<(), ScriptError> {
+        self.frames.push(frame).map_err(|_| ScriptError::Full { capacity: N })
     }
+}
+
+/// Whether a frame asks for a register.
+pub(super) fn is_read([address, ..]: [u8; FRAME]) -> bool {
+    let [no_op, ..] = NO_OP;
+    address & READ != 0 && address != no_op
 }
