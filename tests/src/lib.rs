@@ -3,6 +3,7 @@
 
 pub mod coverage;
 pub mod marks;
+pub mod product_timing;
 pub mod shield_timing;
 pub mod soak;
 

@@ -253,10 +253,13 @@ impl<S: FramedSpi> Ltc2688<S> {
         self.spi
             .transfer_frames(FRAME, frames.as_flattened(), replies.as_flattened_mut())
             .map_err(Error::Bus)?;
-        for (&frame, [_, high, low]) in frames.iter().zip(replies.iter().skip(1)) {
+        let mut replies = replies.iter();
+        let _ = replies.next();
+        for &frame in frames {
+            let Some(&[_, high, low]) = replies.next() else { break };
             if script::is_read(frame) {
                 let [address, ..] = frame;
-                deliver(address & !READ, u16::from_be_bytes([*high, *low]));
+                deliver(address & !READ, u16::from_be_bytes([high, low]));
             }
         }
         Ok(())

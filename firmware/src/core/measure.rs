@@ -22,8 +22,8 @@ pub(super) struct Workspace<'a> {
     pub(super) data: &'a mut [u8],
     /// One code per column.
     pub(super) codes: &'a mut [i16],
-    /// Row codes of the products asked for.
-    pub(super) vectors: &'a [u8],
+    /// The request's body.
+    pub(super) body: &'a [u8],
     /// Instrument time.
     pub(super) now_ns: u64,
 }
@@ -285,7 +285,7 @@ impl Products {
                 self.stage = ProductStage::Drive;
                 return Ok((Step::Again(front_end.set_range(self.range)?), false));
             }
-            ProductStage::Drive => return Ok((self.drive(front_end, work.vectors)?, false)),
+            ProductStage::Drive => return Ok((self.drive(front_end, work.body)?, false)),
             ProductStage::Confirm { settle } => {
                 self.stage = ProductStage::Settle { until_ns: work.now_ns.saturating_add(settle.ns.into()) };
                 front_end.confirm_rows(self.vector + 1 >= self.vectors)?;
@@ -294,12 +294,12 @@ impl Products {
                 return Ok((Step::NOW, true));
             }
             ProductStage::Settle { until_ns } => {
-                if work.now_ns < until_ns {
-                    // At most what the front end said.
-                    let ns = u32::try_from(until_ns - work.now_ns).unwrap_or(u32::MAX);
+                self.stage = ProductStage::Sample;
+                // At most what the front end said.
+                let ns = u32::try_from(until_ns.saturating_sub(work.now_ns)).unwrap_or(u32::MAX);
+                if ns > 0 {
                     return Ok((Step::Again(Settle { ns }), false));
                 }
-                self.stage = ProductStage::Sample;
             }
             ProductStage::Sample => {}
         }
@@ -322,14 +322,17 @@ impl Products {
             return Ok((Step::Done, true));
         }
         self.vector += 1;
-        Ok((self.drive(front_end, work.vectors)?, false))
+        Ok((self.drive(front_end, work.body)?, false))
     }
 
-    /// Puts the vector's codes out.
-    fn drive(&mut self, front_end: &mut impl FrontEnd, vectors: &[u8]) -> Result<Step, FrontEndError> {
+    /// Puts the vector's codes out. The vectors are what the request's body ends with ([`Mvm`]).
+    ///
+    /// [`Mvm`]: ohmrig_protocol::message::Mvm
+    fn drive(&mut self, front_end: &mut impl FrontEnd, body: &[u8]) -> Result<Step, FrontEndError> {
         let bytes = usize::from(front_end.description().rows) * 2;
-        let start = usize::from(self.vector) * bytes;
-        let settle = front_end.drive_rows(vectors.get(start..start + bytes).unwrap_or_default())?;
+        let first = body.len().saturating_sub(usize::from(self.vectors) * bytes);
+        let start = first + usize::from(self.vector) * bytes;
+        let settle = front_end.drive_rows(body.get(start..start + bytes).unwrap_or_default())?;
         self.stage = ProductStage::Confirm { settle };
         Ok(Step::NOW)
     }

@@ -63,9 +63,18 @@ impl Burst {
         value: impl Fn(Channel) -> u16,
     ) -> Result<&mut Self, ScriptError> {
         self.script.read_all(register)?;
-        for channel in Channel::all() {
-            self.expected.push(value(channel)).map_err(|_| ScriptError::Full { capacity: BURST })?;
+        let mut values = [0; CHANNELS];
+        for (channel, place) in Channel::all().zip(&mut values) {
+            *place = value(channel);
         }
+        self.expected.extend_from_slice(&values).map_err(|_| ScriptError::Full { capacity: BURST })?;
+        Ok(self)
+    }
+
+    /// The code of every channel.
+    fn expect_codes(&mut self, codes: &[u16; CHANNELS]) -> Result<&mut Self, ScriptError> {
+        self.script.read_all(Register::Code)?;
+        self.expected.extend_from_slice(codes).map_err(|_| ScriptError::Full { capacity: BURST })?;
         Ok(self)
     }
 
@@ -133,7 +142,7 @@ fn expect_rest<'b>(
     setting: u16,
 ) -> Result<&'b mut Burst, ScriptError> {
     burst
-        .expect_all(Register::Code, |channel| codes.get(channel.index()).copied().unwrap_or_default())?
+        .expect_codes(codes)?
         .expect_all(Register::Setting, |_| setting)?
         .expect(Register::ToggleEnable, 0)
 }
@@ -211,8 +220,12 @@ impl Driven {
 
     /// What the channels of a DAC hold.
     pub(super) fn of(&self, select: ChipSelect) -> [u16; CHANNELS] {
-        let rows = self.codes.get(usize::from(select.index)).filter(|_| select.kind == ChipKind::RowDac);
-        let mut codes = rows.copied().unwrap_or([zero(select.kind).0; CHANNELS]);
+        if select.kind == ChipKind::RowDac
+            && let Some(rows) = self.codes.get(usize::from(select.index))
+        {
+            return *rows;
+        }
+        let mut codes = [zero(select.kind).0; CHANNELS];
         if let Some((biased, channel, code)) = self.bias
             && biased == select
             && let Some(place) = codes.get_mut(channel.index())
@@ -222,16 +235,16 @@ impl Driven {
         codes
     }
 
-    fn note(&mut self, select: ChipSelect, codes: [u16; CHANNELS]) {
+    fn note(&mut self, select: ChipSelect, codes: &[u16; CHANNELS]) {
         if select.kind == ChipKind::RowDac
             && let Some(held) = self.codes.get_mut(usize::from(select.index))
         {
-            *held = codes;
+            *held = *codes;
         }
         if select.kind == ChipKind::BiasDac {
             let zero = zero(select.kind).0;
-            let driven = Channel::all().zip(codes).find(|&(_, code)| code != zero);
-            self.bias = driven.map(|(channel, code)| (select, channel, code));
+            let driven = Channel::all().zip(codes).find(|&(_, &code)| code != zero);
+            self.bias = driven.map(|(channel, &code)| (select, channel, code));
         }
     }
 
@@ -243,21 +256,20 @@ impl Driven {
         &mut self,
         hardware: &mut H,
         select: ChipSelect,
-        codes: [u16; CHANNELS],
+        codes: &[u16; CHANNELS],
     ) -> Result<bool, FrontEndError> {
         let held = self.of(select);
-        if held == codes {
+        if &held == codes {
             return Ok(false);
         }
-        let [first, ..] = codes;
-        let code = |channel: Channel| codes.get(channel.index()).copied().unwrap_or_default();
+        let [first, ..] = *codes;
         burst(hardware, select, |burst| {
-            if codes == [first; CHANNELS] {
+            if codes.iter().all(|&code| code == first) {
                 burst.write(Register::CodeAll, first)?.expect(Register::AbSelect, 0)?;
             } else {
-                burst.script.write_changed(&held, &codes)?;
+                burst.script.write_changed(&held, codes)?;
             }
-            burst.expect_all(Register::Code, code)?.expect(Register::ToggleEnable, 0)?;
+            burst.expect_codes(codes)?.expect(Register::ToggleEnable, 0)?;
             Ok(())
         })?;
         self.note(select, codes);
@@ -272,7 +284,7 @@ impl Driven {
         select: ChipSelect,
     ) -> Result<(), FrontEndError> {
         let zeros = [zero(select.kind).0; CHANNELS];
-        if self.stage(hardware, select, zeros)? {
+        if self.stage(hardware, select, &zeros)? {
             return put_out(hardware, select, &zeros);
         }
         burst(hardware, select, |burst| {

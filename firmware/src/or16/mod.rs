@@ -283,7 +283,7 @@ impl<H: Hardware> Or16<H> {
         self.trusting(|this| {
             this.rejoin()?;
             let (select, codes) = this.driven.with(kind, line, code);
-            if this.driven.stage(&mut this.hardware, select, codes)? {
+            if this.driven.stage(&mut this.hardware, select, &codes)? {
                 this.driven.put_out(&mut this.hardware, select)?;
             }
             Ok(settling::read(this.range))
@@ -295,7 +295,7 @@ impl<H: Hardware> Or16<H> {
         let mut moved = false;
         let Self { driven, hardware, .. } = self;
         for select in self.population.dacs() {
-            if driven.stage(hardware, select, [drive::zero(select.kind).0; ltc2688::CHANNELS])? {
+            if driven.stage(hardware, select, &[drive::zero(select.kind).0; ltc2688::CHANNELS])? {
                 driven.put_out(hardware, select)?;
                 moved = true;
             }
@@ -436,11 +436,12 @@ impl<H: Persistent> FrontEnd for Or16<H> {
             let Self { hardware, driven, population, .. } = this;
             let mut moving = 0u16;
             for (select, codes) in population.chips(ChipKind::RowDac).zip(codes.chunks(ltc2688::CHANNELS)) {
-                let mut whole = driven.of(select);
+                // Channels without a row stay at 0 V.
+                let mut whole = [drive::zero(select.kind).0; ltc2688::CHANNELS];
                 for (place, &code) in whole.iter_mut().zip(codes) {
                     *place = u16::from_le_bytes(code);
                 }
-                moving |= u16::from(driven.stage(hardware, select, whole)?) << select.index;
+                moving |= u16::from(driven.stage(hardware, select, &whole)?) << select.index;
             }
             for select in population.chips(ChipKind::RowDac) {
                 if moving >> select.index & 1 != 0 {

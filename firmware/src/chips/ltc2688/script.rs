@@ -1,13 +1,13 @@
 //! Register writes and reads of an LTC2688, collected so that they cross the bus as one burst.
 
 use super::{CHANNELS, Channel, FRAME, NO_OP, READ, Register};
-use heapless::Vec;
 
 /// Up to `N` frames, in order. A read takes its own frame and its reply comes with the frame after it,
 /// so a script that ends in a read carries one no-op frame at its end, which counts towards `N`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Script<const N: usize> {
-    frames: Vec<[u8; FRAME], N>,
+    frames: [[u8; FRAME]; N],
+    length: usize,
 }
 
 /// A script could not take an entry; it is left as it was.
@@ -30,7 +30,7 @@ pub enum ScriptError {
 impl<const N: usize> Script<N> {
     /// An empty script.
     pub const fn new() -> Self {
-        Self { frames: Vec::new() }
+        Self { frames: [[0; FRAME]; N], length: 0 }
     }
 
     /// Appends a write.
@@ -38,8 +38,9 @@ impl<const N: usize> Script<N> {
         if !register.is_writable() {
             return Err(ScriptError::NotWritable(register));
         }
-        self.make_room(1)?;
-        self.push(register.write_frame(value))?;
+        if let [place] = self.room(1, 0)? {
+            *place = register.write_frame(value);
+        }
         Ok(self)
     }
 
@@ -49,17 +50,24 @@ impl<const N: usize> Script<N> {
         held: &[u16; CHANNELS],
         codes: &[u16; CHANNELS],
     ) -> Result<&mut Self, ScriptError> {
-        let changed = held.iter().zip(codes).filter(|(held, code)| held != code).count();
-        if changed == 0 {
-            return Ok(self);
-        }
-        self.make_room(changed)?;
-        let first = Register::Code(Channel(0)).address();
-        for ((held, code), address) in held.iter().zip(codes).zip(first..) {
-            if held != code {
+        // Plain loops here and below: built for size, adapters of iterators cost a call for every item.
+        let mut writes = [[0; FRAME]; CHANNELS];
+        let mut places = writes.iter_mut();
+        let mut held = held.iter();
+        let mut address = Register::Code(Channel(0)).address();
+        let mut changed = 0;
+        for code in codes {
+            if held.next() != Some(code)
+                && let Some(place) = places.next()
+            {
                 let [high, low] = code.to_be_bytes();
-                self.push([address, high, low])?;
+                *place = [address, high, low];
+                changed += 1;
             }
+            address += 1;
+        }
+        if changed > 0 {
+            self.room(changed, 0)?.copy_from_slice(writes.get(..changed).unwrap_or_default());
         }
         Ok(self)
     }
@@ -71,45 +79,42 @@ impl<const N: usize> Script<N> {
 
     /// Appends a read of a per-channel register for every channel, ascending: `read_all(Register::Code)`.
     pub fn read_all(&mut self, register: impl Fn(Channel) -> Register) -> Result<&mut Self, ScriptError> {
-        self.read_from(register(Channel(0)), CHANNELS as u8)
+        self.read_from(register(Channel(0)), CHANNELS)
     }
 
-    /// Reads of `count` registers from `first` on.
-    fn read_from(&mut self, first: Register, count: u8) -> Result<&mut Self, ScriptError> {
+    /// Reads of `count` registers from `first` on, and a no-op.
+    fn read_from(&mut self, first: Register, count: usize) -> Result<&mut Self, ScriptError> {
         if !first.is_readable() {
             return Err(ScriptError::NotReadable(first));
         }
-        self.make_room(usize::from(count) + 1)?;
-        let [address, ..] = first.read_frame();
-        for address in (address..).take(usize::from(count)) {
-            self.push([address, 0, 0])?;
+        let [mut address, ..] = first.read_frame();
+        if let [reads @ .., last] = self.room(count, 1)? {
+            for place in reads {
+                *place = [address, 0, 0];
+                address = address.wrapping_add(1);
+            }
+            *last = NO_OP;
         }
-        self.push(NO_OP)?;
         Ok(self)
     }
 
     /// Frames as they will be sent.
     pub(super) fn frames(&self) -> &[[u8; FRAME]] {
-        &self.frames
+        self.frames.get(..self.length).unwrap_or_default()
     }
 
     pub(super) fn has_reads(&self) -> bool {
-        self.frames.iter().any(|frame| is_read(*frame))
+        self.frames().iter().any(|frame| is_read(*frame))
     }
 
-    /// Takes the final no-op back if there is one and `wanted` more frames then fit.
-    fn make_room(&mut self, wanted: usize) -> Result<(), ScriptError> {
-        let ends_in_no_op = self.frames.last() == Some(&NO_OP);
-        let kept = self.frames.len() - usize::from(ends_in_no_op);
-        if kept + wanted > N {
-            return Err(ScriptError::Full { capacity: N });
-        }
-        self.frames.truncate(kept);
-        Ok(())
-    }
-
-    fn push(&mut self, frame: [u8; FRAME]) -> Result<(), ScriptError> {
-        self.frames.push(frame).map_err(|_| ScriptError::Full { capacity: N })
+    /// Room for `wanted` more frames and `no_ops`, in place of the final no-op if there is one.
+    fn room(&mut self, wanted: usize, no_ops: usize) -> Result<&mut [[u8; FRAME]], ScriptError> {
+        let ends_in_no_op = self.frames().last() == Some(&NO_OP);
+        let kept = self.length - usize::from(ends_in_no_op);
+        let end = kept + wanted + no_ops;
+        let room = self.frames.get_mut(kept..end).ok_or(ScriptError::Full { capacity: N })?;
+        self.length = end;
+        Ok(room)
     }
 }
 
