@@ -246,7 +246,7 @@ impl<S: FramedSpi> Ltc2688<S> {
         if !script.has_reads() {
             return self.spi.write_frames(FRAME, frames.as_flattened()).map_err(Error::Bus);
         }
-        let mut replies = [[0; FRAME]; N];
+        let mut replies = Script::<N>::EMPTY;
         let Some(replies) = replies.get_mut(..frames.len()) else {
             return Err(ScriptError::Full { capacity: N }.into());
         };

@@ -41,7 +41,8 @@ pub(super) struct Burst {
 }
 
 impl Burst {
-    pub(super) fn new() -> Self {
+    #[inline(always)]
+    fn new() -> Self {
         Self { script: Script::new(), expected: Vec::new() }
     }
 

@@ -28,9 +28,13 @@ pub enum ScriptError {
 }
 
 impl<const N: usize> Script<N> {
-    /// An empty script.
+    /// No frames, or no replies yet: a constant, which is copied as a whole where an expression would be built one by one.
+    pub(super) const EMPTY: [[u8; FRAME]; N] = [[0; FRAME]; N];
+
+    /// An empty script. Built where it is to be: it is long.
+    #[inline(always)]
     pub const fn new() -> Self {
-        Self { frames: [[0; FRAME]; N], length: 0 }
+        Self { frames: Self::EMPTY, length: 0 }
     }
 
     /// Appends a write.
@@ -51,23 +55,25 @@ impl<const N: usize> Script<N> {
         codes: &[u16; CHANNELS],
     ) -> Result<&mut Self, ScriptError> {
         // Plain loops here and below: built for size, adapters of iterators cost a call for every item.
-        let mut writes = [[0; FRAME]; CHANNELS];
-        let mut places = writes.iter_mut();
-        let mut held = held.iter();
-        let mut address = Register::Code(Channel(0)).address();
         let mut changed = 0;
+        let mut before = held.iter();
         for code in codes {
-            if held.next() != Some(code)
+            changed += usize::from(before.next() != Some(code));
+        }
+        if changed == 0 {
+            return Ok(self);
+        }
+        let mut places = self.room(changed, 0)?.iter_mut();
+        let mut before = held.iter();
+        let mut address = Register::Code(Channel(0)).address();
+        for code in codes {
+            if before.next() != Some(code)
                 && let Some(place) = places.next()
             {
                 let [high, low] = code.to_be_bytes();
                 *place = [address, high, low];
-                changed += 1;
             }
             address += 1;
-        }
-        if changed > 0 {
-            self.room(changed, 0)?.copy_from_slice(writes.get(..changed).unwrap_or_default());
         }
         Ok(self)
     }
