@@ -142,10 +142,7 @@ fn expect_rest<'b>(
     codes: &[u16; CHANNELS],
     setting: u16,
 ) -> Result<&'b mut Burst, ScriptError> {
-    burst
-        .expect_codes(codes)?
-        .expect_all(Register::Setting, |_| setting)?
-        .expect(Register::ToggleEnable, 0)
+    burst.expect_codes(codes)?.expect_all(Register::Setting, |_| setting)?.expect(Register::ToggleEnable, 0)
 }
 
 /// Offset and gain of every channel as a reset leaves them: nothing here writes them, but a bit turned over in the address

@@ -48,14 +48,21 @@ fn main() -> ! {
 fn front_end(
     uart: hal::Uart,
 ) -> (
-    Or16<ohmrig_firmware::bench_hardware::BenchHardware<ohmrig_firmware::bench_link::BenchLink<hal::Uart>>>,
+    Or16<
+        ohmrig_firmware::bench_hardware::BenchHardware<
+            ohmrig_firmware::bench_link::BenchLink<'static, hal::Uart>,
+        >,
+    >,
     u64,
 ) {
     use ohmrig_firmware::bench_hardware::BenchHardware;
     use ohmrig_firmware::bench_link::BenchLink;
     use ohmrig_firmware::or16::Or16Config;
 
-    let bench = match BenchLink::connect(uart).and_then(BenchHardware::new) {
+    /// The last bursts, which the link tells only changes of. Not on the stack, where every move would be one more copy.
+    static BURSTS: ConstStaticCell<ohmrig_protocol::bench::recall::Memory> =
+        ConstStaticCell::new(ohmrig_protocol::bench::recall::Memory::new());
+    let bench = match BenchLink::connect(uart, BURSTS.take()).and_then(BenchHardware::new) {
         Ok(bench) => bench,
         Err(error) => panic!("bench on UART1: {error}"),
     };
