@@ -283,10 +283,8 @@ impl<'b> Core<'b> {
     }
 
     /// Has the status tell what `stack` does. It is called once per status request.
-    #[must_use]
-    pub fn with_stack(mut self, stack: fn() -> Stack) -> Self {
+    pub fn tell_stack(&mut self, stack: fn() -> Stack) {
         self.stack = Some(stack);
-        self
     }
 
     /// Takes bytes from the host; touches no hardware. Returns how many it took: fewer than given means that a

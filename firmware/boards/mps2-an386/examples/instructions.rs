@@ -178,6 +178,8 @@ fn main() -> ! {
         firmware_ns / products,
         emulator_ns / products
     ));
+    let stack = ohmrig_cortex_m::stack();
+    hal::say(format_args!("stack: {} bytes used of {}", stack.used, stack.bytes));
     hal::exit(0)
 }
 

@@ -36,7 +36,8 @@ fn main() -> ! {
         build: ohmrig_cortex_m::build_id(),
     };
     let boot = Boot { nonce, reset, panic: None };
-    let mut core = Core::new(nameplate, boot, MEMORY.take().storage()).with_stack(ohmrig_cortex_m::stack);
+    let mut core = Core::new(nameplate, boot, MEMORY.take().storage());
+    core.tell_stack(ohmrig_cortex_m::stack);
     let watchdog = hal::HardwareWatchdog::start(WATCHDOG_S);
     let mut station = hal::HostLine { uart: host, clock, watchdog };
     let _gone = serve(&mut core, &mut front_end, Or16::hardware_mut, &mut station);

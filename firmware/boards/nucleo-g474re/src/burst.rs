@@ -25,8 +25,9 @@ const REQUESTS: [u8; 4] = [49, 50, 51, 52];
 /// DMA1 channels 1 to 4, in the order of their events in a frame.
 const CHANNELS: usize = 4;
 
-/// Before, after and between chip selects of frames that answer: 50 ns, as [`FRAMES`] has.
-const SELECT_COUNTS: u32 = CLOCK_HZ / 20_000_000;
+/// Between a chip select and its frame, and after it: turns of `asm::delay`'s loop of three clocks, so that it is 50 ns as
+/// [`FRAMES`] has. Between two selects more instructions pass than that.
+const SELECT_TURNS: u32 = CLOCK_HZ / 20_000_000 / 3;
 
 /// The memory the DMA reads while a burst runs.
 struct Frames {
@@ -65,7 +66,7 @@ impl Burst {
         for (frame, (high, low)) in frames.iter().zip(halves_of) {
             [*high, *low] = halves(*frame);
         }
-        self.frames.edges = [1 << (select + 16), 1 << select];
+        self.frames.edges = edges(select);
         // The DMA reads memory behind the compiler's back: everything is written before it starts.
         compiler_fence(Ordering::SeqCst);
 
@@ -139,11 +140,12 @@ impl Burst {
         self.finish();
         let settings = halve();
         SPI1.cr1().modify(|w| w.set_spe(true));
+        let [selected, released] = edges(select);
         let mut back = input.as_chunks_mut::<3>().0.iter_mut();
         for frame in out.as_chunks::<3>().0 {
             let [high, low] = halves(*frame);
-            GPIOC.bsrr().write(|w| w.0 = 1 << (select + 16));
-            cortex_m::asm::delay(SELECT_COUNTS);
+            GPIOC.bsrr().write(|w| w.0 = selected);
+            cortex_m::asm::delay(SELECT_TURNS);
             // Both fit the FIFO (RM0440, "SPI": 32 bits each way, RXNE from 16 bits on).
             SPI1.dr16().write_value(high);
             SPI1.dr16().write_value(low);
@@ -151,12 +153,16 @@ impl Burst {
             if let Some(place) = back.next() {
                 *place = joined(halves);
             }
-            cortex_m::asm::delay(SELECT_COUNTS);
-            GPIOC.bsrr().write(|w| w.0 = 1 << select);
-            cortex_m::asm::delay(SELECT_COUNTS);
+            cortex_m::asm::delay(SELECT_TURNS);
+            GPIOC.bsrr().write(|w| w.0 = released);
         }
         restore(settings);
     }
+}
+
+/// What lowers and what raises the chip select on pin `select` of port C, as GPIOC_BSRR takes it.
+fn edges(select: u8) -> [u32; 2] {
+    [1 << (select + 16), 1 << select]
 }
 
 /// The next half that has come back.
