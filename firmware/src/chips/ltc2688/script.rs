@@ -27,6 +27,12 @@ pub enum ScriptError {
     NotWritable(Register),
 }
 
+impl<const N: usize> Default for Script<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<const N: usize> Script<N> {
     /// No frames, or no replies yet: a constant, which is copied as a whole where an expression would be built one by one.
     pub(super) const EMPTY: [[u8; FRAME]; N] = [[0; FRAME]; N];
@@ -49,12 +55,12 @@ impl<const N: usize> Script<N> {
     }
 
     /// Appends writes of a channel's input register, ascending, where `codes` differ from what is `held`.
+    #[allow(clippy::explicit_counter_loop)] // Here a zip is a call for every item.
     pub fn write_changed(
         &mut self,
         held: &[u16; CHANNELS],
         codes: &[u16; CHANNELS],
     ) -> Result<&mut Self, ScriptError> {
-        // Plain loops here and below: built for size, adapters of iterators cost a call for every item.
         let mut changed = 0;
         let mut before = held.iter();
         for code in codes {
