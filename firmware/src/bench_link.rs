@@ -136,23 +136,22 @@ type Result<T, IO> = core::result::Result<T, LinkError<<IO as embedded_io::Error
 /// A bench reached over `IO`. `IO`'s `read` must end with an error when the bench has been silent for long (seconds):
 /// that is how a byte lost on the way doesn't wait for ever.
 #[derive(Debug)]
-pub struct BenchLink<IO> {
-    conversation: Conversation<IO>,
+pub struct BenchLink<'m, IO> {
+    conversation: Conversation<'m, IO>,
     info: BenchInfo,
     broken: bool,
 }
 
-impl<IO: Read + Write> BenchLink<IO> {
-    /// Greets the bench.
-    pub fn connect(io: IO) -> Result<Self, IO> {
-        let memory = Memory::default();
+impl<'m, IO: Read + Write> BenchLink<'m, IO> {
+    /// Greets the bench. `memory`, which is long, is to hold the last bursts and must not have any yet.
+    pub fn connect(io: IO, memory: &'m mut Memory) -> Result<Self, IO> {
         let mut conversation = Conversation { io, check: Check::default(), told: 0, clock: None, memory };
         let info = conversation.greet()?;
         Ok(Self { conversation, info, broken: false })
     }
 
     /// Runs `call`; an error of it is the last word of the conversation.
-    fn say<T>(&mut self, call: impl FnOnce(&mut Conversation<IO>) -> Result<T, IO>) -> Result<T, IO> {
+    fn say<T>(&mut self, call: impl FnOnce(&mut Conversation<'m, IO>) -> Result<T, IO>) -> Result<T, IO> {
         if self.broken {
             return Err(LinkError::Broken);
         }
@@ -164,17 +163,17 @@ impl<IO: Read + Write> BenchLink<IO> {
 
 /// The stream, and what both ends know.
 #[derive(Debug)]
-struct Conversation<IO> {
+struct Conversation<'m, IO> {
     io: IO,
     check: Check,
     /// The clock as of the last reply.
     told: u64,
     /// The clock now, unless transactions of unknown length were posted since it was last known.
     clock: Option<u64>,
-    memory: Memory,
+    memory: &'m mut Memory,
 }
 
-impl<IO: Read + Write> Conversation<IO> {
+impl<IO: Read + Write> Conversation<'_, IO> {
     fn send(&mut self, bytes: &[u8]) -> Result<(), IO> {
         send_through(&mut self.io, &mut self.check, bytes)
     }
@@ -389,7 +388,7 @@ fn flash_offsets<E>(
     Ok((offset..end).step_by(wire::MAX_FLASH_CHUNK))
 }
 
-impl<IO: Read + Write> Bench for BenchLink<IO> {
+impl<IO: Read + Write> Bench for BenchLink<'_, IO> {
     type Error = LinkError<IO::Error>;
 
     fn info(&mut self) -> Result<BenchInfo, IO> {

@@ -186,11 +186,19 @@ pub trait FrontEnd {
     /// A switch that reads back wrong.
     fn set_range(&mut self, range: u8) -> Result<Settle, FrontEndError>;
 
-    /// Puts all rows at these codes: `codes` has two little-endian bytes per row.
+    /// Puts all rows at these codes: `codes` has two little-endian bytes per row. While they settle, and before the next
+    /// conversion, comes [`confirm_rows`](Self::confirm_rows); and what has been converted before can still be read.
     ///
     /// # Errors
     /// A bus that fails.
     fn drive_rows(&mut self, codes: &[u8]) -> Result<Settle, FrontEndError>;
+
+    /// Makes sure that rows are where `drive_rows` was to put them: by what one frame gone wrong would show in, or by
+    /// `everything` there is.
+    ///
+    /// # Errors
+    /// A driver that reads back wrong.
+    fn confirm_rows(&mut self, everything: bool) -> Result<(), FrontEndError>;
 
     /// Puts one row at a code; the others stay.
     ///

@@ -25,6 +25,16 @@ pub fn put(into: &mut [u8], parts: &[&[u8]]) -> usize {
     length
 }
 
+/// A slice of bytes in serde as bytes, not as a sequence of numbers: on the wire the same, and moved as one piece. To be
+/// named in `serialize_with`.
+///
+/// # Errors
+/// The serializer's.
+#[allow(clippy::trivially_copy_pass_by_ref)] // Serde's signature.
+pub fn whole<S: serde::Serializer>(bytes: &&[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_bytes(bytes)
+}
+
 /// `[u8; N]` in serde as a tuple of bytes, in a loop: the derived code has one copy of everything per byte.
 pub mod array {
     use core::fmt;

@@ -15,5 +15,6 @@ pub struct LogRecords<'a> {
     /// Records lost for want of room since the frame before; the newest are lost first.
     pub dropped: u32,
     /// Whole records as defmt encodes them (rzCOBS, each ended by `0x00`): the image that sent them is needed to read them.
+    #[serde(serialize_with = "crate::bytes::whole")]
     pub records: &'a [u8],
 }

@@ -4,6 +4,7 @@
 pub mod coverage;
 pub mod marks;
 pub mod parasitics;
+pub mod product_timing;
 pub mod shield_timing;
 pub mod soak;
 

@@ -37,6 +37,7 @@ cargo xtask COMMAND
   new-board NAME [--like BOARD]
                           a new folder under firmware/boards, as a copy of BOARD (nucleo-g474re)
   sizes                   flash, static RAM and panic sites of the images against their budgets
+  instructions            counts the instructions of a product in QEMU, the firmware's apart from the emulator's
   netlist                 checks OR-16's netlist, rewrites its list of pins and the tables of docs/hardware.md
   spice                   simulates OR-16's amplifiers and switches in ngspice; rewrites tables and plots of
                           docs/hardware
@@ -71,6 +72,8 @@ fn main() -> ExitCode {
         ["netlist"] => netlist::write(&root),
         ["spice"] => spice::simulate(&root),
         ["sizes"] => sizes::check(&root),
+        ["instructions"] => toolchain::ensure(&root)
+            .and_then(|toolchain| qemu::ensure().and_then(|_| qemu::check_instructions(&root, &toolchain))),
         ["qemu"] => qemu::ensure().map(|version| println!("{version}")),
         ["test"] => test_run::all(&root, test_run::Extent::Usual),
         ["test", "--full"] => test_run::all(&root, test_run::Extent::Full),

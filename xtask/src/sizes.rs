@@ -33,7 +33,7 @@ const BUDGETS: [Budget; 7] = [
     budget("mps2-an386", 136, 128, 215),
     budget("mps2-an386-emulated", 512, 320, 680),
     budget("nucleo-g474re", 128, 24, 215),
-    budget("nucleo-g474re-emulated", 384, 108, 720),
+    budget("nucleo-g474re-emulated", 384, 90, 720),
     budget("pico", 384, 128, 840),
     budget("pico2", 148, 48, 300),
     budget("pico2-emulated", 384, 128, 760),

@@ -91,8 +91,10 @@ impl Turn {
         self.filled += station.read(self.incoming.get_mut(self.filled..).unwrap_or_default());
         let link_ns = station.link_ns();
         let taken = core.receive(self.incoming.get(..self.filled).unwrap_or_default(), link_ns);
-        self.incoming.copy_within(taken..self.filled, 0);
-        self.filled -= taken;
+        if taken > 0 {
+            self.incoming.copy_within(taken..self.filled, 0);
+            self.filled -= taken;
+        }
 
         let instrument_ns = clock(front_end).now_ns()?;
         let next = core.poll(Now { instrument_ns, link_ns }, front_end);

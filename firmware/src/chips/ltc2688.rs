@@ -4,7 +4,7 @@
 //! Sources: Linux `drivers/iio/dac/ltc2688.c` and Analog Devices no-OS `drivers/dac/ltc268x`, both "the drivers" below.
 //! A frame is 24 bits: read bit, 7-bit address, 16 data bits, most significant first. The reply to a read is the data
 //! half of the *next* frame; neither driver says what the first byte of a reply holds, so it is not looked at.
-//! The part has no CRC and no identity register: read back what matters ([`Script`], [`Ltc2688::snapshot`]),
+//! The part has no CRC and no identity register: read back what matters ([`Script`]),
 //! and see [`Ltc2688::check`].
 
 use crate::hardware::FramedSpi;
@@ -41,6 +41,9 @@ pub struct Channel(u8);
 pub struct NoSuchChannel(pub u8);
 
 impl Channel {
+    /// Channel 12.
+    pub const C12: Self = Self(12);
+
     /// All channels, ascending.
     pub fn all() -> impl DoubleEndedIterator<Item = Self> + ExactSizeIterator {
         (0..CHANNELS as u8).map(Self)
@@ -195,19 +198,6 @@ impl Faults {
     }
 }
 
-/// Everything that decides what the outputs do at the next TGP0 edge, indexed by channel number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Input registers A.
-    pub a: [DacCode; CHANNELS],
-    /// Input registers B.
-    pub b: [DacCode; CHANNELS],
-    /// Settings as read, to be held against [`Setting::bits`].
-    pub setting: [u16; CHANNELS],
-    /// Toggle-enable mask.
-    pub toggle_enable: u16,
-}
-
 /// What can go wrong with an LTC2688.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error<E> {
@@ -246,26 +236,30 @@ impl<S: FramedSpi> Ltc2688<S> {
         self.spi
     }
 
-    /// Runs `script` as one burst and hands each read's register and value to `deliver`, in the script's order.
+    /// Runs `script` as one burst and hands each read's address and value to `deliver`, in the script's order.
     pub fn run<const N: usize>(
         &mut self,
         script: &Script<N>,
-        mut deliver: impl FnMut(Register, u16),
+        mut deliver: impl FnMut(u8, u16),
     ) -> Result<(), Error<S::Error>> {
         let frames = script.frames();
         if !script.has_reads() {
             return self.spi.write_frames(FRAME, frames.as_flattened()).map_err(Error::Bus);
         }
-        let mut replies = [[0; FRAME]; N];
+        let mut replies = Script::<N>::EMPTY;
         let Some(replies) = replies.get_mut(..frames.len()) else {
             return Err(ScriptError::Full { capacity: N }.into());
         };
         self.spi
             .transfer_frames(FRAME, frames.as_flattened(), replies.as_flattened_mut())
             .map_err(Error::Bus)?;
-        for (read, [_, high, low]) in script.reads().zip(replies.iter().skip(1)) {
-            if let Some(register) = read {
-                deliver(register, u16::from_be_bytes([*high, *low]));
+        let mut replies = replies.iter();
+        let _ = replies.next();
+        for &frame in frames {
+            let Some(&[_, high, low]) = replies.next() else { break };
+            if script::is_read(frame) {
+                let [address, ..] = frame;
+                deliver(address & !READ, u16::from_be_bytes([high, low]));
             }
         }
         Ok(())
@@ -286,14 +280,14 @@ impl<S: FramedSpi> Ltc2688<S> {
         }
         let mut expected = patterns.into_iter();
         let mut outcome = Ok(());
-        self.run(&script, |register, read| {
+        self.run(&script, |_, read| {
             if let (Ok(()), Some(wrote)) = (outcome, expected.next())
                 && wrote != read
             {
-                outcome = Err((register, wrote, read));
+                outcome = Err((wrote, read));
             }
         })?;
-        outcome.map_err(|(register, wrote, read)| Error::ReadBack { register, wrote, read })
+        outcome.map_err(|(wrote, read)| Error::ReadBack { register: Register::AbSelect, wrote, read })
     }
 
     /// Sets span and toggle source of a channel. The *code* stays, so the voltage changes with the span (code 0 is −5 V
@@ -353,41 +347,14 @@ impl<S: FramedSpi> Ltc2688<S> {
         let mut script = Script::<3>::new();
         script.read(Register::Fault)?.read(Register::ThermalStatus)?;
         let mut faults = Faults::default();
-        self.run(&script, |register, value| match register {
-            Register::Fault => faults.fault = value,
-            _ => faults.thermal = value,
+        self.run(&script, |address, value| {
+            if address == Register::Fault.address() {
+                faults.fault = value;
+            } else {
+                faults.thermal = value;
+            }
         })?;
         Ok(faults)
-    }
-
-    /// Reads A, B, setting and toggle-enable of all channels in one burst of 52 frames, scanning upwards so that
-    /// a run-coding link moves each scan as one run. Leaves A selected.
-    pub fn snapshot(&mut self) -> Result<Snapshot, Error<S::Error>> {
-        let mut script = Script::<52>::new();
-        script.write(Register::AbSelect, InputRegister::B.select_mask())?;
-        script.read_all(Register::Code)?;
-        script.write(Register::AbSelect, InputRegister::A.select_mask())?;
-        script.read_all(Register::Code)?.read_all(Register::Setting)?;
-        script.read(Register::ToggleEnable)?;
-
-        let mut snapshot = Snapshot::default();
-        let mut into_a = false;
-        self.run(&script, |register, value| match register {
-            Register::Code(channel) => {
-                let codes = if into_a { &mut snapshot.a } else { &mut snapshot.b };
-                if let Some(code) = codes.get_mut(channel.index()) {
-                    *code = DacCode(value);
-                }
-                into_a |= channel.index() == CHANNELS - 1;
-            }
-            Register::Setting(channel) => {
-                if let Some(setting) = snapshot.setting.get_mut(channel.index()) {
-                    *setting = value;
-                }
-            }
-            _ => snapshot.toggle_enable = value,
-        })?;
-        Ok(snapshot)
     }
 
     fn write<const N: usize>(&mut self, writes: &[(Register, u16); N]) -> Result<(), Error<S::Error>> {

@@ -35,6 +35,15 @@ impl Conversion {
         first: u16,
         codes: &mut [i16],
     ) -> Result<Step, FrontEndError> {
+        let step = self.convert(front_end)?;
+        if step == Step::Done {
+            front_end.read_codes(first, codes)?;
+        }
+        Ok(step)
+    }
+
+    /// Steps until the codes can be read, by the caller.
+    pub(super) fn convert(&mut self, front_end: &mut impl FrontEnd) -> Result<Step, FrontEndError> {
         let Some(waited_ns) = self.waited_ns else {
             front_end.start_conversion()?;
             let ns = front_end.description().conversion_ns;
@@ -42,7 +51,6 @@ impl Conversion {
             return Ok(Step::Again(Settle { ns }));
         };
         if front_end.conversion_done()? {
-            front_end.read_codes(first, codes)?;
             self.waited_ns = None;
             return Ok(Step::Done);
         }

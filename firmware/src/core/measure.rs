@@ -22,8 +22,8 @@ pub(super) struct Workspace<'a> {
     pub(super) data: &'a mut [u8],
     /// One code per column.
     pub(super) codes: &'a mut [i16],
-    /// Row codes of the products asked for.
-    pub(super) vectors: &'a [u8],
+    /// The request's body.
+    pub(super) body: &'a [u8],
     /// Instrument time.
     pub(super) now_ns: u64,
 }
@@ -100,18 +100,39 @@ pub(super) struct ColumnTrace {
 }
 
 /// A batch of vectors.
+///
+/// Once a vector's last conversion is over, the next vector's codes are written, read back and put out; the codes of that
+/// conversion are read from the converters while the rows settle. Not earlier: a frame of the next vector's codes gone
+/// wrong could put one out, and what the converters are about to sample would be wrong without anything showing it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Products {
     pub(super) range: u8,
     pub(super) conversions: u16,
     pub(super) pace: Pace,
     pub(super) vectors: u16,
-    pub(super) ranged: bool,
+    /// The vector on the rows, or the next one.
     pub(super) vector: u16,
-    pub(super) driven: bool,
+    pub(super) stage: ProductStage,
+    /// Conversions of it.
     pub(super) done: u16,
     pub(super) saturated: u32,
     pub(super) conversion: Conversion,
+}
+
+/// Stages of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProductStage {
+    Range,
+    Drive,
+    /// The rows settle from here on; what was converted last has still to be read.
+    Confirm {
+        settle: Settle,
+    },
+    /// Until they have.
+    Settle {
+        until_ns: u64,
+    },
+    Sample,
 }
 
 impl Products {
@@ -258,47 +279,84 @@ impl Products {
         front_end: &mut impl FrontEnd,
         work: Workspace<'_>,
     ) -> Result<(Step, bool), FrontEndError> {
-        if !self.ranged {
-            self.ranged = true;
-            work.data.fill(0);
-            return Ok((Step::Again(front_end.set_range(self.range)?), false));
-        }
-        let rows = usize::from(front_end.description().rows);
-        if !self.driven {
-            self.driven = true;
-            let start = usize::from(self.vector) * rows * 2;
-            let codes = work.vectors.get(start..start + rows * 2).unwrap_or_default();
-            return Ok((Step::Again(front_end.drive_rows(codes)?), false));
+        match self.stage {
+            ProductStage::Range => {
+                work.data.fill(0);
+                self.stage = ProductStage::Drive;
+                return Ok((Step::Again(front_end.set_range(self.range)?), false));
+            }
+            ProductStage::Drive => return Ok((self.drive(front_end, work.body)?, false)),
+            ProductStage::Confirm { settle } => {
+                self.stage = ProductStage::Settle { until_ns: work.now_ns.saturating_add(settle.ns.into()) };
+                front_end.confirm_rows(self.vector + 1 >= self.vectors)?;
+                let Some(before) = self.vector.checked_sub(1) else { return Ok((Step::NOW, false)) };
+                self.read(front_end, before, work)?;
+                return Ok((Step::NOW, true));
+            }
+            ProductStage::Settle { until_ns } => {
+                self.stage = ProductStage::Sample;
+                // At most what the front end said.
+                let ns = u32::try_from(until_ns.saturating_sub(work.now_ns)).unwrap_or(u32::MAX);
+                if ns > 0 {
+                    return Ok((Step::Again(Settle { ns }), false));
+                }
+            }
+            ProductStage::Sample => {}
         }
         if let Some(wait) = self.pace.wait(self.done, work.now_ns) {
             return Ok((wait, false));
         }
-        match self.conversion.step(front_end, 0, work.codes)? {
+        match self.conversion.convert(front_end)? {
             step @ Step::Again(_) => return Ok((step, false)),
             Step::Done => {}
         }
+        self.done += 1;
+        if self.done < self.conversions {
+            self.read(front_end, self.vector, work)?;
+            return Ok((Step::NOW, true));
+        }
+        self.done = 0;
+        self.pace.first_at_ns = None;
+        if self.vector + 1 >= self.vectors {
+            self.read(front_end, self.vector, work)?;
+            return Ok((Step::Done, true));
+        }
+        self.vector += 1;
+        Ok((self.drive(front_end, work.body)?, false))
+    }
+
+    /// Puts the vector's codes out. The vectors are what the request's body ends with ([`Mvm`]).
+    ///
+    /// [`Mvm`]: ohmrig_protocol::message::Mvm
+    fn drive(&mut self, front_end: &mut impl FrontEnd, body: &[u8]) -> Result<Step, FrontEndError> {
+        let bytes = usize::from(front_end.description().rows) * 2;
+        let first = body.len().saturating_sub(usize::from(self.vectors) * bytes);
+        let start = first + usize::from(self.vector) * bytes;
+        let settle = front_end.drive_rows(body.get(start..start + bytes).unwrap_or_default())?;
+        self.stage = ProductStage::Confirm { settle };
+        Ok(Step::NOW)
+    }
+
+    /// Reads the last conversion out, into the data of `vector`.
+    fn read(
+        &mut self,
+        front_end: &mut impl FrontEnd,
+        vector: u16,
+        work: Workspace<'_>,
+    ) -> Result<(), FrontEndError> {
+        front_end.read_codes(0, work.codes)?;
         let linear = front_end.description().converters.adc_linear;
-        let first = usize::from(self.vector) * work.codes.len();
-        for (column, &code) in work.codes.iter().enumerate() {
-            self.saturated += u32::from(is_saturated(code, linear));
-            if self.conversions == 1 {
-                if let Some(slot) = work.data.as_chunks_mut::<2>().0.get_mut(first + column) {
-                    *slot = code.to_le_bytes();
-                }
-            } else if let Some(slot) = work.data.as_chunks_mut::<4>().0.get_mut(first + column) {
+        let first = usize::from(vector) * work.codes.len();
+        self.saturated += work.codes.iter().map(|&code| u32::from(is_saturated(code, linear))).sum::<u32>();
+        if self.conversions == 1 {
+            let slots = work.data.as_chunks_mut::<2>().0.iter_mut().skip(first);
+            slots.zip(work.codes.iter()).for_each(|(slot, code)| *slot = code.to_le_bytes());
+        } else {
+            let slots = work.data.as_chunks_mut::<4>().0.iter_mut().skip(first);
+            for (slot, &code) in slots.zip(work.codes.iter()) {
                 *slot = i32::from_le_bytes(*slot).saturating_add(i32::from(code)).to_le_bytes();
             }
         }
-        self.done += 1;
-        if self.done >= self.conversions {
-            self.done = 0;
-            self.pace.first_at_ns = None;
-            self.driven = false;
-            self.vector += 1;
-            if self.vector >= self.vectors {
-                return Ok((Step::Done, true));
-            }
-        }
-        Ok((Step::NOW, true))
+        Ok(())
     }
 }

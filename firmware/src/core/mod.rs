@@ -283,10 +283,8 @@ impl<'b> Core<'b> {
     }
 
     /// Has the status tell what `stack` does. It is called once per status request.
-    #[must_use]
-    pub fn with_stack(mut self, stack: fn() -> Stack) -> Self {
+    pub fn tell_stack(&mut self, stack: fn() -> Stack) {
         self.stack = Some(stack);
-        self
     }
 
     /// Takes bytes from the host; touches no hardware. Returns how many it took: fewer than given means that a
@@ -418,8 +416,7 @@ impl<'b> Core<'b> {
         let Self {
             activity, decoder, data, codes, budgets, job_cells, ring, tape, pending, counters, ..
         } = self;
-        let body = pending.map_or(0..0, |pending| frame::HEADER_BYTES..frame::HEADER_BYTES + pending.body);
-        let limits = self.limits.unwrap_or(front_end.description().limits);
+        let limits = &self.limits;
         let step = match activity {
             Activity::None | Activity::Keep(_) => return Ok(None),
             Activity::MakeSafe => match front_end.make_safe()? {
@@ -438,16 +435,18 @@ impl<'b> Core<'b> {
                 Progress::Done(_) => Step::Done,
             },
             Activity::Measure(measurement) => {
-                let vectors = request::vectors(decoder.buffer().get(body).unwrap_or_default());
+                let body = pending.map_or(0..0, |p| frame::HEADER_BYTES..frame::HEADER_BYTES + p.body);
+                let body = decoder.buffer().get(body).unwrap_or_default();
                 let columns = usize::from(front_end.description().columns);
                 let codes = codes.get_mut(..columns).unwrap_or_default();
-                let work = Workspace { data, codes, vectors, now_ns: now.instrument_ns };
+                let work = Workspace { data, codes, body, now_ns: now.instrument_ns };
                 let (step, converted) = measurement.step(front_end, work)?;
                 counters.conversions += u64::from(converted);
                 step
             }
             Activity::Pulse(pulse) => {
                 let before = pulse.edge_at_ns.is_some();
+                let limits = limits.unwrap_or(front_end.description().limits);
                 let step = pulse.step(front_end, &limits, now.instrument_ns)?;
                 counters.pulses += u64::from(!before && pulse.edge_at_ns.is_some());
                 step
@@ -466,6 +465,7 @@ impl<'b> Core<'b> {
             Activity::Job(JobMachine::Wait(_)) => Step::Done,
             Activity::Job(JobMachine::Program(program)) => {
                 let before = program.pulses;
+                let limits = limits.unwrap_or(front_end.description().limits);
                 let (step, converted) =
                     program.step(front_end, &limits, job_cells, budgets, now.instrument_ns)?;
                 counters.pulses += program.pulses - before;

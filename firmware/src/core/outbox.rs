@@ -34,6 +34,9 @@ impl<'b> Outbox<'b> {
     /// Forgets the first `bytes`, and returns how many of them weren't log records.
     pub(super) fn sent(&mut self, bytes: usize) -> usize {
         let bytes = bytes.min(self.filled);
+        if bytes == 0 {
+            return 0;
+        }
         self.buffer.copy_within(bytes..self.filled, 0);
         self.filled -= bytes;
         let log = bytes.min(self.log);

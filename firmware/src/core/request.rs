@@ -2,7 +2,9 @@
 
 use super::acquire::Conversion;
 use super::limits;
-use super::measure::{CellScan, ColumnTrace, Measurement, Pace, Products, ReferenceColumns, ScanStage};
+use super::measure::{
+    CellScan, ColumnTrace, Measurement, Pace, ProductStage, Products, ReferenceColumns, ScanStage,
+};
 use super::program::{JobCell, ProgramOrder};
 use super::trace::{SAMPLES_OVERHEAD_BYTES, TraceOrder};
 use crate::front_end::Description;
@@ -18,14 +20,6 @@ use ohmrig_protocol::units::{Seconds, Volts};
 #[inline(never)]
 pub(super) fn asked(body: &[u8]) -> Option<Request<'_>> {
     frame::decode_body(body).ok()
-}
-
-/// The row codes within the body of a request for products; nothing for any other body.
-pub(super) fn vectors(body: &[u8]) -> &[u8] {
-    match asked(body) {
-        Some(Request::Mvm(mvm)) => mvm.codes,
-        _ => &[],
-    }
 }
 
 /// What requests are checked against.
@@ -189,9 +183,8 @@ impl Checks<'_> {
             conversions: asked.conversions,
             pace: Pace { interval_ns: asked.interval_ns, first_at_ns: None },
             vectors,
-            ranged: false,
             vector: 0,
-            driven: false,
+            stage: ProductStage::Range,
             done: 0,
             saturated: 0,
             conversion: Conversion::default(),
@@ -365,5 +358,28 @@ impl Checks<'_> {
         limits::within(Field::Interval, gap.0, 0.0, 1.0)?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Just checked.
         Ok(libm::roundf(gap.0 * 1e9) as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn codes_of_products_are_what_the_body_of_their_request_ends_with() {
+        let codes = [1, 2, 3, 4, 0, 0];
+        let mvm = Mvm { range: 1, conversions: 300, interval_ns: 70_000, codes: &codes };
+        let mut out = [0; 64];
+        let header = frame::Header {
+            version: 0,
+            kind: frame::Kind::Request,
+            session: frame::SessionId::NONE,
+            sequence: 0,
+        };
+        let length = frame::encode(header, &Request::Mvm(mvm), &mut out).unwrap();
+        let (_, body) = frame::decode(out.get_mut(..length - 1).unwrap()).unwrap();
+        assert!(body.ends_with(&codes));
+        assert_eq!(asked(body), Some(Request::Mvm(mvm)));
     }
 }

@@ -308,6 +308,11 @@ impl<H: Mounted + Persistent> FrontEnd for OpenMena<H> {
         self.trusting(|this| this.drive(whole))
     }
 
+    /// They were read back before the switches closed.
+    fn confirm_rows(&mut self, _everything: bool) -> Result<(), FrontEndError> {
+        self.require_idle()
+    }
+
     fn drive_row(&mut self, row: u16, code: u16) -> Result<Settle, FrontEndError> {
         self.require_idle()?;
         let code = DacCode::new(code).ok_or_else(|| faults::misuse("a code beyond 12 bits"))?;

@@ -17,8 +17,10 @@ const BURST: usize = 64;
 
 /// Trims after a reset: none. Neither driver writes them.
 const TRIM: u16 = 0;
-/// What one bit makes of the address of an update of all channels.
-const GAIN_NEAR_UPDATE_ALL: u8 = 0x7C ^ 0x40;
+/// The channel whose code, with an update of all, has an address one bit from that of an update of all (0x5C, 0x7C) …
+const NEAR_UPDATE_ALL: Channel = Channel::C12;
+/// … and whose gain has one (0x3C).
+const GAIN_NEAR_UPDATE_ALL: Register = Register::Gain(NEAR_UPDATE_ALL);
 
 /// Span and toggle source of a group of DACs. TGP0 of all is one net, so rows and columns move together.
 pub(super) fn setting(kind: ChipKind) -> Setting {
@@ -39,7 +41,8 @@ pub(super) struct Burst {
 }
 
 impl Burst {
-    pub(super) fn new() -> Self {
+    #[inline(always)]
+    fn new() -> Self {
         Self { script: Script::new(), expected: Vec::new() }
     }
 
@@ -60,9 +63,19 @@ impl Burst {
         register: impl Fn(Channel) -> Register,
         value: impl Fn(Channel) -> u16,
     ) -> Result<&mut Self, ScriptError> {
-        for channel in Channel::all() {
-            self.expect(register(channel), value(channel))?;
+        self.script.read_all(register)?;
+        let mut values = [0; CHANNELS];
+        for (channel, place) in Channel::all().zip(&mut values) {
+            *place = value(channel);
         }
+        self.expected.extend_from_slice(&values).map_err(|_| ScriptError::Full { capacity: BURST })?;
+        Ok(self)
+    }
+
+    /// The code of every channel.
+    fn expect_codes(&mut self, codes: &[u16; CHANNELS]) -> Result<&mut Self, ScriptError> {
+        self.script.read_all(Register::Code)?;
+        self.expected.extend_from_slice(codes).map_err(|_| ScriptError::Full { capacity: BURST })?;
         Ok(self)
     }
 
@@ -71,17 +84,17 @@ impl Burst {
         let mut expected = self.expected.iter();
         let mut wrong = None;
         Ltc2688::new(hardware.chip(select))
-            .run(&self.script, |register, read| {
+            .run(&self.script, |address, read| {
                 let wanted = expected.next().copied();
                 if wanted != Some(read) && wrong.is_none() {
-                    wrong = Some((register, read, wanted.unwrap_or_default()));
+                    wrong = Some((address, read, wanted.unwrap_or_default()));
                 }
             })
             .map_err(|error| faults::dac(select, error))?;
         match wrong {
             None => Ok(()),
-            Some((register, read, wanted)) => {
-                log!(warn, "register {} reads {}, must be {}", register.address(), read, wanted);
+            Some((address, read, wanted)) => {
+                log!(warn, "register {} reads {}, must be {}", address, read, wanted);
                 Err(faults::chip(select, "a register reads back wrong"))
             }
         }
@@ -118,17 +131,18 @@ pub(super) fn set_up<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Resul
             .write(Register::CodeAll, zero)?
             .write(Register::SettingAllUpdateAll, setting)?
             .write(Register::UpdateAll, 0)?;
-        expect_rest(burst, [zero; CHANNELS], setting)?.expect(Register::AbSelect, 0).map(drop)
+        expect_rest(burst, &[zero; CHANNELS], setting)?.expect(Register::AbSelect, 0).map(drop)
     })?;
     expect_trims(hardware, select)
 }
 
 /// What is read of a DAC at rest, where `codes` are in A.
-fn expect_rest(burst: &mut Burst, codes: [u16; CHANNELS], setting: u16) -> Result<&mut Burst, ScriptError> {
-    burst
-        .expect_all(Register::Code, |channel| codes.get(channel.index()).copied().unwrap_or_default())?
-        .expect_all(Register::Setting, |_| setting)?
-        .expect(Register::ToggleEnable, 0)
+fn expect_rest<'b>(
+    burst: &'b mut Burst,
+    codes: &[u16; CHANNELS],
+    setting: u16,
+) -> Result<&'b mut Burst, ScriptError> {
+    burst.expect_codes(codes)?.expect_all(Register::Setting, |_| setting)?.expect(Register::ToggleEnable, 0)
 }
 
 /// Offset and gain of every channel as a reset leaves them: nothing here writes them, but a bit turned over in the address
@@ -139,31 +153,56 @@ pub(super) fn expect_trims<H: Hardware>(hardware: &mut H, select: ChipSelect) ->
     })
 }
 
-/// Puts out what has been read back to be in A, `codes` of the channels, and reads everything back once more.
+/// Puts out what has been read back to be in A, which is to be [confirmed](Driven::confirm).
 ///
 /// Frames carry no CRC, so one of them may do something else than it should. The update comes twice, that one of the two
 /// does it; what a bit turned over in the other can make of it (an update of one channel, a code of 0 V, a toggle mask, the
 /// gain of a channel, all with 0 V for data) is no voltage above what is asked, and shows in what is read.
+pub(super) fn update<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
+    let DacCode(zero) = zero(select.kind);
+    burst(hardware, select, |burst| {
+        burst.write(Register::UpdateAll, zero)?.write(Register::UpdateAll, zero).map(drop)
+    })
+}
+
+/// Puts out what has been read back to be in A, `codes` of the channels, and reads everything back once more.
 fn put_out<H: Hardware>(
     hardware: &mut H,
     select: ChipSelect,
-    codes: [u16; CHANNELS],
+    codes: &[u16; CHANNELS],
 ) -> Result<(), FrontEndError> {
     let DacCode(zero) = zero(select.kind);
     burst(hardware, select, |burst| {
         burst.write(Register::UpdateAll, zero)?.write(Register::UpdateAll, zero)?;
-        for channel in
-            Channel::all().filter(|&channel| Register::Gain(channel).address() == GAIN_NEAR_UPDATE_ALL)
-        {
-            burst.expect(Register::Gain(channel), TRIM)?;
-        }
-        expect_rest(burst, codes, setting(select.kind).bits())?;
-        // Also makes grounding another burst than driving, which a link that remembers bursts tells apart by length.
-        if codes == [zero; CHANNELS] {
-            burst.expect(Register::AbSelect, 0)?;
-        }
-        Ok(())
+        expect_put_out(burst, select, codes)
     })
+}
+
+/// What is read after an update: all of it.
+fn expect_put_out(burst: &mut Burst, select: ChipSelect, codes: &[u16; CHANNELS]) -> Result<(), ScriptError> {
+    burst.expect(GAIN_NEAR_UPDATE_ALL, TRIM)?;
+    expect_rest(burst, codes, setting(select.kind).bits())?;
+    // Also makes grounding another burst than driving, which a link that remembers bursts tells apart by length.
+    if codes == &[zero(select.kind).0; CHANNELS] {
+        burst.expect(Register::AbSelect, 0)?;
+    }
+    Ok(())
+}
+
+/// What one bit turned over in an update can have done, and whether the part has been reset since: a code of 0 V in the
+/// channel beside the update's address or in all, a gain, a toggle mask; codes and settings of a reset.
+fn expect_updated(burst: &mut Burst, select: ChipSelect, codes: &[u16; CHANNELS]) -> Result<(), ScriptError> {
+    let DacCode(zero) = zero(select.kind);
+    let telling = Channel::all().zip(codes).find(|&(_, &code)| code != zero);
+    let telling = telling.map_or(NEAR_UPDATE_ALL, |(channel, _)| channel);
+    for channel in [telling, NEAR_UPDATE_ALL] {
+        burst.expect(Register::Code(channel), codes.get(channel.index()).copied().unwrap_or_default())?;
+    }
+    burst
+        .expect(Register::Setting(telling), setting(select.kind).bits())?
+        .expect(GAIN_NEAR_UPDATE_ALL, TRIM)?
+        .expect(Register::ToggleEnable, 0)
+        .map(drop)
 }
 
 /// Codes in A of every channel: of a row's, and of a column's bias driver, of which at most one is not at 0 V.
@@ -179,8 +218,12 @@ impl Driven {
 
     /// What the channels of a DAC hold.
     pub(super) fn of(&self, select: ChipSelect) -> [u16; CHANNELS] {
-        let rows = self.codes.get(usize::from(select.index)).filter(|_| select.kind == ChipKind::RowDac);
-        let mut codes = rows.copied().unwrap_or([zero(select.kind).0; CHANNELS]);
+        if select.kind == ChipKind::RowDac
+            && let Some(rows) = self.codes.get(usize::from(select.index))
+        {
+            return *rows;
+        }
+        let mut codes = [zero(select.kind).0; CHANNELS];
         if let Some((biased, channel, code)) = self.bias
             && biased == select
             && let Some(place) = codes.get_mut(channel.index())
@@ -190,16 +233,16 @@ impl Driven {
         codes
     }
 
-    fn note(&mut self, select: ChipSelect, codes: [u16; CHANNELS]) {
+    fn note(&mut self, select: ChipSelect, codes: &[u16; CHANNELS]) {
         if select.kind == ChipKind::RowDac
             && let Some(held) = self.codes.get_mut(usize::from(select.index))
         {
-            *held = codes;
+            *held = *codes;
         }
         if select.kind == ChipKind::BiasDac {
             let zero = zero(select.kind).0;
-            let driven = Channel::all().zip(codes).find(|&(_, code)| code != zero);
-            self.bias = driven.map(|(channel, code)| (select, channel, code));
+            let driven = Channel::all().zip(codes).find(|&(_, &code)| code != zero);
+            self.bias = driven.map(|(channel, &code)| (select, channel, code));
         }
     }
 
@@ -211,25 +254,20 @@ impl Driven {
         &mut self,
         hardware: &mut H,
         select: ChipSelect,
-        codes: [u16; CHANNELS],
+        codes: &[u16; CHANNELS],
     ) -> Result<bool, FrontEndError> {
         let held = self.of(select);
-        if held == codes {
+        if &held == codes {
             return Ok(false);
         }
-        let [first, ..] = codes;
-        let code = |channel: Channel| codes.get(channel.index()).copied().unwrap_or_default();
+        let [first, ..] = *codes;
         burst(hardware, select, |burst| {
-            if codes == [first; CHANNELS] {
+            if codes.iter().all(|&code| code == first) {
                 burst.write(Register::CodeAll, first)?.expect(Register::AbSelect, 0)?;
             } else {
-                for (channel, (held, code)) in Channel::all().zip(held.into_iter().zip(codes)) {
-                    if held != code {
-                        burst.write(Register::Code(channel), code)?;
-                    }
-                }
+                burst.script.write_changed(&held, codes)?;
             }
-            burst.expect_all(Register::Code, code)?.expect(Register::ToggleEnable, 0)?;
+            burst.expect_codes(codes)?.expect(Register::ToggleEnable, 0)?;
             Ok(())
         })?;
         self.note(select, codes);
@@ -244,21 +282,33 @@ impl Driven {
         select: ChipSelect,
     ) -> Result<(), FrontEndError> {
         let zeros = [zero(select.kind).0; CHANNELS];
-        if self.stage(hardware, select, zeros)? {
-            return put_out(hardware, select, zeros);
+        if self.stage(hardware, select, &zeros)? {
+            return put_out(hardware, select, &zeros);
         }
         burst(hardware, select, |burst| {
-            expect_rest(burst, zeros, setting(select.kind).bits())?.expect(Register::AbSelect, 0).map(drop)
+            expect_rest(burst, &zeros, setting(select.kind).bits())?.expect(Register::AbSelect, 0).map(drop)
         })
     }
 
-    /// Puts out what was staged.
+    /// Puts out what was staged, and reads everything back.
     pub(super) fn put_out<H: Hardware>(
         &self,
         hardware: &mut H,
         select: ChipSelect,
     ) -> Result<(), FrontEndError> {
-        put_out(hardware, select, self.of(select))
+        put_out(hardware, select, &self.of(select))
+    }
+
+    /// Reads back what says that an update did what it should: everything, or what one frame gone wrong would show in.
+    pub(super) fn confirm<H: Hardware>(
+        &self,
+        hardware: &mut H,
+        select: ChipSelect,
+        everything: bool,
+    ) -> Result<(), FrontEndError> {
+        let codes = self.of(select);
+        let expect = if everything { expect_put_out } else { expect_updated };
+        burst(hardware, select, |burst| expect(burst, select, &codes))
     }
 
     /// The codes of a DAC with that of one line changed, and which DAC it is.

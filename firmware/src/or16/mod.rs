@@ -152,6 +152,8 @@ pub struct Or16<H> {
     population: Population,
     switches: Switches,
     driven: Driven,
+    /// Rows were put at codes that haven't been confirmed.
+    unconfirmed: bool,
     range: u8,
     /// The column whose amplifier has its 1 kΩ in for the current of a pulse.
     widened: Option<u16>,
@@ -193,6 +195,7 @@ impl<H: Hardware> Or16<H> {
             population: Population { rows, columns, gates },
             switches: Switches::OPEN,
             driven: Driven::NONE,
+            unconfirmed: false,
             range: 0,
             widened: None,
             phase: Phase::Unknown,
@@ -280,7 +283,7 @@ impl<H: Hardware> Or16<H> {
         self.trusting(|this| {
             this.rejoin()?;
             let (select, codes) = this.driven.with(kind, line, code);
-            if this.driven.stage(&mut this.hardware, select, codes)? {
+            if this.driven.stage(&mut this.hardware, select, &codes)? {
                 this.driven.put_out(&mut this.hardware, select)?;
             }
             Ok(settling::read(this.range))
@@ -292,7 +295,7 @@ impl<H: Hardware> Or16<H> {
         let mut moved = false;
         let Self { driven, hardware, .. } = self;
         for select in self.population.dacs() {
-            if driven.stage(hardware, select, [drive::zero(select.kind).0; ltc2688::CHANNELS])? {
+            if driven.stage(hardware, select, &[drive::zero(select.kind).0; ltc2688::CHANNELS])? {
                 driven.put_out(hardware, select)?;
                 moved = true;
             }
@@ -319,6 +322,7 @@ impl<H: Hardware> Or16<H> {
         self.phase = Phase::Unknown;
         self.switches = Switches::OPEN;
         self.driven = Driven::NONE;
+        self.unconfirmed = false;
         self.range = 0;
         self.widened = None;
         let stopped = self.hardware.sequencer().stop_pulse().map_err(|_| faults::bus(None));
@@ -432,18 +436,32 @@ impl<H: Persistent> FrontEnd for Or16<H> {
             let Self { hardware, driven, population, .. } = this;
             let mut moving = 0u16;
             for (select, codes) in population.chips(ChipKind::RowDac).zip(codes.chunks(ltc2688::CHANNELS)) {
-                let mut whole = driven.of(select);
+                // Channels without a row stay at 0 V.
+                let mut whole = [drive::zero(select.kind).0; ltc2688::CHANNELS];
                 for (place, &code) in whole.iter_mut().zip(codes) {
                     *place = u16::from_le_bytes(code);
                 }
-                moving |= u16::from(driven.stage(hardware, select, whole)?) << select.index;
+                moving |= u16::from(driven.stage(hardware, select, &whole)?) << select.index;
             }
             for select in population.chips(ChipKind::RowDac) {
                 if moving >> select.index & 1 != 0 {
-                    driven.put_out(hardware, select)?;
+                    drive::update(hardware, select)?;
                 }
             }
+            this.unconfirmed = true;
             Ok(settling::read(this.range))
+        })
+    }
+
+    fn confirm_rows(&mut self, everything: bool) -> Result<(), FrontEndError> {
+        self.require_idle()?;
+        self.trusting(|this| {
+            let Self { hardware, driven, population, .. } = this;
+            for select in population.chips(ChipKind::RowDac) {
+                driven.confirm(hardware, select, everything)?;
+            }
+            this.unconfirmed = false;
+            Ok(())
         })
     }
 
@@ -465,6 +483,9 @@ impl<H: Persistent> FrontEnd for Or16<H> {
 
     fn start_conversion(&mut self) -> Result<(), FrontEndError> {
         self.require_up()?;
+        if self.unconfirmed {
+            return Err(faults::misuse("rows are not confirmed"));
+        }
         self.trusting(|this| this.hardware.sequencer().start_conversion().map_err(|_| faults::bus(None)))
     }
 

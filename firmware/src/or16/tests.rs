@@ -424,6 +424,50 @@ fn whichever_bit_of_driving_a_row_turns_over_no_row_gets_a_code_that_was_not_ask
     }
 }
 
+/// Frames of a vector after another: 16 writes, 16 + 1 reads and one more, two updates; 5 reads and one more.
+const FOLLOWING: usize = 34 + 2 + 6;
+
+#[test]
+fn whichever_frame_or_bit_of_one_vector_after_another_goes_wrong_the_rows_are_right_or_it_shows() {
+    let vector =
+        |factor: u16| -> [u16; 16] { core::array::from_fn(|row| 0x8000 + factor * (row as u16 % 13)) };
+    let bytes = |codes: [u16; 16]| codes.map(u16::to_le_bytes).concat();
+    let volts = |code: u16| (f32::from(code) - 32768.0) * 10.0 / 65536.0;
+    // All rows differ from those before but 0 and 13, at 0 V; or the three rows do that nothing else would show in.
+    let mut few = vector(150);
+    (few[1], few[12], few[15]) = (0x8333, 0x8444, 0x8555);
+    for (next, frames) in [(vector(200), FOLLOWING), (few, FOLLOWING)] {
+        for (frame, bit) in (0..frames).flat_map(|frame| (0..=24).map(move |bit| (frame, bit))) {
+            for span_at_once in [false, true] {
+                let what = std::format!("bit {bit} of frame {frame}");
+                let mut or16 = safe(16, 16);
+                let _ = or16.drive_rows(&bytes(vector(150))).unwrap();
+                or16.confirm_rows(false).unwrap();
+                let board = or16.hardware_mut();
+                board.witness = Witness::default();
+                board.span_at_once = span_at_once;
+                // The last "bit" is all of them: the frame isn't heard.
+                if bit < 24 {
+                    board.flip = Some((ROW_DAC, frame, bit));
+                } else {
+                    board.deaf = Some((ROW_DAC, frame));
+                }
+                let believed = or16.drive_rows(&bytes(next)).and_then(|_| or16.confirm_rows(false)).is_ok();
+                let board = or16.hardware_mut();
+                let asked = vector(150).into_iter().chain(next).map(volts).fold(0.0, f32::max);
+                let allowed = if span_at_once { ANOTHER_SPAN_V } else { asked };
+                assert!(board.witness.worst_v <= allowed, "{what}: {:?}", board.witness);
+                if believed {
+                    assert!(!board.is_trimmed(), "{what}");
+                    for (row, code) in (0..).zip(next) {
+                        assert_level(board.row_volts(row), volts(code), &what);
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn whichever_bit_of_setting_up_turns_over_no_switch_is_closed_on_it() {
     // Writes and reads of setting up a DAC, its trims, and what is read of it before the switches close.
@@ -586,7 +630,17 @@ fn rows_are_put_out_when_all_have_been_read_back_and_grounded_where_they_are_not
     let bursts: Vec<_> =
         board.transactions.drain(..).map(|t| (t.select.index, t.sent[0], t.sent.len() / 3)).collect();
     // Codes of both DACs (row 0 has its already) with the reads that follow them, then the updates of both.
-    assert_eq!(bursts, [(0, 0x01, 15 + 18), (1, 0x00, 2 + 18), (0, 0x7C, 2 + 35), (1, 0x7C, 2 + 35)]);
+    assert_eq!(bursts, [(0, 0x01, 15 + 18), (1, 0x00, 2 + 18), (0, 0x7C, 2), (1, 0x7C, 2)]);
+    // Nothing is converted before it is certain that they did what they should.
+    assert!(or16.start_conversion().is_err());
+    or16.confirm_rows(false).unwrap();
+    let frames = |or16: &mut Or16<Board>| -> Vec<usize> {
+        or16.hardware_mut().transactions.drain(..).map(|t| t.sent.len() / 3).collect()
+    };
+    assert_eq!(frames(&mut or16), [6, 6]);
+    or16.confirm_rows(true).unwrap();
+    assert_eq!(frames(&mut or16), [35, 35]);
+    or16.start_conversion().unwrap();
 
     let _ = or16.drive_row(17, 0x8000).unwrap();
     let _ = or16.drive_row(16, 0x8000).unwrap();

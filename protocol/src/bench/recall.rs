@@ -34,9 +34,17 @@ pub struct Memory {
     next: usize,
 }
 
+impl Memory {
+    /// Nothing yet. A constant, so that a static can hold these 6 KB.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { places: [None; PLACES], next: 0 }
+    }
+}
+
 impl Default for Memory {
     fn default() -> Self {
-        Self { places: [None; PLACES], next: 0 }
+        Self::new()
     }
 }
 

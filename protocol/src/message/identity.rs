@@ -69,6 +69,7 @@ pub struct Identity<'a> {
     /// What the last panic of all said, and the start that followed it; cut at [`MAX_PANIC_BYTES`].
     pub last_panic: Option<(&'a str, u32)>,
     /// A number of the image it runs alone, [`BUILD_BYTES`] of the linker's; empty where it runs none (in a host process).
+    #[serde(serialize_with = "crate::bytes::whole")]
     pub build: &'a [u8],
 }
 

@@ -130,6 +130,7 @@ pub enum Request<'a> {
         /// Where they belong: right behind those before.
         offset: u32,
         /// The bytes.
+        #[serde(serialize_with = "crate::bytes::whole")]
         data: &'a [u8],
     },
     /// Checks the record begun against its label and puts it in force, all at once. Answered by
@@ -196,6 +197,7 @@ pub enum Reply<'a> {
     /// To [`Request::ReadCells`]: [`CellSums`] for each cell of the region.
     Cells {
         /// `CELL_SUMS_BYTES` per cell.
+        #[serde(serialize_with = "crate::bytes::whole")]
         sums: &'a [u8],
     },
     /// To [`Request::ReadColumn`].
@@ -203,11 +205,13 @@ pub enum Reply<'a> {
         /// Instrument time of the first sample, ns.
         at_ns: u64,
         /// ADC codes, i16 each.
+        #[serde(serialize_with = "crate::bytes::whole")]
         codes: &'a [u8],
     },
     /// To [`Request::ReadReference`]: [`CellSums`] of the column asked for, or of each.
     Reference {
         /// `CELL_SUMS_BYTES` per column.
+        #[serde(serialize_with = "crate::bytes::whole")]
         sums: &'a [u8],
     },
     /// To [`Request::Mvm`].
@@ -215,6 +219,7 @@ pub enum Reply<'a> {
         /// Samples beyond the ADC's linear range; the products they went into are not to be believed.
         saturated: u32,
         /// (vectors, columns): ADC codes, i16 if one conversion was asked for, else i32 sums over the conversions.
+        #[serde(serialize_with = "crate::bytes::whole")]
         codes: &'a [u8],
     },
     /// To [`Request::JobStatus`].
@@ -224,6 +229,7 @@ pub enum Reply<'a> {
         /// First cell.
         offset: u32,
         /// [`CellResult`] after [`CellResult`], `CELL_RESULT_BYTES` each; as many as fit the frame.
+        #[serde(serialize_with = "crate::bytes::whole")]
         cells: &'a [u8],
     },
     /// To [`Request::Pulse`].
@@ -250,6 +256,7 @@ pub enum Reply<'a> {
     /// To [`Request::ReadBudgets`]: [`CellBudget`] for each cell of the region.
     Budgets {
         /// `BUDGET_BYTES` per cell.
+        #[serde(serialize_with = "crate::bytes::whole")]
         cells: &'a [u8],
     },
     /// To [`Request::ListArrays`].
@@ -259,11 +266,13 @@ pub enum Reply<'a> {
         /// Which of the names is plugged in, from 0.
         plugged: u8,
         /// Each name: its length in one byte, then the name. Empty for the array nobody named.
+        #[serde(serialize_with = "crate::bytes::whole")]
         names: &'a [u8],
     },
     /// To [`Request::ListRecords`]: [`RecordEntry`] after [`RecordEntry`], oldest first.
     Records {
         /// `RECORD_ENTRY_BYTES` each.
+        #[serde(serialize_with = "crate::bytes::whole")]
         entries: &'a [u8],
     },
     /// To [`Request::ReadRecord`].
@@ -271,6 +280,7 @@ pub enum Reply<'a> {
         /// First byte.
         offset: u32,
         /// The bytes.
+        #[serde(serialize_with = "crate::bytes::whole")]
         data: &'a [u8],
     },
     /// To [`Request::CommitRecord`].

@@ -13,6 +13,7 @@ pub struct Program<'a> {
     pub region: Region,
     /// Conductance wanted of each cell, S, f32; NaN leaves a cell alone. For [`Algorithm::Form`] the conductance from
     /// which on a cell counts as formed.
+    #[serde(serialize_with = "crate::bytes::whole")]
     pub targets: &'a [u8],
     /// A cell is done when it is read within ± this of its target.
     pub window: Siemens,

@@ -96,7 +96,8 @@ pub struct Mvm<'a> {
     pub conversions: u16,
     /// From one conversion of a vector to the next, ns, to average over a period of hum; 0 for as fast as they go.
     pub interval_ns: u32,
-    /// (vectors, rows): DAC codes, u16.
+    /// (vectors, rows): DAC codes, u16. Last, so that the device finds them at the end of the body.
+    #[serde(serialize_with = "crate::bytes::whole")]
     pub codes: &'a [u8],
 }
 

@@ -72,5 +72,6 @@ pub struct Samples<'a> {
     /// Instrument time of the trace's first conversion, ns.
     pub first_at_ns: u64,
     /// (samples, columns): ADC codes, i16 if one conversion was asked for, else i32 sums.
+    #[serde(serialize_with = "crate::bytes::whole")]
     pub codes: &'a [u8],
 }

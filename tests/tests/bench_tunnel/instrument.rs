@@ -172,7 +172,8 @@ fn the_instrument_does_the_same_over_the_tunnel_as_on_the_bench_itself() {
         let bytes = conversation(requests);
         let (direct, mut bare) = run(board(), &bytes, || {});
         let pipe = Pipe::new(board(), 64);
-        let (tunnelled, _) = run(BenchLink::connect(Stream::new(&pipe)).unwrap(), &bytes, || {});
+        let (tunnelled, _) =
+            run(BenchLink::connect(Stream::new(&pipe), super::memory()).unwrap(), &bytes, || {});
         assert_eq!(direct, tunnelled);
         let devices = truth(bare.hardware_mut().bench());
         assert_eq!(devices, truth(&mut pipe.borrow_mut().bench));
@@ -190,7 +191,7 @@ fn a_pulse_verify_costs_at_most_300_bytes_on_the_tunnel() {
     let pipe = Pipe::new(board(), usize::MAX);
     let mut edges = Vec::new();
     let watched = std::rc::Rc::clone(&pipe);
-    run(BenchLink::connect(Stream::new(&pipe)).unwrap(), &bytes, || {
+    run(BenchLink::connect(Stream::new(&pipe), super::memory()).unwrap(), &bytes, || {
         let mut pipe = watched.borrow_mut();
         let bytes = pipe.bytes();
         let cell = truth(&mut pipe.bench)[4 * SIDE + 7];

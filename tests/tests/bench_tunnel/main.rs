@@ -9,6 +9,7 @@ mod recorder;
 use embedded_io::{Read, Write};
 use ohmrig_emulator::bench_server::ServerError;
 use ohmrig_firmware::bench_link::{BenchLink, LinkError};
+use ohmrig_protocol::bench::recall::Memory;
 use ohmrig_protocol::bench::{Bench, BenchInfo, ChipKind, ChipSelect, OutputLine, wire};
 use pipe::{Damage, Direction, Fault, Pipe, Stream};
 use proptest::prelude::*;
@@ -18,7 +19,12 @@ use std::convert::Infallible;
 
 use std::rc::Rc;
 
-type Link = BenchLink<Stream<Recorder>>;
+type Link = BenchLink<'static, Stream<Recorder>>;
+
+/// What a link remembers bursts in.
+fn memory() -> &'static mut Memory {
+    Box::leak(Box::default())
+}
 
 const ROWS: ChipSelect = ChipSelect { kind: ChipKind::RowDac, index: 0 };
 const BIAS: ChipSelect = ChipSelect { kind: ChipKind::BiasDac, index: 0 };
@@ -107,7 +113,7 @@ fn perform<B: Bench>(action: &Action, bench: &mut B) -> Result<Outcome, B::Error
 }
 
 fn connect(pipe: &Rc<RefCell<Pipe<Recorder>>>) -> Result<Link, LinkError<Infallible>> {
-    BenchLink::connect(Stream::new(pipe))
+    BenchLink::connect(Stream::new(pipe), memory())
 }
 
 fn select() -> impl Strategy<Value = ChipSelect> {
@@ -439,7 +445,7 @@ impl Write for Recording<'_> {
 #[test]
 fn a_bench_of_another_version_is_refused_with_both_versions() {
     let answer = [&wire::HELLO_REPLY[..], &[0x34, 0x12]].concat();
-    let error = BenchLink::connect(Recording(&answer)).err().unwrap();
+    let error = BenchLink::connect(Recording(&answer), memory()).err().unwrap();
     assert_eq!(error, LinkError::Version { link: wire::VERSION, bench: 0x1234 });
     assert_eq!(error.to_string(), "bench protocol version 4660 at the bench, 1 here");
 }
@@ -447,8 +453,11 @@ fn a_bench_of_another_version_is_refused_with_both_versions() {
 #[test]
 fn something_that_is_no_bench_is_given_up() {
     let chatter = [0xA5; 10_000];
-    assert_eq!(BenchLink::connect(Recording(&chatter)).err(), Some(LinkError::NoBench { skipped: 4096 }));
-    assert_eq!(BenchLink::connect(Recording(b"login: ")).err(), Some(LinkError::Closed));
+    assert_eq!(
+        BenchLink::connect(Recording(&chatter), memory()).err(),
+        Some(LinkError::NoBench { skipped: 4096 })
+    );
+    assert_eq!(BenchLink::connect(Recording(b"login: "), memory()).err(), Some(LinkError::Closed));
 }
 
 #[test]

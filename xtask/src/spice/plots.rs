@@ -163,8 +163,8 @@ pub(super) fn steps(steps: &[(usize, u32, Waves)]) -> Result<String> {
 
 /// Time to 2⁻¹⁴ against the line's capacitance, and what the firmware waits.
 pub(super) fn waits(settled: &[Settled]) -> Result<String> {
-    // `or16/settling.rs`: 10.81 lags of DAC, amplifier and filter each, and half a microsecond of slewing.
-    let waits_us = [1.0, 0.328, 0.123].map(|lag| 0.5 + 10.81 * (1.0 + lag + 0.724));
+    // `READ_NS` of `or16/settling.rs`.
+    let waits_us = [18.7, 11.9, 11.7];
     let mut curves = Vec::new();
     let mut enough_pf = 0;
     for line_pf in LINES_PF {

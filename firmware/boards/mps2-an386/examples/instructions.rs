@@ -11,7 +11,9 @@ mod hal;
 use cortex_m::singleton;
 use ohmrig_firmware::bench_hardware::BenchHardware;
 use ohmrig_firmware::board::memory::Memory;
-use ohmrig_firmware::core::{Boot, Core, Nameplate, Next, Now};
+use ohmrig_firmware::board::serve::{Station, Turn};
+use ohmrig_firmware::core::{Boot, Core, Nameplate};
+use ohmrig_firmware::hardware::Watchdog;
 use ohmrig_firmware::or16::{Or16, Or16Config};
 use ohmrig_protocol::bench::{Bench, BenchInfo, ChipSelect, OutputLine};
 use ohmrig_protocol::frame::{self, Header, Kind, SessionId};
@@ -29,6 +31,7 @@ struct Timed<B> {
     bench: B,
     clock: hal::LinkClock,
     inside_ns: u64,
+    calls: u64,
 }
 
 impl<B: Bench> Timed<B> {
@@ -36,6 +39,7 @@ impl<B: Bench> Timed<B> {
         let start = self.clock.now_ns();
         let result = work(&mut self.bench);
         self.inside_ns += self.clock.now_ns() - start;
+        self.calls += 1;
         result
     }
 }
@@ -119,7 +123,7 @@ fn main() -> ! {
     let Some(memory) = singleton!(: Memory<64, 8, 2048, 4096> = Memory::new()) else {
         panic!("started twice")
     };
-    let timed = Timed { bench: ohmrig_emulated::board(NONCE), clock, inside_ns: 0 };
+    let timed = Timed { bench: ohmrig_emulated::board(NONCE), clock, inside_ns: 0, calls: 0 };
     let Ok(hardware) = BenchHardware::new(timed) else { panic!("no bench") };
     let config = Or16Config { rows: hardware.info().rows, columns: hardware.info().columns, gates: false };
     let Ok(mut front_end) = Or16::new(hardware, config) else { panic!("no such geometry") };
@@ -127,67 +131,105 @@ fn main() -> ! {
     let boot = Boot { nonce: NONCE, reset: ResetReason::PowerOn, panic: None };
     let mut core = Core::new(nameplate, boot, memory.storage());
 
-    let hello =
-        Header { version: version::CURRENT, kind: Kind::Hello, session: SessionId::NONE, sequence: 0 };
-    answer(&mut core, &mut front_end, &clock, hello, &Hello { host_nonce: 7 });
-    let header = Header {
-        version: version::CURRENT,
-        kind: Kind::Request,
-        session: session_id(7, NONCE, 1),
-        sequence: 0,
-    };
-    // From 0 to 39 mV in steps of 5 mV, each vector the same: two bytes per row, eight rows.
+    // From 0 to 35 mV in steps of 5 mV, every row another than in the vector before: two bytes per row, eight rows.
     let mut codes = [0; 2 * 8 * VECTORS as usize];
-    for (slot, row) in codes.as_chunks_mut::<2>().0.iter_mut().zip((0..8u16).cycle()) {
-        *slot = (0x8000 + 33 * row).to_le_bytes();
+    for (slot, n) in codes.as_chunks_mut::<2>().0.iter_mut().zip(0..) {
+        let (vector, row) = (n / 8, n % 8);
+        *slot = (0x8000 + 33u16 * ((vector + row) % 8)).to_le_bytes();
     }
     let request = Request::Mvm(Mvm { range: 0, conversions: 1, interval_ns: 0, codes: &codes });
+    let hello =
+        Header { version: version::CURRENT, kind: Kind::Hello, session: SessionId::NONE, sequence: 0 };
+    let mut host = Host { clock, frame: [0; 1024], length: 0, sent: 0, answer: 0, over: false };
+    let mut turn = Turn::default();
+    host.put(hello, &Hello { host_nonce: 7 });
+    host.ask(&mut turn, &mut core, &mut front_end);
+    let session = session_id(7, NONCE, 1);
+    let header = Header { version: version::CURRENT, kind: Kind::Request, session, sequence: 0 };
     // The first brings the board to SAFE; it isn't counted.
-    answer(&mut core, &mut front_end, &clock, header, &request);
-    let inside_ns = front_end.hardware_mut().bench().inside_ns;
+    host.put(header, &request);
+    host.ask(&mut turn, &mut core, &mut front_end);
+
+    let looks = 1_000;
     let start_ns = clock.now_ns();
+    for _ in 0..looks {
+        core::hint::black_box(clock.now_ns());
+    }
+    let look_ns = (clock.now_ns() - start_ns) / looks;
+    let bench = front_end.hardware_mut().bench();
+    (bench.inside_ns, bench.calls) = (0, 0);
+    let mut all_ns = 0;
     for sequence in 1..=REQUESTS {
-        let bytes = answer(&mut core, &mut front_end, &clock, Header { sequence, ..header }, &request);
+        host.put(Header { sequence, ..header }, &request);
+        let start_ns = clock.now_ns();
+        let bytes = host.ask(&mut turn, &mut core, &mut front_end);
+        all_ns += clock.now_ns() - start_ns;
         if bytes < codes.len() {
             panic!("a reply of {bytes} bytes is no products");
         }
     }
-    let all_ns = clock.now_ns() - start_ns;
-    let emulator_ns = front_end.hardware_mut().bench().inside_ns - inside_ns;
+    let Timed { inside_ns, calls, .. } = *front_end.hardware_mut().bench();
+    // Of the two looks at the clock for a call, half is inside.
+    let emulator_ns = inside_ns - calls * look_ns;
+    let firmware_ns = all_ns - inside_ns - calls * look_ns;
     let products = u64::from(REQUESTS) * u64::from(VECTORS);
     hal::say(format_args!(
         "instructions per product: firmware {} emulator {}",
-        (all_ns - emulator_ns) / products,
+        firmware_ns / products,
         emulator_ns / products
     ));
+    let stack = ohmrig_cortex_m::stack();
+    hal::say(format_args!("stack: {} bytes used of {}", stack.used, stack.bytes));
     hal::exit(0)
 }
 
-/// Sends one frame and runs the core until its answer is complete; the bytes of the answer.
-fn answer(
-    core: &mut Core<'_>,
-    front_end: &mut FrontEnd,
-    clock: &hal::LinkClock,
-    header: Header,
-    body: &impl serde::Serialize,
-) -> usize {
-    let mut out = [0; 1024];
-    let Ok(length) = frame::encode(header, body, &mut out) else { panic!("a frame too long") };
-    let mut sent = 0;
-    loop {
-        sent += core.receive(out.get(sent..length).unwrap_or_default(), clock.now_ns());
-        let Ok(instrument_ns) = front_end.hardware_mut().now_ns() else { panic!("no clock") };
-        let next = core.poll(Now { instrument_ns, link_ns: clock.now_ns() }, front_end);
-        match next {
-            Next::WaitUntil(at_ns) => {
-                let _ = front_end.hardware_mut().wait_until_ns(at_ns);
-            }
-            Next::Idle if sent == length && !core.outgoing().is_empty() => {
-                let bytes = core.outgoing().len();
-                core.sent(bytes);
-                return bytes;
-            }
-            _ => {}
-        }
+/// The station of a board whose host has one frame to send and counts the bytes of the answer.
+struct Host {
+    clock: hal::LinkClock,
+    frame: [u8; 1024],
+    length: usize,
+    sent: usize,
+    answer: usize,
+    over: bool,
+}
+
+impl Host {
+    fn put(&mut self, header: Header, body: &impl serde::Serialize) {
+        let Ok(length) = frame::encode(header, body, &mut self.frame) else { panic!("a frame too long") };
+        (self.length, self.sent, self.answer, self.over) = (length, 0, 0, false);
     }
+
+    /// Turns the main loop until the answer is complete; its bytes.
+    fn ask(&mut self, turn: &mut Turn, core: &mut Core<'_>, front_end: &mut FrontEnd) -> usize {
+        while !self.over {
+            let Ok(()) = turn.once(core, front_end, FrontEnd::hardware_mut, self) else { panic!("no clock") };
+        }
+        self.answer
+    }
+}
+
+impl Station for Host {
+    fn link_ns(&mut self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> usize {
+        let rest = self.frame.get(self.sent..self.length).unwrap_or_default();
+        let count = rest.len().min(into.len());
+        into.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.sent += count;
+        count
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        self.answer += bytes.len();
+        self.over |= bytes.last() == Some(&0);
+        bytes.len()
+    }
+
+    fn sleep(&mut self, _until_ns: u64) {}
+}
+
+impl Watchdog for Host {
+    fn feed(&mut self) {}
 }

@@ -36,7 +36,8 @@ fn main() -> ! {
         build: ohmrig_cortex_m::build_id(),
     };
     let boot = Boot { nonce, reset, panic: None };
-    let mut core = Core::new(nameplate, boot, MEMORY.take().storage()).with_stack(ohmrig_cortex_m::stack);
+    let mut core = Core::new(nameplate, boot, MEMORY.take().storage());
+    core.tell_stack(ohmrig_cortex_m::stack);
     let watchdog = hal::HardwareWatchdog::start(WATCHDOG_S);
     let mut station = hal::HostLine { uart: host, clock, watchdog };
     let _gone = serve(&mut core, &mut front_end, Or16::hardware_mut, &mut station);
@@ -48,14 +49,21 @@ fn main() -> ! {
 fn front_end(
     uart: hal::Uart,
 ) -> (
-    Or16<ohmrig_firmware::bench_hardware::BenchHardware<ohmrig_firmware::bench_link::BenchLink<hal::Uart>>>,
+    Or16<
+        ohmrig_firmware::bench_hardware::BenchHardware<
+            ohmrig_firmware::bench_link::BenchLink<'static, hal::Uart>,
+        >,
+    >,
     u64,
 ) {
     use ohmrig_firmware::bench_hardware::BenchHardware;
     use ohmrig_firmware::bench_link::BenchLink;
     use ohmrig_firmware::or16::Or16Config;
 
-    let bench = match BenchLink::connect(uart).and_then(BenchHardware::new) {
+    /// The last bursts, which the link tells only changes of. Not on the stack, where every move would be one more copy.
+    static BURSTS: ConstStaticCell<ohmrig_protocol::bench::recall::Memory> =
+        ConstStaticCell::new(ohmrig_protocol::bench::recall::Memory::new());
+    let bench = match BenchLink::connect(uart, BURSTS.take()).and_then(BenchHardware::new) {
         Ok(bench) => bench,
         Err(error) => panic!("bench on UART1: {error}"),
     };

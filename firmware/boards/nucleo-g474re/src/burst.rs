@@ -1,5 +1,6 @@
-//! Bursts of DAC frames on SPI1 without the processor: TIM8 paces four DMA channels, which lower the chip select, hand
-//! over the frame's two halves, and raise the chip select. The burst goes on while the caller works on.
+//! Bursts of DAC frames on SPI1. Those that only write leave without the processor: TIM8 paces four DMA channels, which lower
+//! the chip select, hand over the frame's two halves, and raise the chip select; the burst goes on while the caller works on.
+//! Those that answer are the processor's: two halves at once in the FIFO, where the HAL's driver turns round after every byte.
 //!
 //! Registers: ST RM0440, "TIM1/TIM8", "DMA", "DMAMUX" (request numbers: table "DMAMUX: assignment of multiplexer
 //! inputs to resources"), "SPI", "GPIO". Arithmetic and order of the events: `ohmrig_firmware::board::frame_timer`.
@@ -7,14 +8,14 @@
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use embassy_stm32::pac::bdma::vals::{Dir, Pl, Size};
-use embassy_stm32::pac::spi::vals::Br;
+use embassy_stm32::pac::spi::vals::{Br, Ds, Frxth};
 use embassy_stm32::pac::timer::vals::Urs;
 use embassy_stm32::pac::{DMA1, DMAMUX1, GPIOC, SPI1, TIM8};
 use embassy_stm32::{peripherals, rcc};
-use ohmrig_firmware::board::frame_timer::halves;
+use ohmrig_firmware::board::frame_timer::{halves, joined};
 use static_cell::StaticCell;
 
-use crate::board::{DAC_WRITE_BR, FRAMES};
+use crate::board::{CLOCK_HZ, DAC_WRITE_BR, FRAMES};
 
 /// Frames of the longest burst.
 pub(crate) const CAPACITY: usize = 64;
@@ -23,6 +24,10 @@ pub(crate) const CAPACITY: usize = 64;
 const REQUESTS: [u8; 4] = [49, 50, 51, 52];
 /// DMA1 channels 1 to 4, in the order of their events in a frame.
 const CHANNELS: usize = 4;
+
+/// Between a chip select and its frame, and after it: turns of `asm::delay`'s loop of three clocks, so that it is 50 ns as
+/// [`FRAMES`] has. Between two selects more instructions pass than that.
+const SELECT_TURNS: u32 = CLOCK_HZ / 20_000_000 / 3;
 
 /// The memory the DMA reads while a burst runs.
 struct Frames {
@@ -61,18 +66,13 @@ impl Burst {
         for (frame, (high, low)) in frames.iter().zip(halves_of) {
             [*high, *low] = halves(*frame);
         }
-        self.frames.edges = [1 << (select + 16), 1 << select];
+        self.frames.edges = edges(select);
         // The DMA reads memory behind the compiler's back: everything is written before it starts.
         compiler_fence(Ordering::SeqCst);
 
-        let settings = (SPI1.cr1().read().0, SPI1.cr2().read().0);
-        self.settings = Some(settings);
-        SPI1.cr1().modify(|w| w.set_spe(false));
-        SPI1.cr2().modify(|w| w.set_ds(embassy_stm32::pac::spi::vals::Ds::BITS12));
-        SPI1.cr1().modify(|w| {
-            w.set_br(Br::from_bits(DAC_WRITE_BR));
-            w.set_spe(true);
-        });
+        self.settings = Some(halve());
+        SPI1.cr1().modify(|w| w.set_br(Br::from_bits(DAC_WRITE_BR)));
+        SPI1.cr1().modify(|w| w.set_spe(true));
 
         let edges = (&raw const self.frames.edges).cast::<u32>();
         let spi = SPI1.dr16().as_ptr() as u32;
@@ -131,13 +131,65 @@ impl Burst {
         for channel in 0..CHANNELS {
             DMA1.ch(channel).cr().write(|_| {});
         }
-        SPI1.cr1().modify(|w| w.set_spe(false));
-        // What came back meanwhile, and the overrun it left.
-        while SPI1.sr().read().rxne() {
-            let _ = SPI1.dr16().read();
-        }
-        let _ = SPI1.sr().read();
-        SPI1.cr2().write(|w| w.0 = cr2);
-        SPI1.cr1().write(|w| w.0 = cr1);
+        restore((cr1, cr2));
     }
+
+    /// Sends `out`, 3-byte frames, at the rate of reading, with the chip select on pin `select` of port C, and puts what comes
+    /// back into `input`. After the burst on its way.
+    pub(crate) fn exchange(&mut self, select: u8, out: &[u8], input: &mut [u8]) {
+        self.finish();
+        let settings = halve();
+        SPI1.cr1().modify(|w| w.set_spe(true));
+        let [selected, released] = edges(select);
+        let mut back = input.as_chunks_mut::<3>().0.iter_mut();
+        for frame in out.as_chunks::<3>().0 {
+            let [high, low] = halves(*frame);
+            GPIOC.bsrr().write(|w| w.0 = selected);
+            cortex_m::asm::delay(SELECT_TURNS);
+            // Both fit the FIFO (RM0440, "SPI": 32 bits each way, RXNE from 16 bits on).
+            SPI1.dr16().write_value(high);
+            SPI1.dr16().write_value(low);
+            let halves = [received(), received()];
+            if let Some(place) = back.next() {
+                *place = joined(halves);
+            }
+            cortex_m::asm::delay(SELECT_TURNS);
+            GPIOC.bsrr().write(|w| w.0 = released);
+        }
+        restore(settings);
+    }
+}
+
+/// What lowers and what raises the chip select on pin `select` of port C, as GPIOC_BSRR takes it.
+fn edges(select: u8) -> [u32; 2] {
+    [1 << (select + 16), 1 << select]
+}
+
+/// The next half that has come back.
+fn received() -> u16 {
+    while !SPI1.sr().read().rxne() {}
+    SPI1.dr16().read()
+}
+
+/// SPI1 off, for frames in two halves; what it was set to.
+fn halve() -> (u32, u32) {
+    let settings = (SPI1.cr1().read().0, SPI1.cr2().read().0);
+    SPI1.cr1().modify(|w| w.set_spe(false));
+    SPI1.cr2().modify(|w| {
+        w.set_ds(Ds::BITS12);
+        w.set_frxth(Frxth::HALF);
+    });
+    settings
+}
+
+/// SPI1 as it was.
+fn restore((cr1, cr2): (u32, u32)) {
+    SPI1.cr1().modify(|w| w.set_spe(false));
+    // What came back meanwhile, and the overrun it left.
+    while SPI1.sr().read().rxne() {
+        let _ = SPI1.dr16().read();
+    }
+    let _ = SPI1.sr().read();
+    SPI1.cr2().write(|w| w.0 = cr2);
+    SPI1.cr1().write(|w| w.0 = cr1);
 }

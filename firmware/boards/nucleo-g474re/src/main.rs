@@ -45,7 +45,8 @@ fn main() -> ! {
         build: ohmrig_cortex_m::build_id(),
     };
     let boot = Boot { nonce, reset, panic: words.as_ref().map(|words| words.as_str()) };
-    let mut core = Core::new(nameplate, boot, MEMORY.take().storage()).with_stack(ohmrig_cortex_m::stack);
+    let mut core = Core::new(nameplate, boot, MEMORY.take().storage());
+    core.tell_stack(ohmrig_cortex_m::stack);
     #[cfg(feature = "emulated")]
     let mut front_end = {
         let _ = analog;

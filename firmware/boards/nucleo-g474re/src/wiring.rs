@@ -225,6 +225,10 @@ impl FramedSpi for Chip<'_> {
     }
 
     fn transfer_frames(&mut self, frame: usize, out: &[u8], input: &mut [u8]) -> Result<(), WiringError> {
+        if let (Some((burst, pin)), 3) = (&mut self.burst, frame) {
+            burst.exchange(*pin, out, input);
+            return Ok(());
+        }
         let frame = frame.max(1);
         out.chunks(frame).zip(input.chunks_mut(frame)).try_for_each(|(word, back)| self.transfer(back, word))
     }

@@ -77,6 +77,19 @@ mod tests {
         assert_eq!(back, [0xA5, 0x0F, 0x81]);
     }
 
+    #[test]
+    fn a_burst_that_answers_comes_back_over_a_jumper(mut wiring: WithFlash<Wiring, Storage>) {
+        let sent: [u8; 3 * 8] = core::array::from_fn(|n| 0x35 ^ 29 * n as u8);
+        let mut back = [0; 3 * 8];
+        let mut chip = wiring.hardware.chip(ROWS);
+        assert_eq!(chip.transfer_frames(3, &sent, &mut back), Ok(()));
+        assert_eq!(back, sent);
+        // And the driver has its bus back.
+        let mut back = [0; 3];
+        assert_eq!(chip.transfer(&mut back, &[0xA5, 0x0F, 0x81]), Ok(()));
+        assert_eq!(back, [0xA5, 0x0F, 0x81]);
+    }
+
     /// The time the select is high between frames is what TIM5 measures there: period less the frame.
     #[test]
     fn a_burst_selects_around_each_frame(mut wiring: WithFlash<Wiring, Storage>) {

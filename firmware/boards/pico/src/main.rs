@@ -37,7 +37,8 @@ fn main() -> ! {
         build: ohmrig_cortex_m::build_id(),
     };
     let boot = Boot { nonce, reset, panic: words.as_ref().map(|words| words.as_str()) };
-    let mut core = Core::new(nameplate, boot, MEMORY.take().storage()).with_stack(ohmrig_cortex_m::stack);
+    let mut core = Core::new(nameplate, boot, MEMORY.take().storage());
+    core.tell_stack(ohmrig_cortex_m::stack);
     let mut front_end = ohmrig_emulated::front_end(nonce, flash);
     defmt::info!(
         "heap {=usize} of {=usize} bytes",

@@ -1,15 +1,13 @@
 //! Register writes and reads of an LTC2688, collected so that they cross the bus as one burst.
 
-use super::{Channel, FRAME, NO_OP, Register};
-use heapless::Vec;
+use super::{CHANNELS, Channel, FRAME, NO_OP, READ, Register};
 
 /// Up to `N` frames, in order. A read takes its own frame and its reply comes with the frame after it,
 /// so a script that ends in a read carries one no-op frame at its end, which counts towards `N`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Script<const N: usize> {
-    frames: Vec<[u8; FRAME], N>,
-    /// What each frame reads, if it does; as long as `frames`.
-    reads: Vec<Option<Register>, N>,
+    frames: [[u8; FRAME]; N],
+    length: usize,
 }
 
 /// A script could not take an entry; it is left as it was.
@@ -29,10 +27,20 @@ pub enum ScriptError {
     NotWritable(Register),
 }
 
+impl<const N: usize> Default for Script<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<const N: usize> Script<N> {
-    /// An empty script.
+    /// No frames, or no replies yet: a constant, which is copied as a whole where an expression would be built one by one.
+    pub(super) const EMPTY: [[u8; FRAME]; N] = [[0; FRAME]; N];
+
+    /// An empty script. Built where it is to be: it is long.
+    #[inline(always)]
     pub const fn new() -> Self {
-        Self { frames: Vec::new(), reads: Vec::new() }
+        Self { frames: Self::EMPTY, length: 0 }
     }
 
     /// Appends a write.
@@ -40,59 +48,90 @@ impl<const N: usize> Script<N> {
         if !register.is_writable() {
             return Err(ScriptError::NotWritable(register));
         }
-        self.make_room(1)?;
-        self.push(register.write_frame(value), None)?;
+        if let [place] = self.room(1, 0)? {
+            *place = register.write_frame(value);
+        }
+        Ok(self)
+    }
+
+    /// Appends writes of a channel's input register, ascending, where `codes` differ from what is `held`.
+    #[allow(clippy::explicit_counter_loop)] // Here a zip is a call for every item.
+    pub fn write_changed(
+        &mut self,
+        held: &[u16; CHANNELS],
+        codes: &[u16; CHANNELS],
+    ) -> Result<&mut Self, ScriptError> {
+        let mut changed = 0;
+        let mut before = held.iter();
+        for code in codes {
+            changed += usize::from(before.next() != Some(code));
+        }
+        if changed == 0 {
+            return Ok(self);
+        }
+        let mut places = self.room(changed, 0)?.iter_mut();
+        let mut before = held.iter();
+        let mut address = Register::Code(Channel(0)).address();
+        for code in codes {
+            if before.next() != Some(code)
+                && let Some(place) = places.next()
+            {
+                let [high, low] = code.to_be_bytes();
+                *place = [address, high, low];
+            }
+            address += 1;
+        }
         Ok(self)
     }
 
     /// Appends a read.
     pub fn read(&mut self, register: Register) -> Result<&mut Self, ScriptError> {
-        if !register.is_readable() {
-            return Err(ScriptError::NotReadable(register));
-        }
-        self.make_room(2)?;
-        self.push(register.read_frame(), Some(register))?;
-        self.push(NO_OP, None)?;
-        Ok(self)
+        self.read_from(register, 1)
     }
 
     /// Appends a read of a per-channel register for every channel, ascending: `read_all(Register::Code)`.
     pub fn read_all(&mut self, register: impl Fn(Channel) -> Register) -> Result<&mut Self, ScriptError> {
-        for channel in Channel::all() {
-            self.read(register(channel))?;
+        self.read_from(register(Channel(0)), CHANNELS)
+    }
+
+    /// Reads of `count` registers from `first` on, and a no-op.
+    fn read_from(&mut self, first: Register, count: usize) -> Result<&mut Self, ScriptError> {
+        if !first.is_readable() {
+            return Err(ScriptError::NotReadable(first));
+        }
+        let [mut address, ..] = first.read_frame();
+        if let [reads @ .., last] = self.room(count, 1)? {
+            for place in reads {
+                *place = [address, 0, 0];
+                address = address.wrapping_add(1);
+            }
+            *last = NO_OP;
         }
         Ok(self)
     }
 
     /// Frames as they will be sent.
     pub(super) fn frames(&self) -> &[[u8; FRAME]] {
-        &self.frames
-    }
-
-    /// What each frame reads, if it does.
-    pub(super) fn reads(&self) -> impl Iterator<Item = Option<Register>> {
-        self.reads.iter().copied()
+        self.frames.get(..self.length).unwrap_or_default()
     }
 
     pub(super) fn has_reads(&self) -> bool {
-        self.reads.iter().any(Option::is_some)
+        self.frames().iter().any(|frame| is_read(*frame))
     }
 
-    /// Takes the final no-op back if there is one and `wanted` more frames then fit.
-    fn make_room(&mut self, wanted: usize) -> Result<(), ScriptError> {
-        let ends_in_no_op = self.frames.last() == Some(&NO_OP);
-        let kept = self.frames.len() - usize::from(ends_in_no_op);
-        if kept + wanted > N {
-            return Err(ScriptError::Full { capacity: N });
-        }
-        self.frames.truncate(kept);
-        self.reads.truncate(kept);
-        Ok(())
+    /// Room for `wanted` more frames and `no_ops`, in place of the final no-op if there is one.
+    fn room(&mut self, wanted: usize, no_ops: usize) -> Result<&mut [[u8; FRAME]], ScriptError> {
+        let ends_in_no_op = self.frames().last() == Some(&NO_OP);
+        let kept = self.length - usize::from(ends_in_no_op);
+        let end = kept + wanted + no_ops;
+        let room = self.frames.get_mut(kept..end).ok_or(ScriptError::Full { capacity: N })?;
+        self.length = end;
+        Ok(room)
     }
+}
 
-    fn push(&mut self, frame: [u8; FRAME], read: Option<Register>) -> Result<(), ScriptError> {
-        let full = ScriptError::Full { capacity: N };
-        self.frames.push(frame).map_err(|_| full)?;
-        self.reads.push(read).map_err(|_| full)
-    }
+/// Whether a frame asks for a register.
+pub(super) fn is_read([address, ..]: [u8; FRAME]) -> bool {
+    let [no_op, ..] = NO_OP;
+    address & READ != 0 && address != no_op
 }

@@ -49,11 +49,10 @@ fn the_reply_to_a_read_is_taken_from_the_next_frame_whatever_that_is() {
             answered(&[0xF4, 0, 0], &[0xAA, 0x56, 0x78]),
             answered(&[0xFF, 0, 0], &[0x83, 0x00, 0x08]),
         ],
-        |spi| Ltc2688::new(spi).run(&script, |register, value| delivered.push((register, value))),
+        |spi| Ltc2688::new(spi).run(&script, |address, value| delivered.push((address, value))),
     )
     .unwrap();
-    let code = Register::Code(channel(3));
-    assert_eq!(delivered, [(code, 0x1234), (code, 0x5678), (Register::ToggleEnable, 0x0008)]);
+    assert_eq!(delivered, [(0x03, 0x1234), (0x03, 0x5678), (0x74, 0x0008)]);
 }
 
 #[test]
@@ -88,36 +87,22 @@ fn commands_cannot_be_read_and_status_cannot_be_written() {
 }
 
 #[test]
-fn a_snapshot_is_one_burst_scanning_upwards_and_leaves_a_selected() {
-    let a = |n: u8| 0x8000 | u16::from(n);
-    let b = |n: u8| 0xB000 | u16::from(n);
-    let setting = |n: u8| 0x0010 | u16::from(n);
-    // What each frame sends, and the value the *next* frame brings.
-    let mut script: Vec<([u8; 3], u16)> = Vec::from([([0x72, 0xFF, 0xFF], 0x9999)]);
-    script.extend((0..16).map(|n| ([0x80 + n, 0, 0], b(n))));
-    script.push(([0x72, 0, 0], 0x9999));
-    script.extend((0..16).map(|n| ([0x80 + n, 0, 0], a(n))));
-    script.extend((0..16).map(|n| ([0x90 + n, 0, 0], setting(n))));
-    script.push(([0xF4, 0, 0], 0x0F0F));
-    script.push(([0xFF, 0, 0], 0));
-
-    let mut previous = 0x9999_u16;
-    let wire = script
-        .iter()
-        .map(|&(out, next)| {
-            let [high, low] = core::mem::replace(&mut previous, next).to_be_bytes();
-            (out, [out[0], high, low])
-        })
-        .collect::<Vec<_>>();
-    let frames = wire.iter().map(|(out, back)| answered(out, back)).collect::<Vec<Frame<'_>>>();
-    let snapshot = on_the_wire(&frames, |spi| Ltc2688::new(spi).snapshot()).unwrap();
-
-    assert_eq!(frames.len(), 52);
-    let numbers = core::array::from_fn::<u8, 16, _>(|n| n as u8);
-    assert_eq!(snapshot.a, numbers.map(|n| DacCode(a(n))));
-    assert_eq!(snapshot.b, numbers.map(|n| DacCode(b(n))));
-    assert_eq!(snapshot.setting, numbers.map(setting));
-    assert_eq!(snapshot.toggle_enable, 0x0F0F);
+fn every_channel_is_read_upwards_and_only_what_changes_is_written() {
+    let mut script = Script::<20>::new();
+    let held = core::array::from_fn(|n| 0x8000 + n as u16);
+    let mut codes = held;
+    (codes[3], codes[15]) = (0x1234, 0x5678);
+    script.read(Register::ToggleEnable).unwrap();
+    script.write_changed(&held, &codes).unwrap().read_all(Register::Setting).unwrap();
+    let mut frames = Vec::from([[0xF4, 0, 0], [0x03, 0x12, 0x34], [0x0F, 0x56, 0x78]]);
+    frames.extend((0..16).map(|n| [0x90 + n, 0, 0]));
+    frames.push([0xFF, 0, 0]);
+    assert_eq!(script.frames(), frames);
+    let full = ScriptError::Full { capacity: 20 };
+    assert_eq!(script.write_changed(&held, &codes).unwrap_err(), full);
+    // Nothing to write leaves the reply to the last read its frame.
+    script.write_changed(&held, &held).unwrap();
+    assert_eq!(script.frames(), frames);
 }
 
 #[test]
