@@ -11,10 +11,9 @@ const CONVERSION_NS: u64 = 1_000;
 fn converters_are_read_and_rows_confirmed_while_the_rows_settle() {
     // 16 codes, read back with the toggle mask and a last frame for the reply, put out twice; then what confirms it.
     let (stage, put_out, confirm) = (16 + 17 + 1, 2, 6);
-    for (range, settle_ns) in [(0, 18_700), (1, 11_900), (2, 11_700)] {
-        let meanwhile = 2 * ADC_FRAME_NS + confirm * DAC_FRAME_NS;
-        assert!(meanwhile > settle_ns, "settling is over before that");
-        let expected = (stage + put_out) * DAC_FRAME_NS + meanwhile + CONVERSION_NS;
-        assert_eq!(product_ns(range), expected, "range {range}");
-    }
+    let meanwhile = 2 * ADC_FRAME_NS + confirm * DAC_FRAME_NS;
+    // At 100 kΩ, which settles longest; and whose codes aren't all zero, when the converters' settings would be read too.
+    assert!(meanwhile > 18_700, "settling is over before that");
+    let expected = (stage + put_out) * DAC_FRAME_NS + meanwhile + CONVERSION_NS;
+    assert_eq!(product_ns(0), expected);
 }
