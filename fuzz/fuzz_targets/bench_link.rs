@@ -9,6 +9,7 @@ use ohmrig_emulator::bench_server::BenchServer;
 use ohmrig_emulator::board::Board;
 use ohmrig_firmware::bench_link::{BenchLink, LinkError};
 use ohmrig_fuzz::emulation;
+use ohmrig_protocol::bench::recall::Memory;
 use ohmrig_protocol::bench::{Bench, ChipKind, ChipSelect, OutputLine};
 use std::convert::Infallible;
 
@@ -135,7 +136,9 @@ fuzz_target!(|input: Input| {
         (BenchServer::new(), board)
     });
     let answers = if real { Vec::new() } else { answers };
-    let Ok(mut link) = BenchLink::connect(Stream { bench, answers, read: 0, spoil, spoiled: 0 }) else {
+    let mut bursts = Memory::new();
+    let stream = Stream { bench, answers, read: 0, spoil, spoiled: 0 };
+    let Ok(mut link) = BenchLink::connect(stream, &mut bursts) else {
         return;
     };
     let mut broken = false;
