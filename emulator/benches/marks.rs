@@ -5,6 +5,8 @@
 
 #![allow(missing_docs)]
 
+mod processor;
+
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -57,21 +59,14 @@ impl Case {
     fn round(&mut self) {
         // What the other cases have pushed out of the caches comes back.
         self.solve();
-        let (start, busy) = (Instant::now(), on_processor());
+        let (start, busy) = (Instant::now(), processor::seconds());
         for _ in 0..self.repeats {
             self.solve();
         }
         let wall = start.elapsed().as_secs_f64();
-        let seconds = on_processor().zip(busy).map_or(wall, |(now, before)| now - before);
+        let seconds = processor::seconds().zip(busy).map_or(wall, |(now, before)| now - before);
         self.seconds.push(seconds / self.repeats as f64);
     }
-}
-
-/// Time that this thread has run (s), as of the last switch: Documentation/scheduler/sched-stats.rst of Linux.
-fn on_processor() -> Option<f64> {
-    std::thread::yield_now();
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    Some(1e-9 * text.split(' ').next()?.parse::<f64>().ok()?)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

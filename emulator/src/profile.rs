@@ -395,12 +395,18 @@ mod tests {
             assert!(error.contains(far) && error.contains("1 to 256"), "{error}");
         }
         refused("device.conductance.minimum_s", "minimum_s = 9e-6", "minimum_s = -9e-6");
-        refused("device.conductance.maximum_s", "maximum_s = 88.2e-6", "maximum_s = 8e-6");
         refused("device.conductance.maximum_s", "maximum_s = 88.2e-6", "maximum_s = 9e-6");
         refused("device.conductance.maximum_s", "maximum_s = 88.2e-6", "maximum_s = nan");
         refused("device.conductance.bound_spread", "bound_spread = 0.02", "bound_spread = 0.3");
         refused("device.wires.row_segment_ohm", "row_segment_ohm = 0.0", "row_segment_ohm = -1.0");
         refused("device.wires.column_segment_ohm", "row_segment_ohm = 0.0", "row_segment_ohm = 1.0");
+        // A bound that depends on another key is named with that key's value.
+        let error = refused("device.conductance.maximum_s", "maximum_s = 88.2e-6", "maximum_s = 8e-6");
+        assert_eq!(
+            error.to_string(),
+            "profile key `device.conductance.maximum_s` is 0.000008; \
+             allowed is above minimum_s, which is 0.000009, and at most 1 S"
+        );
         let error = refused("device.read_noise.relative", "relative = 0.0001", "relative = 0.5");
         assert!(error.to_string().contains("0.5") && error.to_string().contains("0 to 0.2"), "{error}");
     }
