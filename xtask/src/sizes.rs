@@ -32,7 +32,7 @@ struct Budget {
 const BUDGETS: [Budget; 7] = [
     budget("mps2-an386", 136, 128, 215),
     budget("mps2-an386-emulated", 512, 320, 680),
-    budget("nucleo-g474re", 128, 24, 215),
+    budget("nucleo-g474re", 129, 24, 215),
     budget("nucleo-g474re-emulated", 384, 90, 720),
     budget("pico", 384, 128, 840),
     budget("pico2", 148, 48, 300),

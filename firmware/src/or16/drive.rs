@@ -80,7 +80,12 @@ impl Burst {
     }
 
     /// Sends it and compares every read.
-    pub(super) fn run<H: Hardware>(&self, hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
+    pub(super) fn run<H: Hardware>(
+        &mut self,
+        hardware: &mut H,
+        select: ChipSelect,
+    ) -> Result<(), FrontEndError> {
+        self.script.carry(&self.expected);
         let mut expected = self.expected.iter();
         let mut wrong = None;
         Ltc2688::new(hardware.chip(select))

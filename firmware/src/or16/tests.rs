@@ -255,8 +255,9 @@ const MASK_AS_A_CODE_V: f32 = 16.0 * 10.0 / 65536.0;
 /// and the command "settings and update" speaks against: 0 V in the span of 0–10 V, or a read's 0.5 V in that of 0–5 V.
 const ANOTHER_SPAN_V: f32 = 5.0;
 
-fn worst_allowed(span_at_once: bool) -> f32 {
-    if span_at_once { ANOTHER_SPAN_V } else { MASK_AS_A_CODE_V }
+/// A read that became a write has what it was to bring for data, and is no such frame.
+fn worst_allowed(board: &Board, asked: f32) -> f32 {
+    if board.span_at_once && !board.read_became_write { ANOTHER_SPAN_V } else { asked }
 }
 
 /// Loads 2 V onto row 3 and column 5 after a pulse of `before` V, on a disturbed board. Whether it is accepted or not, the array
@@ -272,7 +273,7 @@ fn load_disturbed(
     disturb(or16.hardware_mut());
     let accepted = or16.load_pulse(Volts(2.0), None, false).is_ok();
     let board = or16.hardware_mut();
-    let allowed = worst_allowed(board.span_at_once);
+    let allowed = worst_allowed(board, MASK_AS_A_CODE_V);
     assert!(board.witness.worst_v <= allowed, "{what}: {:?}", board.witness);
     if !accepted {
         return false;
@@ -358,8 +359,9 @@ fn whichever_frame_or_bit_of_unloading_goes_wrong_it_shows_or_does_not_matter() 
                     None => or16.hardware_mut().deaf = Some((chip, frame)),
                 }
                 let unloaded = or16.unload_pulse().is_ok();
-                let worst_v = or16.hardware_mut().witness.worst_v;
-                assert!(worst_v <= worst_allowed(span_at_once), "{what}: {worst_v} V");
+                let board = or16.hardware_mut();
+                let worst_v = board.witness.worst_v;
+                assert!(worst_v <= worst_allowed(board, MASK_AS_A_CODE_V), "{what}: {worst_v} V");
                 // Frames that unloading doesn't have are none of its own.
                 let in_play = or16.hardware_mut().flip.is_none() && or16.hardware_mut().deaf.is_none();
                 if unloaded && in_play {
@@ -407,7 +409,7 @@ fn whichever_bit_of_driving_a_row_turns_over_no_row_gets_a_code_that_was_not_ask
             let believed = or16.drive_row(3, 0x8A00).is_ok();
             let board = or16.hardware_mut();
             let asked = 0xA00 as f32 * 10.0 / 65536.0;
-            let allowed = if span_at_once { ANOTHER_SPAN_V } else { asked };
+            let allowed = worst_allowed(board, asked);
             assert!(board.witness.worst_v <= allowed, "{what}: {:?}", board.witness);
             if believed {
                 assert!(!board.is_trimmed(), "{what}");
@@ -455,7 +457,7 @@ fn whichever_frame_or_bit_of_one_vector_after_another_goes_wrong_the_rows_are_ri
                 let believed = or16.drive_rows(&bytes(next)).and_then(|_| or16.confirm_rows(false)).is_ok();
                 let board = or16.hardware_mut();
                 let asked = vector(150).into_iter().chain(next).map(volts).fold(0.0, f32::max);
-                let allowed = if span_at_once { ANOTHER_SPAN_V } else { asked };
+                let allowed = worst_allowed(board, asked);
                 assert!(board.witness.worst_v <= allowed, "{what}: {:?}", board.witness);
                 if believed {
                     assert!(!board.is_trimmed(), "{what}");

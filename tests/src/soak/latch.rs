@@ -6,13 +6,17 @@ use ohmrig_protocol::message::{FaultCode, Refusal};
 use std::time::Duration;
 
 impl Campaign {
-    pub(super) fn has_cause(&self, code: FaultCode) -> Result<()> {
+    pub(super) fn has_cause(&mut self, code: FaultCode) -> Result<()> {
         let caused = match code {
             FaultCode::LinkSilent => self.causes.silence,
             FaultCode::OverCurrent => self.causes.write,
             _ => self.causes.chip,
         };
-        if caused { Ok(()) } else { Err(format!("{code:?} without a cause")) }
+        if caused {
+            return Ok(());
+        }
+        let latched = self.instrument.status().map(|status| status.fault);
+        Err(format!("{code:?} without a cause; latched is {latched:?}"))
     }
 
     /// The device found this fault just now; it is latched unless another one is already.
@@ -98,8 +102,9 @@ impl Campaign {
         match self.instrument.clear_fault(code) {
             Ok(()) => {
                 self.fault = None;
-                // Unless all chips were reset just now, one may still hold what a bit flip put into it.
-                let chip = self.causes.chip && !matches!(code, FaultCode::Chip | FaultCode::Timeout);
+                // Unless all chips were reset just now, one may still hold what a bit flip put into it, or a fault of its
+                // own. A time-out resets them when it is found, not when it is cleared.
+                let chip = self.causes.chip && code != FaultCode::Chip;
                 self.causes = Causes { chip, ..Causes::default() };
                 Ok(())
             }

@@ -110,6 +110,20 @@ impl<const N: usize> Script<N> {
         Ok(self)
     }
 
+    /// Lets reads carry what they are to bring, in order: one that a bit turned over makes a write of then changes nothing.
+    /// The part doesn't look at the data of a read.
+    pub fn carry(&mut self, values: &[u16]) {
+        let mut values = values.iter();
+        for frame in self.frames.iter_mut().take(self.length) {
+            if is_read(*frame)
+                && let Some(value) = values.next()
+            {
+                let ([_, high, low], [h, l]) = (frame, value.to_be_bytes());
+                (*high, *low) = (h, l);
+            }
+        }
+    }
+
     /// Frames as they will be sent.
     pub(super) fn frames(&self) -> &[[u8; FRAME]] {
         self.frames.get(..self.length).unwrap_or_default()

@@ -261,6 +261,8 @@ pub(super) struct Board {
     pub(super) deaf: Option<(ChipSelect, usize)>,
     /// A chip that will hear one bit wrong, after how many frames, and which bit of the frame, the first is 0.
     pub(super) flip: Option<(ChipSelect, usize, usize)>,
+    /// That bit made a write of a read.
+    pub(super) read_became_write: bool,
     /// Switches of this chip stay open.
     pub(super) stuck: Option<ChipSelect>,
     /// The supplies have dipped, nobody has asked yet.
@@ -372,6 +374,7 @@ impl Board {
         {
             self.flip = left.checked_sub(1).map(|left| (chip, left, bit));
             if left == 0 {
+                self.read_became_write = bit == 0 && out[0] & 0x80 != 0;
                 out[bit / 8] ^= 0x80 >> (bit % 8);
             }
         }
