@@ -2,10 +2,8 @@
 //! information criterion among the laws.
 //!
 //! The device fluctuates while it is measured: 1/f noise of its conductance is in every point in proportion to its
-//! current, and neighbouring points share most of it. Its covariance is that of 1/f noise, and the fit is generalised least squares.
-//! Its size comes from the curve itself, by restricted likelihood. A curve tells that size to some tens of percent only, and now and then
-//! that there is none; so values and uncertainties are averages over all sizes, with a uniform prior of the size (Gelman,
-//! Bayesian Analysis 1, 515, 2006).
+//! current, and neighbouring points share most of it. Its size comes from the curve itself (restricted maximum likelihood, as for
+//! drift), its covariance is that of 1/f noise, and the fit is generalised least squares.
 //!
 //! | law | I(V), with G the conductance at 0 V |
 //! | --- | --- |
@@ -167,46 +165,37 @@ pub fn fit(points: &[IvPoint]) -> Result<Vec<LawFit>, FitError> {
             }
         }
     }
-    // ln q from none to 10 %.
-    let sizes: Vec<Vec<(LawFit, f64)>> = (0..=48)
-        .filter_map(|k| Fluctuating::new(points, (-14.0 + 0.25 * f64::from(k)).exp()).ok())
-        .filter_map(|noise| Law::ALL.into_iter().map(|law| fit_law(law, points, &noise).ok()).collect())
-        .collect();
-    let least = |fits: &Vec<(LawFit, f64)>| fits.iter().map(|(_, cost)| *cost).fold(f64::INFINITY, f64::min);
-    // The size at which any of the laws fits best is the one by which laws compare.
-    let Some(likeliest) = sizes.iter().min_by(|a, b| least(a).total_cmp(&least(b))) else {
-        return Err(FitError::Singular { parameters: 3 });
+    // ln q from none to 10 %, each with the law that then fits best; coarse, then halves.
+    let cost = |ln_q: f64| {
+        let Ok(noise) = Fluctuating::new(points, ln_q.exp()) else { return f64::INFINITY };
+        let costs = Law::ALL.into_iter().filter_map(|law| fit_law(law, points, &noise).ok());
+        costs.map(|(_, cost)| cost).fold(f64::INFINITY, f64::min)
     };
-    let mut fits: Vec<LawFit> = (0..Law::ALL.len())
-        .map(|law| averaged(likeliest[law].0, &sizes.iter().map(|fits| fits[law]).collect::<Vec<_>>()))
-        .collect();
+    let mut best = (-14.0, cost(-14.0));
+    let mut step = 1.0;
+    for k in 1..=12 {
+        let ln_q = -14.0 + f64::from(k);
+        let here = cost(ln_q);
+        if here < best.1 {
+            best = (ln_q, here);
+        }
+    }
+    for _ in 0..5 {
+        step *= 0.5;
+        for ln_q in [best.0 - step, best.0 + step] {
+            let here = cost(ln_q);
+            if here < best.1 {
+                best = (ln_q, here);
+            }
+        }
+    }
+    let noise = Fluctuating::new(points, best.0.exp())?;
+    let fits = Law::ALL.into_iter().map(|law| Ok(fit_law(law, points, &noise)?.0));
+    let mut fits = fits.collect::<Result<Vec<_>, FitError>>()?;
     fits.sort_by(|a, b| a.criterion.total_cmp(&b.criterion));
     let best = fits[0].criterion;
     fits.iter_mut().for_each(|fit| fit.criterion -= best);
     Ok(fits)
-}
-
-/// `fit` with the means over all sizes of the fluctuation for values, and what is left and their spread for variances.
-fn averaged(fit: LawFit, sizes: &[(LawFit, f64)]) -> LawFit {
-    let least = sizes.iter().map(|(_, cost)| *cost).fold(f64::INFINITY, f64::min);
-    // Even steps of ln q, and a uniform prior of q.
-    let weight = |(fit, cost): &(LawFit, f64)| (-0.5 * (cost - least)).exp() * fit.fluctuation;
-    let sum: f64 = sizes.iter().map(weight).sum();
-    let estimate = |of: fn(&LawFit) -> Estimate| {
-        let mean = sizes.iter().map(|size| weight(size) * of(&size.0).value).sum::<f64>() / sum;
-        let square = |size: &(LawFit, f64)| {
-            let Estimate { value, standard_uncertainty, .. } = of(&size.0);
-            weight(size) * (standard_uncertainty.powi(2) + (value - mean).powi(2))
-        };
-        let variance = sizes.iter().map(square).sum::<f64>() / sum;
-        Estimate { value: mean, standard_uncertainty: variance.sqrt(), ..of(&fit) }
-    };
-    LawFit {
-        conductance_s: estimate(|fit| fit.conductance_s),
-        parameter: estimate(|fit| fit.parameter),
-        offset_a: estimate(|fit| fit.offset_a),
-        ..fit
-    }
 }
 
 /// The points' covariance as its lower Cholesky factor.

@@ -89,6 +89,8 @@ pub(super) struct Campaign {
     /// Jobs that were given up and may have left results.
     pub(super) held: Vec<JobId>,
     pub(super) causes: Causes,
+    /// A fault register was set. It keeps that until it is written, and not everything looks at it.
+    pub(super) register_set: bool,
     pub(super) power_cycles: u64,
     /// What came of the present command, for the journal.
     pub(super) notes: Vec<String>,
@@ -154,6 +156,7 @@ impl Campaign {
             named: false,
             held: Vec::new(),
             causes: Causes::default(),
+            register_set: false,
             notes: Vec::new(),
             wire,
         })
@@ -260,6 +263,7 @@ impl Campaign {
                 self.spoil(*spoil);
                 let cycles = self.wire.rig().power_cycles;
                 self.causes.chip = true;
+                self.register_set |= matches!(spoil, Spoil::FaultRegister(..));
                 self.execute(then, totals)?;
                 self.settle(&Expected::new(), totals)?;
                 self.status(totals)?;

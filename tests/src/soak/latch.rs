@@ -102,9 +102,9 @@ impl Campaign {
         match self.instrument.clear_fault(code) {
             Ok(()) => {
                 self.fault = None;
-                // Unless all chips were reset just now, one may still hold what a bit flip put into it, or a fault of its
-                // own. A time-out resets them when it is found, not when it is cleared.
-                let chip = self.causes.chip && code != FaultCode::Chip;
+                // Unless all chips were reset for it, one may still hold what a bit flip put into it.
+                let reset = matches!(code, FaultCode::Chip | FaultCode::Timeout);
+                let chip = self.causes.chip && (!reset || self.register_set);
                 self.causes = Causes { chip, ..Causes::default() };
                 Ok(())
             }
