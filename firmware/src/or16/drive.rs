@@ -85,7 +85,7 @@ impl Burst {
         hardware: &mut H,
         select: ChipSelect,
     ) -> Result<(), FrontEndError> {
-        self.script.carry(&self.expected);
+        self.script.carry_settings(&self.expected);
         let mut expected = self.expected.iter();
         let mut wrong = None;
         Ltc2688::new(hardware.chip(select))

@@ -110,16 +110,18 @@ impl<const N: usize> Script<N> {
         Ok(self)
     }
 
-    /// Lets reads carry what they are to bring, in order: one that a bit turned over makes a write of then changes nothing.
-    /// The part doesn't look at the data of a read.
-    pub fn carry(&mut self, values: &[u16]) {
+    /// Lets reads of settings carry what they are to bring, of all reads' `values` in order: one that a bit turned over makes a
+    /// write of then changes nothing, where zeros would be another span. The part doesn't look at the data of a read.
+    pub fn carry_settings(&mut self, values: &[u16]) {
         let mut values = values.iter();
+        let [first, ..] = Register::Setting(Channel(0)).read_frame();
         for frame in self.frames.iter_mut().take(self.length) {
             if is_read(*frame)
                 && let Some(value) = values.next()
+                && let [address, high, low] = frame
+                && (first..).take(CHANNELS).any(|setting| setting == *address)
             {
-                let ([_, high, low], [h, l]) = (frame, value.to_be_bytes());
-                (*high, *low) = (h, l);
+                [*high, *low] = value.to_be_bytes();
             }
         }
     }
