@@ -31,12 +31,12 @@ struct Budget {
 /// compiler's taste, so that new ones are looked at.
 const BUDGETS: [Budget; 7] = [
     budget("mps2-an386", 136, 128, 215),
-    budget("mps2-an386-emulated", 512, 320, 680),
+    budget("mps2-an386-emulated", 528, 320, 680),
     budget("nucleo-g474re", 129, 24, 215),
-    budget("nucleo-g474re-emulated", 384, 90, 720),
-    budget("pico", 384, 128, 840),
+    budget("nucleo-g474re-emulated", 388, 90, 720),
+    budget("pico", 416, 128, 840),
     budget("pico2", 148, 48, 300),
-    budget("pico2-emulated", 384, 128, 760),
+    budget("pico2-emulated", 416, 128, 760),
 ];
 
 const fn budget(image: &'static str, flash_kib: u64, ram_kib: u64, panic_sites: usize) -> Budget {

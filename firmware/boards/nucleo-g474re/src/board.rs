@@ -163,5 +163,5 @@ pub(crate) const I2C_HZ: u32 = 400_000;
 /// A loop that hasn't come round in this time is reset: longer than the erasure of two flash pages (22 ms each).
 pub(crate) const WATCHDOG_US: u32 = 200_000;
 /// Storage: the end of bank 2, which memory.x keeps free.
-pub(crate) const STORAGE_OFFSET: u32 = 384 * 1024;
-pub(crate) const STORAGE_BYTES: u32 = 128 * 1024;
+pub(crate) const STORAGE_OFFSET: u32 = 388 * 1024;
+pub(crate) const STORAGE_BYTES: u32 = 124 * 1024;
