@@ -52,7 +52,7 @@ impl Burst {
     }
 
     pub(super) fn expect(&mut self, register: Register, value: u16) -> Result<&mut Self, ScriptError> {
-        self.script.read(register)?;
+        self.script.read_held(register, value)?;
         self.expected.push(value).map_err(|_| ScriptError::Full { capacity: BURST })?;
         Ok(self)
     }
@@ -63,7 +63,7 @@ impl Burst {
         register: impl Fn(Channel) -> Register,
         value: impl Fn(Channel) -> u16,
     ) -> Result<&mut Self, ScriptError> {
-        self.script.read_all(register)?;
+        self.script.read_all(&register, value(Channel::C12))?;
         let mut values = [0; CHANNELS];
         for (channel, place) in Channel::all().zip(&mut values) {
             *place = value(channel);
@@ -74,7 +74,7 @@ impl Burst {
 
     /// The code of every channel.
     fn expect_codes(&mut self, codes: &[u16; CHANNELS]) -> Result<&mut Self, ScriptError> {
-        self.script.read_all(Register::Code)?;
+        self.script.read_all(Register::Code, 0)?;
         self.expected.extend_from_slice(codes).map_err(|_| ScriptError::Full { capacity: BURST })?;
         Ok(self)
     }
@@ -85,7 +85,6 @@ impl Burst {
         hardware: &mut H,
         select: ChipSelect,
     ) -> Result<(), FrontEndError> {
-        self.script.carry_settings(&self.expected);
         let mut expected = self.expected.iter();
         let mut wrong = None;
         Ltc2688::new(hardware.chip(select))

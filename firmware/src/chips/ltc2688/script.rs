@@ -86,44 +86,40 @@ impl<const N: usize> Script<N> {
 
     /// Appends a read.
     pub fn read(&mut self, register: Register) -> Result<&mut Self, ScriptError> {
-        self.read_from(register, 1)
+        self.read_from(register, 1, 0)
     }
 
-    /// Appends a read of a per-channel register for every channel, ascending: `read_all(Register::Code)`.
-    pub fn read_all(&mut self, register: impl Fn(Channel) -> Register) -> Result<&mut Self, ScriptError> {
-        self.read_from(register(Channel(0)), CHANNELS)
+    /// Appends a read of a register that holds `value`.
+    pub fn read_held(&mut self, register: Register, value: u16) -> Result<&mut Self, ScriptError> {
+        self.read_from(register, 1, carried(register, value))
     }
 
-    /// Reads of `count` registers from `first` on, and a no-op.
-    fn read_from(&mut self, first: Register, count: usize) -> Result<&mut Self, ScriptError> {
+    /// Appends a read of a per-channel register for every channel, ascending: `read_all(Register::Code, 0)`. All settings
+    /// hold `setting`.
+    pub fn read_all(
+        &mut self,
+        register: impl Fn(Channel) -> Register,
+        setting: u16,
+    ) -> Result<&mut Self, ScriptError> {
+        let first = register(Channel(0));
+        self.read_from(first, CHANNELS, carried(first, setting))
+    }
+
+    /// Reads of `count` registers from `first` on, with `data`, and a no-op.
+    fn read_from(&mut self, first: Register, count: usize, data: u16) -> Result<&mut Self, ScriptError> {
+        let [high, low] = data.to_be_bytes();
         if !first.is_readable() {
             return Err(ScriptError::NotReadable(first));
         }
         let [mut address, ..] = first.read_frame();
         if let [reads @ .., last] = self.room(count, 1)? {
             for place in reads {
-                *place = [address, 0, 0];
+                *place = [address, high, low];
                 address = address.wrapping_add(1);
             }
             *last = NO_OP;
         }
         Ok(self)
-    }
-
-    /// Lets reads of settings carry what they are to bring, of all reads' `values` in order: one that a bit turned over makes a
-    /// write of then changes nothing, where zeros would be another span. The part doesn't look at the data of a read.
-    pub fn carry_settings(&mut self, values: &[u16]) {
-        let mut values = values.iter();
-        let [first, ..] = Register::Setting(Channel(0)).read_frame();
-        for frame in self.frames.iter_mut().take(self.length) {
-            if is_read(*frame)
-                && let Some(value) = values.next()
-                && let [address, high, low] = frame
-                && (first..).take(CHANNELS).any(|setting| setting == *address)
-            {
-                [*high, *low] = value.to_be_bytes();
-            }
-        }
     }
 
     /// Frames as they will be sent.
@@ -150,4 +146,10 @@ impl<const N: usize> Script<N> {
 pub(super) fn is_read([address, ..]: [u8; FRAME]) -> bool {
     let [no_op, ..] = NO_OP;
     address & READ != 0 && address != no_op
+}
+
+/// Data of a read, which the part doesn't look at. A setting's is what the setting holds: if a bit turned over makes a write of
+/// the read, that changes nothing, where zeros would be another span.
+fn carried(register: Register, value: u16) -> u16 {
+    if matches!(register, Register::Setting(_)) { value } else { 0 }
 }

@@ -93,7 +93,7 @@ fn every_channel_is_read_upwards_and_only_what_changes_is_written() {
     let mut codes = held;
     (codes[3], codes[15]) = (0x1234, 0x5678);
     script.read(Register::ToggleEnable).unwrap();
-    script.write_changed(&held, &codes).unwrap().read_all(Register::Setting).unwrap();
+    script.write_changed(&held, &codes).unwrap().read_all(Register::Setting, 0).unwrap();
     let mut frames = Vec::from([[0xF4, 0, 0], [0x03, 0x12, 0x34], [0x0F, 0x56, 0x78]]);
     frames.extend((0..16).map(|n| [0x90 + n, 0, 0]));
     frames.push([0xFF, 0, 0]);
