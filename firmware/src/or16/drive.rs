@@ -63,11 +63,12 @@ impl Burst {
         register: impl Fn(Channel) -> Register,
         value: impl Fn(Channel) -> u16,
     ) -> Result<&mut Self, ScriptError> {
-        self.script.read_all(&register, value(Channel::C12))?;
         let mut values = [0; CHANNELS];
         for (channel, place) in Channel::all().zip(&mut values) {
             *place = value(channel);
         }
+        let [first, ..] = values;
+        self.script.read_all(register, first)?;
         self.expected.extend_from_slice(&values).map_err(|_| ScriptError::Full { capacity: BURST })?;
         Ok(self)
     }
