@@ -142,6 +142,8 @@ struct Solution {
     cell_currents: Vec<f64>,
     /// Standard deviation of the white read noise of each column's current (A); empty until asked for.
     noise: Vec<f64>,
+    /// The rows whose 1/f noise matters; empty until asked for.
+    heard: Vec<bool>,
 }
 
 impl Crossbar {
@@ -193,7 +195,7 @@ impl Crossbar {
             reading: Random::new(seed, READING),
             fluctuations: (device.flicker.is_some() || device.telegraph.is_some()).then(|| {
                 let random = Random::new(seed, FLUCTUATING);
-                Fluctuations::new(device.flicker, device.telegraph, rows * columns, random)
+                Fluctuations::new(device.flicker, device.telegraph, (rows, columns), random)
             }),
             recorded: None,
             recent: None,
@@ -430,6 +432,7 @@ impl Crossbar {
             cell_volts: solved.cell_volts,
             currents: solved.bottom,
             noise: Vec::new(),
+            heard: Vec::new(),
         });
         Ok(())
     }

@@ -3,6 +3,10 @@
 //! 1/f noise is a sum of Ornstein–Uhlenbeck processes whose time constants are a factor `RATIO` = 5 apart: with relative variance
 //! `level²·ln(RATIO)` each, their Lorentzians add up to `S_G/G² = level²/f` between 1/(2π·slowest) and 1/(2π·fastest),
 //! with a ripple of 2·sech(π²/ln RATIO) = 0.9 %. Each is exact at the instants it is looked at.
+//!
+//! Rows are looked at only where they matter: one whose cells' fluctuations make up less than `QUIET` of the variance of any column's
+//! current keeps its state until it matters, and then catches up with the whole time at once, which is as exact. A trace of one cell
+//! costs its row, not the array.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -17,6 +21,8 @@ const RATIO: f64 = 5.0;
 const LN_RATIO: f64 = 1.609_437_912_434_100_3;
 /// A process is left as it is for this part of its time constant.
 const FROZEN: f64 = 1.0 / 32.0;
+/// Part of a column's variance that all rows held still make up at most: as much as the ripple of the spectrum.
+const QUIET: f64 = 0.01;
 /// After this many time constants a trap has forgotten its state (e⁻⁴⁰ = 4e-18).
 const FORGOTTEN: f64 = 40.0;
 /// More traps than this in one device are drawn again.
@@ -65,8 +71,9 @@ impl Flicker {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Process {
     tau_s: f64,
-    updated_ns: u64,
-    /// Unit variance, one per cell.
+    /// One per row.
+    updated_ns: Vec<u64>,
+    /// Unit variance, one per cell, row-major.
     state: Vec<f64>,
 }
 
@@ -142,13 +149,14 @@ impl Trap {
 }
 
 impl Fluctuations {
-    /// In equilibrium at time 0, for `cells` cells.
+    /// In equilibrium at time 0, for an array of `rows` × `columns`.
     pub fn new(
         flicker: Option<Flicker>,
         telegraph: Option<Telegraph>,
-        cells: usize,
+        (rows, columns): (usize, usize),
         mut random: Random,
     ) -> Self {
+        let cells = rows * columns;
         let mut processes = Vec::new();
         let mut sums = vec![0.0; cells];
         if let Some(flicker) = flicker {
@@ -158,7 +166,7 @@ impl Fluctuations {
                 for (sum, state) in sums.iter_mut().zip(&state) {
                     *sum += state;
                 }
-                processes.push(Process { tau_s, updated_ns: 0, state });
+                processes.push(Process { tau_s, updated_ns: vec![0; rows], state });
                 if tau_s >= flicker.slowest_s {
                     break;
                 }
@@ -176,25 +184,53 @@ impl Fluctuations {
         Self { flicker, processes, sums, traps, random }
     }
 
-    /// Lets time pass until `at_ns`.
-    pub fn advance(&mut self, at_ns: u64) {
+    /// Lets time pass until `at_ns`; 1/f noise only in the rows that are `heard`.
+    pub fn advance(&mut self, at_ns: u64, heard: &[bool]) {
         for process in &mut self.processes {
-            let elapsed_s = at_ns.saturating_sub(process.updated_ns) as f64 * 1e-9;
-            if elapsed_s < FROZEN * process.tau_s {
-                continue;
-            }
-            process.updated_ns = at_ns;
-            let kept = libm::exp(-elapsed_s / process.tau_s);
-            let fresh = libm::sqrt(1.0 - kept * kept);
-            for (state, sum) in process.state.iter_mut().zip(&mut self.sums) {
-                let now = kept * *state + fresh * self.random.normal();
-                *sum += now - *state;
-                *state = now;
+            let columns = process.state.len() / process.updated_ns.len();
+            let rows = process.state.chunks_exact_mut(columns).zip(self.sums.chunks_exact_mut(columns));
+            // Rows that were last looked at together share these.
+            let (mut elapsed_s, mut kept, mut fresh) = (0.0, 1.0, 0.0);
+            for (((state, sums), updated_ns), _) in
+                rows.zip(&mut process.updated_ns).zip(heard).filter(|(_, heard)| **heard)
+            {
+                let since_s = at_ns.saturating_sub(*updated_ns) as f64 * 1e-9;
+                if since_s < FROZEN * process.tau_s {
+                    continue;
+                }
+                *updated_ns = at_ns;
+                if since_s != elapsed_s {
+                    elapsed_s = since_s;
+                    kept = libm::exp(-elapsed_s / process.tau_s);
+                    fresh = libm::sqrt(1.0 - kept * kept);
+                }
+                for (state, sum) in state.iter_mut().zip(sums) {
+                    let now = kept * *state + fresh * self.random.normal();
+                    *sum += now - *state;
+                    *state = now;
+                }
             }
         }
         for trap in &mut self.traps {
             trap.advance(at_ns, &mut self.random);
         }
+    }
+
+    /// The rows whose 1/f noise matters to any column, for these cells' currents and levels (row-major).
+    pub fn heard(cell_currents: &[f64], levels: &[f64], columns: usize) -> Vec<bool> {
+        let variance = |(current, level): (&f64, &f64)| (current * level) * (current * level);
+        let rows = || cell_currents.chunks_exact(columns).zip(levels.chunks_exact(columns));
+        let mut least = vec![0.0; columns];
+        let share = QUIET / rows().len() as f64;
+        for (currents, levels) in rows() {
+            for (least, cell) in least.iter_mut().zip(currents.iter().zip(levels)) {
+                *least += variance(cell) * share;
+            }
+        }
+        let is_heard = |(currents, levels): (&[f64], &[f64])| {
+            currents.iter().zip(levels).zip(&least).any(|(cell, least)| variance(cell) > *least)
+        };
+        rows().map(is_heard).collect()
     }
 
     /// The traps of one cell.

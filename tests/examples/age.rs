@@ -40,8 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // One column per device, read at 1 V: the current is the conductance, and what is added its fluctuation.
     let mut fluctuations =
-        Fluctuations::new(profile.flicker, None, asked.devices, Random::new(asked.seed, 1));
-    fluctuations.advance(DAY_NS);
+        Fluctuations::new(profile.flicker, None, (1, asked.devices), Random::new(asked.seed, 1));
+    fluctuations.advance(DAY_NS, &[true]);
     let conductance = vec![asked.programmed_s; asked.devices];
     let levels: Vec<f64> =
         conductance.iter().map(|&g| fluctuations.level(g, profile.conductance.maximum_s)).collect();

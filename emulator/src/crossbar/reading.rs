@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::{CircuitError, Crossbar, Line, Lines, Recent, TOLERANCE};
 use crate::circuit::{CurrentLaw, Wires, check_length};
 use crate::effective::Effective;
+use crate::fluctuation::Fluctuations;
 
 /// Standard deviation of each column's current (A) when every cell's conductance deviates by the relative
 /// `deviations` and carries `cell_currents` (A).
@@ -67,15 +68,18 @@ impl Crossbar {
         let through_matrix = self.effective.as_ref().map(|effective| {
             let cell_currents = effective.cell_currents(lines);
             let noise = column_noise(&self.deviations, &cell_currents, self.columns);
-            (cell_currents, noise)
+            let heard = Fluctuations::heard(&cell_currents, &self.levels, self.columns);
+            (cell_currents, noise, heard)
         });
-        let (cell_currents, deviations) = match (&through_matrix, &mut self.solution) {
-            (Some((cell_currents, noise)), _) => (cell_currents, noise),
+        let (cell_currents, deviations, heard) = match (&through_matrix, &mut self.solution) {
+            (Some((cell_currents, noise, heard)), _) => (cell_currents, noise, heard),
             (None, Some(solution)) => {
                 if solution.noise.is_empty() {
-                    solution.noise = column_noise(&self.deviations, &solution.cell_currents, self.columns);
+                    let cell_currents = &solution.cell_currents;
+                    solution.noise = column_noise(&self.deviations, cell_currents, self.columns);
+                    solution.heard = Fluctuations::heard(cell_currents, &self.levels, self.columns);
                 }
-                (&solution.cell_currents, &solution.noise)
+                (&solution.cell_currents, &solution.noise, &solution.heard)
             }
             (None, None) => return Ok(()),
         };
@@ -87,7 +91,7 @@ impl Crossbar {
             }
         }
         if let Some(fluctuations) = &mut self.fluctuations {
-            fluctuations.advance(at_ns);
+            fluctuations.advance(at_ns, heard);
             let before = currents.to_vec();
             fluctuations.add(cell_currents, &self.levels, currents);
             for ((current, before), line) in currents.iter_mut().zip(before).zip(lines.columns) {

@@ -395,7 +395,8 @@ fn noise_that_remembers_is_each_cells_own_and_the_same_a_moment_later() {
     let at_ns = 10_000_000_000;
     let first = [0, 1, 2, 3].map(|i| deviation(i, at_ns));
     let again = [0, 1, 2, 3].map(|i| deviation(i, at_ns + 20));
-    assert_eq!(first, again);
+    // The rows that aren't driven and caught up in between make up 1 % of the variance at most, a tenth of the noise.
+    assert!(first.iter().zip(&again).all(|(first, again)| libm::fabs(first - again) < 1e-3), "{again:?}");
     // Relative noise of 6e-4·√(1.6·17)·(88/15)^0.7, 1 %, and different from cell to cell.
     assert!(first.iter().all(|x| libm::fabs(*x) < 0.06 && *x != 0.0), "{first:?}");
     assert!(first.windows(2).all(|pair| pair[0] != pair[1]));

@@ -14,7 +14,7 @@ const FLICKER: Flicker =
 fn traces(noise: &mut Fluctuations, cells: usize, samples: usize, interval_ns: u64) -> Vec<Vec<f64>> {
     let mut traces = vec![Vec::new(); cells];
     for k in 0..samples {
-        noise.advance((k as u64 + 1) * interval_ns);
+        noise.advance((k as u64 + 1) * interval_ns, &[true]);
         let mut columns = vec![0.0; cells];
         noise.add(&vec![1.0; cells], &vec![noise.level(1e-5, 1e-5); cells], &mut columns);
         for (trace, value) in traces.iter_mut().zip(columns) {
@@ -72,7 +72,7 @@ fn sampled_flicker_noise_has_the_spectrum_of_the_model() {
     let cells = 48;
     let variance = 4e-6 * libm::log(5.0);
     for interval_s in [1e-6, 1e-3, 1.0] {
-        let mut noise = Fluctuations::new(Some(FLICKER), None, cells, Random::new(51, 0));
+        let mut noise = Fluctuations::new(Some(FLICKER), None, (1, cells), Random::new(51, 0));
         let samples = 2_048;
         let traces = traces(&mut noise, cells, samples, (interval_s * 1e9) as u64);
         for (from, to) in [(5, 10), (20, 28), (80, 90), (400, 410)] {
@@ -102,10 +102,10 @@ fn two_reads_are_as_correlated_as_the_model_says_and_as_the_time_between_them_le
     let cells = 4_000;
     let taus = taus();
     for delay_s in [1e-3, 86_400.0] {
-        let mut noise = Fluctuations::new(Some(FLICKER), None, cells, Random::new(52, 0));
+        let mut noise = Fluctuations::new(Some(FLICKER), None, (1, cells), Random::new(52, 0));
         let first = 1_000_000_000_u64;
         let mut read = |at_ns| {
-            noise.advance(at_ns);
+            noise.advance(at_ns, &[true]);
             let mut columns = vec![0.0; cells];
             noise.add(&vec![1.0; cells], &vec![noise.level(1e-5, 1e-5); cells], &mut columns);
             columns
@@ -121,9 +121,9 @@ fn two_reads_are_as_correlated_as_the_model_says_and_as_the_time_between_them_le
 
 #[test]
 fn a_read_a_moment_later_gives_the_same_fluctuation() {
-    let mut noise = Fluctuations::new(Some(FLICKER), None, 1, Random::new(53, 0));
+    let mut noise = Fluctuations::new(Some(FLICKER), None, (1, 1), Random::new(53, 0));
     let mut read = |at_ns| {
-        noise.advance(at_ns);
+        noise.advance(at_ns, &[true]);
         let mut column = [0.0];
         noise.add(&[1.0], &[noise.level(1e-5, 1e-5)], &mut column);
         column[0]
@@ -175,7 +175,7 @@ fn a_trap_dwells_as_long_as_stated_and_its_noise_is_a_lorentzian() {
 fn traps_are_as_many_as_large_and_as_filled_as_stated() {
     let telegraph = Telegraph { traps_per_device: 0.3, amplitude: 5e-3, fastest_s: 1e-3, slowest_s: 10.0 };
     let cells = 40_000;
-    let mut noise = Fluctuations::new(None, Some(telegraph), cells, Random::new(55, 0));
+    let mut noise = Fluctuations::new(None, Some(telegraph), (1, cells), Random::new(55, 0));
     let n = noise.traps.len() as f64;
     // Poisson: standard deviation √(0.3·cells). Exponential amplitudes: mean known to 1/√n.
     assert!(libm::fabs(n - 0.3 * cells as f64) < 5.0 * libm::sqrt(0.3 * cells as f64), "{n}");
@@ -183,7 +183,7 @@ fn traps_are_as_many_as_large_and_as_filled_as_stated() {
     assert!(libm::fabs(mean / 5e-3 - 1.0) < 5.0 / libm::sqrt(n), "{mean}");
     // Both dwell times have the same distribution: half are filled, at the start and a year later.
     for at_ns in [0, 31_536_000_000_000_000] {
-        noise.advance(at_ns);
+        noise.advance(at_ns, &[true]);
         let filled = noise.traps.iter().filter(|trap| trap.filled).count() as f64 / n;
         assert!(libm::fabs(filled - 0.5) < 2.5 / libm::sqrt(n), "{filled}");
     }
@@ -221,9 +221,9 @@ fn a_day_of_read_noise_is_what_was_published() {
         ("rram-cmo", 80.0, cmo(80.0), 0.11),
     ] {
         let device = Profile::built_in(name).unwrap().device;
-        let mut noise = Fluctuations::new(device.flicker, None, cells, Random::new(56, 0));
+        let mut noise = Fluctuations::new(device.flicker, None, (1, cells), Random::new(56, 0));
         let level = noise.level(us * 1e-6, device.conductance.maximum_s);
-        noise.advance((day * 1e9) as u64);
+        noise.advance((day * 1e9) as u64, &[true]);
         let mut columns = vec![0.0; cells];
         noise.add(&vec![1.0; cells], &vec![level; cells], &mut columns);
         let deviation = libm::sqrt(columns.iter().map(|x| x * x).sum::<f64>() / cells as f64);
@@ -232,5 +232,38 @@ fn a_day_of_read_noise_is_what_was_published() {
             libm::fabs(deviation / published - 1.0) < allowed,
             "{name}, {us} µS: {deviation} for {published}"
         );
+    }
+}
+
+#[test]
+fn only_rows_that_matter_are_heard_and_the_others_catch_up_exactly() {
+    // Two rows of one column each at 1 and 1/1000 of the current: the second has 1e-6 of the variance, far below 1 %.
+    assert_eq!(Fluctuations::heard(&[1.0, 1e-3], &[0.1, 0.1], 1), [true, false]);
+    // In another column it is the one that matters.
+    assert_eq!(Fluctuations::heard(&[1.0, 1e-5, 1e-3, 1e-3], &[0.1; 4], 2), [true, true]);
+    assert_eq!(Fluctuations::heard(&[0.0; 2], &[0.1; 2], 1), [false, false]);
+
+    // A row that wasn't heard for a second is as correlated with what it was as one that was: e^(−Δ/τ) per process. 4000 cells
+    // know a correlation to (1 − ρ²)/√n.
+    let cells = 4_000;
+    let mut noise = Fluctuations::new(Some(FLICKER), None, (2, cells), Random::new(57, 0));
+    let both = |noise: &Fluctuations| {
+        let (first, second) = noise.sums.split_at(cells);
+        [first.to_vec(), second.to_vec()]
+    };
+    noise.advance(1_000_000_000, &[true, true]);
+    let before = both(&noise);
+    for k in 1..1_000 {
+        noise.advance(1_000_000_000 + k * 1_000_000, &[true, false]);
+    }
+    assert_eq!(both(&noise)[1], before[1]);
+    noise.advance(2_000_000_000, &[true, true]);
+    let after = both(&noise);
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let expected = taus().iter().map(|tau| libm::exp(-1.0 / tau)).sum::<f64>() / taus().len() as f64;
+    for (a, b) in before.iter().zip(&after) {
+        let got = product(a, b) / libm::sqrt(product(a, a) * product(b, b));
+        let error = 5.0 * (1.0 - expected * expected) / libm::sqrt(cells as f64) + 1.0 / 16.0 / 32.0;
+        assert!(libm::fabs(got - expected) < error, "{got} for {expected}");
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Layout of state files; another number is refused.
-const STATE_FORMAT: u32 = 2;
+const STATE_FORMAT: u32 = 3;
 
 /// Everything that outlives a process.
 #[derive(Serialize, Deserialize)]

@@ -282,7 +282,7 @@ impl<const L: usize> Outputs<L> {
     fn add(&mut self, sweeper: &Sweeper, corrections: &Option<Corrections<L>>, tolerance: f64) -> bool {
         let row = sweeper.rows - 1;
         if let Some((coarse, corrections)) = sweeper.coarse.as_ref().zip(corrections.as_ref()) {
-            coarse.interpolate_change(corrections, coarse.stretch(row), &mut self.straight);
+            coarse.interpolate(&corrections.change, coarse.stretch(row), &mut self.straight);
             self.straight.add_at(row, &mut self.change);
         }
         let mut largest = [0.0_f64; L];
@@ -575,7 +575,7 @@ impl<T: Number, U: Number, const L: usize, const M: usize, const UP: bool, const
             Some((coarse, corrections)) => {
                 let stretch = coarse.stretch(first);
                 if stretch != self.stretch {
-                    coarse.interpolate_change(corrections, stretch, self.straight);
+                    coarse.interpolate(&corrections.change, stretch, self.straight);
                     self.stretch = stretch;
                 }
                 self.forward::<K, true>(first, &mut carry);

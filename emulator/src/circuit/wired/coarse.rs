@@ -84,9 +84,9 @@ pub(super) struct Corrections<const L: usize> {
     /// Sums over the blocks that the last correction was made of, and what that correction adds to them.
     known: Vec<[f64; L]>,
     /// Block by block: the correction of the columns' voltages.
-    correction: Vec<[f64; L]>,
+    pub(super) correction: Vec<[f64; L]>,
     /// And by how much it differs from the one before.
-    change: Vec<[f64; L]>,
+    pub(super) change: Vec<[f64; L]>,
     work: Vec<[f64; L]>,
 }
 
@@ -449,30 +449,9 @@ impl Coarse {
         self.stretches[row]
     }
 
-    /// The correction in the rows of a stretch.
+    /// A correction, or a change of it, given block by block, in the rows of a stretch.
     #[inline(always)]
     pub(super) fn interpolate<T: Number, const L: usize>(
-        &self,
-        state: &Corrections<L>,
-        stretch: usize,
-        straight: &mut Straight<T, L>,
-    ) {
-        self.interpolate_blocks(&state.correction, stretch, straight);
-    }
-
-    /// By how much it differs from the one before.
-    #[inline(always)]
-    pub(super) fn interpolate_change<T: Number, const L: usize>(
-        &self,
-        state: &Corrections<L>,
-        stretch: usize,
-        straight: &mut Straight<T, L>,
-    ) {
-        self.interpolate_blocks(&state.change, stretch, straight);
-    }
-
-    #[inline(always)]
-    fn interpolate_blocks<T: Number, const L: usize>(
         &self,
         blocks: &[[f64; L]],
         stretch: usize,

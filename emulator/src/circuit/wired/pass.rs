@@ -105,7 +105,7 @@ impl<'a, const UP: bool, const KIND: u8, const NONLINEAR: bool> Pass<'a, UP, KIN
         {
             let stretch = coarse.stretch(row);
             if stretch != self.stretch {
-                coarse.interpolate(corrections, stretch, &mut self.fields.straight);
+                coarse.interpolate(&corrections.correction, stretch, &mut self.fields.straight);
                 self.stretch = stretch;
             }
         }

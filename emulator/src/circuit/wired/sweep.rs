@@ -288,7 +288,7 @@ impl Sweeper {
             fields.outputs.copy_from_slice(&fields.volts);
         }
         if let Some((coarse, corrections)) = coarse {
-            coarse.interpolate(corrections, coarse.stretch(self.rows - 1), &mut fields.straight);
+            coarse.interpolate(&corrections.correction, coarse.stretch(self.rows - 1), &mut fields.straight);
             fields.straight.add_at(self.rows - 1, &mut fields.outputs);
         }
     }
