@@ -1,6 +1,6 @@
 //! How long a trace of one cell takes, 10⁶ points 100 µs apart: through the registers of a board with all its imperfections, as the
 //! firmware's trace job takes it, and by the crossbar alone. 1/f, telegraph and white noise are on. Times are the thread's own where
-//! Linux tells them, medians over rounds in which both take turns. A board converts all columns at once, so the other cells of an array
+//! Linux tells them, medians over rounds in which both take turns. A board converts all columns at once, so the other cells of a row
 //! cost their noise as well: hence an array of one cell beside the usual one.
 
 #![allow(missing_docs)]

@@ -267,7 +267,7 @@ impl Device {
                 let distance = if set { 1.0 - position } else { position };
                 // A spread wider than the step can carry a device against the pulse's direction, but never past its
                 // bounds.
-                let moved = distance - remaining(distance, dose, pulse.bound_exponent);
+                let moved = distance - remaining(distance, dose, nominal.step_at_bound);
                 let moved = moved * (1.0 + spread * stress.draw);
                 if set { position + moved } else { position - moved }
             }
@@ -292,14 +292,14 @@ impl Device {
         if self.condition != Condition::Sound || (profile.phase_change.is_some() && !set) {
             return Exposure::None;
         }
-        let own = if set { self.set } else { self.reset };
+        let (own, nominal) = if set { (self.set, &pulse.set) } else { (self.reset, &pulse.reset) };
         let below_v = own.threshold_v - libm::fabs(volts);
         let dose = own.step * law.dose(below_v, duration_s, pulse.reference_width_s);
         let position = self.position(profile);
         let position = match &profile.phase_change {
             Some(law) => position + law.crystallised(position, dose, own.step, 0.0, 0.0),
-            None if set => 1.0 - remaining(1.0 - position, dose, pulse.bound_exponent),
-            None => remaining(position, dose, pulse.bound_exponent),
+            None if set => 1.0 - remaining(1.0 - position, dose, nominal.step_at_bound),
+            None => remaining(position, dose, nominal.step_at_bound),
         };
         let before_s = self.conductance_s;
         self.place(profile, position);
@@ -362,16 +362,17 @@ impl Direction {
     }
 }
 
-/// What is left of `distance` after `dose`: the solution of dx = −x^exponent · d(dose).
-fn remaining(distance: f64, dose: f64, exponent: f64) -> f64 {
-    if distance <= 0.0 {
-        return 0.0;
-    }
-    if exponent == 1.0 {
+/// What is left of `distance` after `dose`: the solution of dx = −(b + (1 − b)·x) · d(dose) with b = `step_at_bound`.
+fn remaining(distance: f64, dose: f64, step_at_bound: f64) -> f64 {
+    if step_at_bound == 0.0 {
+        // The bound is never reached, and the smallest distance keeps its digits.
         return distance * libm::exp(-dose);
     }
-    let power = 1.0 - exponent;
-    let left = libm::pow(distance, power) - power * dose;
-    // Below 1 the bound is reached in finite time; above 1 `left` only grows.
-    if left <= 0.0 { 0.0 } else { libm::pow(left, 1.0 / power) }
+    let slope = 1.0 - step_at_bound;
+    let moved = if slope == 0.0 {
+        dose
+    } else {
+        -(step_at_bound + slope * distance) * libm::expm1(-slope * dose) / slope
+    };
+    (distance - moved).max(0.0)
 }

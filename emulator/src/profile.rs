@@ -199,9 +199,10 @@ pub struct ReadNoise {
 ///
 /// With u = |V_row − V_column| above the device's threshold for a time t since it got there, and
 /// `dose = step · ((u − threshold)/(reference − threshold))^amplitude_exponent · (t/reference_width_s)^width_exponent`,
-/// the distance x to the bound, as a fraction of the device's range, obeys dx = −x^bound_exponent · d(dose).
-/// `bound_exponent` 1 is the soft-bounds model (Fusi & Abbott 2007; Gokmen & Vlasov, Front. Neurosci. 2016 and the
-/// device presets after it), 0 a constant step. A positive voltage is SET (towards the upper bound), a negative one RESET.
+/// the distance x to the bound, as a fraction of the device's range, obeys dx = −(b + (1 − b)·x) · d(dose) with b = `step_at_bound`.
+/// 0 is the soft-bounds model (Fusi & Abbott 2007; Gokmen & Vlasov, Front. Neurosci. 2016 and the device presets after it), 1 a
+/// constant step, and between them a step that falls by a straight line. A positive voltage is SET (towards the upper bound), a
+/// negative one RESET.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PulseResponse {
@@ -215,8 +216,6 @@ pub struct PulseResponse {
     pub amplitude_exponent: f64,
     /// Power of t/reference_width in the dose.
     pub width_exponent: f64,
-    /// Power of the remaining distance in the rate.
-    pub bound_exponent: f64,
     /// Cycle-to-cycle standard deviation of a pulse's effect, relative to it (drawn once per pulse).
     pub cycle_spread: f64,
     /// Device-to-device standard deviation of ln(step), drawn once per device and direction.
@@ -235,6 +234,8 @@ pub struct Switching {
     pub reference_v: f64,
     /// Dose of one reference pulse: the fraction of the range it moves from the opposite bound, while small.
     pub step: f64,
+    /// What is left of that close to the bound that it moves to, relative to it.
+    pub step_at_bound: f64,
 }
 
 /// Resistance of the array's own wires; both zero (ideal wires) or both at least 1 mΩ.

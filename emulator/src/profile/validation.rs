@@ -434,12 +434,9 @@ impl PulseResponse {
         let exponent = |key, v: f64| require(key, v, (0.05..=20.0).contains(&v), "0.05 to 20");
         exponent("device.pulse.amplitude_exponent", self.amplitude_exponent)?;
         exponent("device.pulse.width_exponent", self.width_exponent)?;
-        require(
-            "device.pulse.bound_exponent",
-            self.bound_exponent,
-            (0.0..=5.0).contains(&self.bound_exponent),
-            "0 to 5",
-        )?;
+        let part = |key, v: f64| require(key, v, (0.0..=1.0).contains(&v), "0 to 1");
+        part("device.pulse.set.step_at_bound", self.set.step_at_bound)?;
+        part("device.pulse.reset.step_at_bound", self.reset.step_at_bound)?;
         let spread = |key, v: f64, highest, allowed| require(key, v, (0.0..=highest).contains(&v), allowed);
         spread("device.pulse.cycle_spread", self.cycle_spread, 10.0, "0 to 10")?;
         spread("device.pulse.step_spread", self.step_spread, 2.0, "0 to 2")

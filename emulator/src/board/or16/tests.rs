@@ -23,7 +23,7 @@ const OPTIONS: Options<BoardImperfections> = Options {
 };
 
 fn device(siemens: f64) -> DeviceProfile {
-    let side = Switching { threshold_v: 1.0, reference_v: 2.0, step: 0.1 };
+    let side = Switching { threshold_v: 1.0, reference_v: 2.0, step: 0.1, step_at_bound: 0.0 };
     let conductance =
         ConductanceRange { minimum_s: siemens * 0.5, maximum_s: siemens * 1.5, bound_spread: 0.0 };
     DeviceProfile {
@@ -34,7 +34,6 @@ fn device(siemens: f64) -> DeviceProfile {
             reference_width_s: 100e-6,
             amplitude_exponent: 1.0,
             width_exponent: 1.0,
-            bound_exponent: 1.0,
             cycle_spread: 0.0,
             step_spread: 0.0,
             threshold_spread: 0.0,
