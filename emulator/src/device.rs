@@ -362,17 +362,15 @@ impl Direction {
     }
 }
 
+/// A slope below which rounding would show more than the slope does.
+const STRAIGHT: f64 = 1e-6;
+
 /// What is left of `distance` after `dose`: the solution of dx = −(b + (1 − b)·x) · d(dose) with b = `step_at_bound`.
 fn remaining(distance: f64, dose: f64, step_at_bound: f64) -> f64 {
-    if step_at_bound == 0.0 {
-        // The bound is never reached, and the smallest distance keeps its digits.
-        return distance * libm::exp(-dose);
-    }
     let slope = 1.0 - step_at_bound;
-    let moved = if slope == 0.0 {
-        dose
-    } else {
-        -(step_at_bound + slope * distance) * libm::expm1(-slope * dose) / slope
-    };
-    (distance - moved).max(0.0)
+    if slope < STRAIGHT {
+        return (distance - dose).max(0.0);
+    }
+    let rate = (step_at_bound + slope * distance) * libm::exp(-slope * dose);
+    ((rate - step_at_bound) / slope).max(0.0)
 }

@@ -173,6 +173,28 @@ fn a_bit_turned_over_on_any_wire_at_any_time_is_a_chip_fault_or_does_not_matter(
     assert!(faults > 100, "{faults} flips were noticed");
 }
 
+/// What a converter is told last in a check is to leave its register mode. One that stays there sends zeros when it is read out,
+/// and zeros have a right CRC.
+#[test]
+fn a_bit_turned_over_in_a_converters_check_makes_no_later_sample_wrong() {
+    let sound = {
+        let (mut wire, session) = armed();
+        wire.exchange(&request(session, 1, &Request::ReadCells(READ)))
+    };
+    for index in [0, 1] {
+        let select = ChipSelect { kind: ChipKind::Adc, index };
+        for (frames_ahead, bit) in (0..4).flat_map(|frame| (0..24).map(move |bit| (frame, bit))) {
+            let (mut wire, session) = armed();
+            let flip = BitFlip { frames_ahead, wire: Line::Sdi, bit };
+            wire.device.board().faults(select).unwrap().flips.push(flip);
+            wire.exchange(&request(session, 1, &Request::CheckChips));
+            let answers = wire.exchange(&request(session, 2, &Request::ReadCells(READ)));
+            let right = is_right_or_refused(&answers[0], &sound[0]);
+            assert!(right, "{select:?}, frame {frames_ahead}, bit {bit}: {answers:?} instead of {sound:?}");
+        }
+    }
+}
+
 #[test]
 fn a_brown_out_at_any_time_is_a_brown_out_and_the_board_is_dead_until_it_is_cleared() {
     let codes = codes();

@@ -271,7 +271,9 @@ impl<S: FramedSpi> Ad7606c<S> {
                 replies.as_flattened_mut().as_flattened_mut(),
             )
             .map_err(Error::Bus)?;
-        self.spi.write_frames(FRAME, &sealed(LEAVE)).map_err(Error::Bus)?;
+        // Twice as well: one that is damaged on its way isn't obeyed, and what a part in register mode sends for samples are zeros
+        // with a right CRC. Out of that mode zeros are no command.
+        self.spi.write_frames(FRAME, [sealed(LEAVE); 2].as_flattened()).map_err(Error::Bus)?;
 
         let mut values = [0; N];
         for ((value, register), [_, [first, data, received]]) in values.iter_mut().zip(registers).zip(replies)

@@ -28,7 +28,7 @@ fn init(id: u8, replies: [[u8; 3]; 7]) -> Result<(), Error<embedded_hal::spi::Er
             frames.push(answered(read, &[0x55; 3]));
             frames.push(answered(read, reply));
         }
-        frames.push(sent(&[0x00, 0x00, 0x00]));
+        frames.extend([sent(&[0x00, 0x00, 0x00]), sent(&[0x00, 0x00, 0x00])]);
     }
     on_the_wire(&frames, |spi| Ad7606c::new(spi).init())
 }
@@ -116,11 +116,9 @@ fn any_flipped_bit_of_a_conversion_frame_is_an_error_with_both_crcs() {
 fn diagnostics_are_read_with_crc_and_typed() {
     let read = with_crc(0x62, 0);
     let reply = with_crc(0x22, 0x06);
-    let errors =
-        on_the_wire(&[answered(&read, &[0; 3]), answered(&read, &reply), sent(&[0x00, 0x00, 0x00])], |spi| {
-            Ad7606c::new(spi).diagnostic_errors()
-        })
-        .unwrap();
+    let leave = [0; 3];
+    let frames = [answered(&read, &[0; 3]), answered(&read, &reply), sent(&leave), sent(&leave)];
+    let errors = on_the_wire(&frames, |spi| Ad7606c::new(spi).diagnostic_errors()).unwrap();
     assert!(!errors.rom_crc() && errors.memory_map_crc() && errors.interface_crc() && !errors.is_clear());
     assert_eq!(errors.bits(), 0x06);
 }
