@@ -66,8 +66,6 @@ struct Line {
 /// One point as measured.
 struct Measured {
     point: IvPoint,
-    /// Voltage of the driver, V.
-    asked_v: f64,
     rising: bool,
     saturated: bool,
 }
@@ -136,7 +134,7 @@ impl Iv {
         self.report(output, &fits, &flags, &measured);
         let table = Array2::from_shape_fn((measured.len(), 3), |(k, column)| {
             let point = measured[k].point;
-            [point.volts, point.amperes, point.standard_uncertainty_a][column]
+            [point.volts, point.amperes, point.total_uncertainty_a()][column]
         });
         opened.record(
             "iv",
@@ -205,7 +203,7 @@ impl Iv {
         let applied_v = instrument.applied_volts(volts);
         // As the row was read at a low voltage; measured where it can be.
         let mut others_a = applied_v * others_s / (1.0 + row_ohm * (others_s + own_s));
-        let (amperes, scatter_a, saturated, at_ns) = match self.pulse_width_s {
+        let (amperes, scatter_a, converter_a, saturated, at_ns) = match self.pulse_width_s {
             // No pulse has no current to show.
             Some(_) if volts == 0.0 => return Ok(None),
             Some(width) => {
@@ -229,8 +227,7 @@ impl Iv {
                         let least = converters.feedback.iter().map(|r| f64::from(r.0)).filter(|r| *r > 0.0);
                         let least_ohm = least.fold(f64::INFINITY, f64::min);
                         let code_a = f64::from(converters.adc_step.0) / least_ohm;
-                        let pulse_u = code_a * ADC_CODES.hypot(0.5);
-                        (current, pulse_u, false, pulsed.at_ns)
+                        (current, 0.5 * code_a, code_a * ADC_CODES, false, pulsed.at_ns)
                     }
                     Err(InstrumentError::Refused { refusal: Refusal::Fault(code), .. }) => {
                         instrument.clear_fault(code)?;
@@ -262,7 +259,7 @@ impl Iv {
                 let row: f64 = traces.codes.iter().map(|codes| mean(codes)).sum();
                 others_a = (own - row) * code_a;
                 let beyond = traces.saturated > 0;
-                (-own * code_a, code_a * scatter.hypot(ADC_CODES), beyond, traces.at_ns)
+                (-own * code_a, code_a * scatter, code_a * ADC_CODES, beyond, traces.at_ns)
             }
         };
         // The row's own voltage with everything it carries, and the drop at the column's switch.
@@ -271,11 +268,13 @@ impl Iv {
         let from_volts_a = own_s * DAC_CODES * f64::from(converters.dac_step.0);
         let point = IvPoint {
             time_s: at_ns as f64 * 1e-9,
+            driver_v: volts,
             volts: cell_v,
             amperes,
-            standard_uncertainty_a: scatter_a.hypot(from_volts_a),
+            standard_uncertainty_a: scatter_a,
+            nonlinearity_a: converter_a.hypot(from_volts_a),
         };
-        Ok(Some(Measured { point, asked_v: volts, rising, saturated }))
+        Ok(Some(Measured { point, rising, saturated }))
     }
 
     fn report(&self, output: &mut Output, fits: &[LawFit], flags: &[String], measured: &[Measured]) {
@@ -314,8 +313,9 @@ impl Iv {
             output.say(format_args!("         {flag}"));
         }
         let points = measured.iter().map(|m| {
-            json!({"asked_v": m.asked_v, "cell_v": m.point.volts, "current_a": m.point.amperes,
-                   "standard_uncertainty_a": m.point.standard_uncertainty_a, "rising": m.rising, "saturated": m.saturated})
+            json!({"time_s": m.point.time_s, "asked_v": m.point.driver_v, "cell_v": m.point.volts, "current_a": m.point.amperes,
+                   "standard_uncertainty_a": m.point.total_uncertainty_a(), "nonlinearity_a": m.point.nonlinearity_a,
+                   "rising": m.rising, "saturated": m.saturated})
         });
         output.set("points", points.collect::<Vec<_>>());
         output.set("best", fits[0].law);
@@ -334,11 +334,11 @@ impl Iv {
 fn moved(measured: &[Measured], best: &LawFit) -> Option<f64> {
     let slope = best.conductance_s.value;
     measured.iter().filter(|up| up.rising).find_map(|up| {
-        let down = measured.iter().find(|down| !down.rising && down.asked_v == up.asked_v)?;
+        let down = measured.iter().find(|down| !down.rising && down.point.driver_v == up.point.driver_v)?;
         let difference = up.point.amperes - down.point.amperes - slope * (up.point.volts - down.point.volts);
         // Two points of a fluctuating device differ by more than their own uncertainties.
         let fluctuation_a = 3.0 * best.fluctuation * up.point.amperes;
-        let u = up.point.standard_uncertainty_a.hypot(down.point.standard_uncertainty_a).hypot(fluctuation_a);
-        (difference.abs() > 5.0 * u).then_some(up.asked_v)
+        let u = up.point.total_uncertainty_a().hypot(down.point.total_uncertainty_a()).hypot(fluctuation_a);
+        (difference.abs() > 5.0 * u).then_some(up.point.driver_v)
     })
 }

@@ -244,7 +244,7 @@ impl Noise {
         let mains = self.mains();
         let leave_out = |hz: f64| mains.stands_at(hz, sampling.spacing_s(), resolution);
         let known = |hz: f64| floor.density(index, hz, current_a).0 * scale;
-        match flicker::fit(&relative, sampling, known, leave_out) {
+        match flicker::fit_beside_hidden_trap(&relative, sampling, known, leave_out) {
             Ok(fit) => {
                 if !fit.resolved {
                     cell.flags.push("no 1/f noise above a white floor in this band".to_owned());

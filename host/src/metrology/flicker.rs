@@ -5,9 +5,12 @@
 //! and damped the same way, so that its parameters are those of the noise before it was sampled. Frequencies folded
 //! more than a few times add a floor that is flat, and counts as part of W.
 
+mod hidden_trap;
+
 use super::estimate::Estimate;
 use super::least_squares::{FitError, Normal, minimise};
 use super::spectrum::{Multitaper, multitaper};
+pub use hidden_trap::fit_beside_hidden_trap;
 use std::f64::consts::PI;
 
 /// How a trace was sampled.
@@ -111,6 +114,8 @@ struct Datum {
     known: f64,
     /// ln of the frequencies that appear here, and their weights.
     images: Vec<(f64, f64)>,
+    /// Density of a trap that is taken for given, against that of the 1/f noise at the trap's corner; 0 without one.
+    trap: f64,
 }
 
 /// Frequencies in a group from which on its mean is nearly normal.
@@ -125,6 +130,8 @@ struct Fit {
     /// ln of the frequency at which A is fitted, so that it and γ are hardly correlated.
     ln_pivot: f64,
     inflation: f64,
+    /// ln of the corner frequency of a trap that is taken for given.
+    ln_corner: f64,
 }
 
 impl Fit {
@@ -142,10 +149,11 @@ impl Fit {
                     .into_iter()
                     .map(|(hz, weight)| (hz.ln(), weight))
                     .collect(),
+                trap: 0.0,
             })
             .collect();
         let ln_pivot = 0.5 * (data[0].hz.ln() + data[data.len() - 1].hz.ln());
-        Self { data, ln_pivot, inflation: spectrum.inflation }
+        Self { data, ln_pivot, inflation: spectrum.inflation, ln_corner: ln_pivot }
     }
 
     /// Density and its derivatives with respect to the parameters.
@@ -153,6 +161,13 @@ impl Fit {
         let mut slope = [0.0; P];
         let mut density = p[2] + datum.known;
         slope[2] = 1.0;
+        if datum.trap > 0.0 {
+            let apart = self.ln_corner - self.ln_pivot;
+            let power = datum.trap * (p[0] - p[1] * apart).exp();
+            density += power;
+            slope[0] += power;
+            slope[1] -= power * apart;
+        }
         for &(ln_hz, weight) in &datum.images {
             let power = weight * (p[0] - p[1] * (ln_hz - self.ln_pivot)).exp();
             density += power;
@@ -336,31 +351,37 @@ pub fn fit(
     known: impl Fn(f64) -> f64,
     leave_out: impl Fn(f64) -> bool,
 ) -> Result<FlickerFit, FitError> {
-    let fit = prepare(samples, sampling, known, leave_out)?;
-    let mut best = fit.plain()?;
-    let p = if best.resolved {
-        let pivot = best.ln_density_1_hz.value - best.exponent.value * fit.ln_pivot;
-        [pivot, best.exponent.value, best.white.value]
-    } else {
-        fit.start()
-    };
-    // Corners to start from, once a decade of the band.
-    let (first, last) = best.band_hz;
-    let mut corner_hz = 2.0 * first;
-    while corner_hz < last {
-        let at_corner = fit.data.iter().find(|d| d.hz >= corner_hz).map_or(0.0, |d| fit.model(d, &p).0);
-        let start = [p[0] - 0.3, p[1], p[2], (0.3 * at_corner).ln(), corner_hz.ln()];
-        if let Ok((q, inverse, cost)) = fit.run(start)
-            && (first.ln()..last.ln()).contains(&q[4])
-        {
-            let found: FlickerFit = fit.result(&q, &inverse, cost);
-            if found.criterion < best.criterion {
-                best = found;
+    prepare(samples, sampling, known, leave_out)?.best()
+}
+
+impl Fit {
+    /// 1/f noise on a floor or a floor alone, with a Lorentzian if the data ask for one.
+    fn best(&self) -> Result<FlickerFit, FitError> {
+        let mut best = self.plain()?;
+        let p = if best.resolved {
+            let pivot = best.ln_density_1_hz.value - best.exponent.value * self.ln_pivot;
+            [pivot, best.exponent.value, best.white.value]
+        } else {
+            self.start()
+        };
+        // Corners to start from, once a decade of the band.
+        let (first, last) = best.band_hz;
+        let mut corner_hz = 2.0 * first;
+        while corner_hz < last {
+            let at_corner = self.data.iter().find(|d| d.hz >= corner_hz).map_or(0.0, |d| self.model(d, &p).0);
+            let start = [p[0] - 0.3, p[1], p[2], (0.3 * at_corner).ln(), corner_hz.ln()];
+            if let Ok((q, inverse, cost)) = self.run(start)
+                && (first.ln()..last.ln()).contains(&q[4])
+            {
+                let found: FlickerFit = self.result(&q, &inverse, cost);
+                if found.criterion < best.criterion {
+                    best = found;
+                }
             }
+            corner_hz *= 10.0;
         }
-        corner_hz *= 10.0;
+        Ok(best)
     }
-    Ok(best)
 }
 
 /// The same without a Lorentzian.
