@@ -198,7 +198,8 @@ impl ProgramCommand {
         output: &mut Output,
     ) -> Result<(), Failure> {
         let span = recipe.g_max - recipe.g_min;
-        let (cells, inside) = (done.cells.outcome.len(), done.cells.inside());
+        let within = done.inside(recipe.window);
+        let (cells, inside) = (within.len(), within.iter().filter(|inside| **inside).count());
         for (number, turn) in (1..).zip(&done.turns) {
             output.say(format_args!(
                 "turn {number}   {} cells, {} pulses; matrix in circuit {} rms from the targets ({} of the range) after gains",
@@ -218,7 +219,14 @@ impl ProgramCommand {
             extent(&done.gains.columns),
             if self.line_gains.is_some() { "" } else { " (--line-gains FILE writes them for `ohmrig mvm`)" }
         ));
-        let left = left_list(&done.cells.outcome, (0, 0), Outcome::Inside);
+        let known = (done.matrix.uncertainty.iter().map(|u| u * u).sum::<f64>() / cells as f64).sqrt();
+        output.say(format_args!(
+            "inside   {inside} of {cells} cells ({}) in circuit, after gains; the matrix is known to ± {} (rms); {:.1} pulses per cell",
+            percent(inside as f64 / cells as f64),
+            si(known, "S"),
+            done.cells.pulses_mean()
+        ));
+        let left = left_in_circuit(&done.cells.outcome, &within);
         for line in left.lines("outside") {
             output.say(line);
         }
@@ -309,6 +317,18 @@ pub(super) fn left_list(outcomes: &Array2<Outcome>, origin: (u16, u16), wanted: 
                 (row, column, reason(outcome))
             })
             .collect(),
+    }
+}
+
+/// Cells that are outside their window in circuit, whatever single-cell reads said of them.
+fn left_in_circuit(outcomes: &Array2<Outcome>, within: &Array2<bool>) -> LeftList {
+    let outside = within.indexed_iter().filter(|(_, within)| !**within);
+    let why = |outcome| match outcome {
+        Outcome::Inside => "inside read alone, outside in circuit",
+        given_up => reason(given_up),
+    };
+    LeftList {
+        cells: outside.map(|((row, column), _)| (row, column, why(outcomes[(row, column)]))).collect(),
     }
 }
 
