@@ -163,6 +163,20 @@ impl Instrument {
         })
     }
 
+    /// Refuses a range that the board hasn't got, or that isn't linear up to `current_a`, A.
+    ///
+    /// # Errors
+    /// [`InstrumentError::Argument`].
+    pub fn check_range(&self, range: u8, current_a: f64) -> Result<(), InstrumentError> {
+        let most = self.linear_volts() / self.feedback(range)?;
+        if current_a.abs() <= most {
+            return Ok(());
+        }
+        Err(InstrumentError::Argument(format!(
+            "range {range} is linear up to {most:.3e} A, and {current_a:.3e} A are asked of it; choose a higher range or a lower voltage"
+        )))
+    }
+
     /// The most sensitive range that is linear up to `current_a`, A.
     ///
     /// # Errors

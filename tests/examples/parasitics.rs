@@ -36,7 +36,7 @@ fn main() {
                 100.0 * found.products.1,
                 100.0 * found.products_raw,
                 found.pulses,
-                found.excluded
+                found.given_up
             );
         }
     }

@@ -21,6 +21,9 @@ use std::process::{Command, Stdio};
 /// From a row's driver over all of its line, and the same of a column, Ω, beside what the board has of its own.
 pub const LINE_OHMS: f64 = 50.0;
 
+/// What `program --in-circuit` says of a cell that single-cell reads found inside its window and products don't.
+pub const OUTSIDE: &str = "inside read alone, outside in circuit";
+
 /// One array.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Experiment {
@@ -49,8 +52,8 @@ pub struct Found {
     pub products_raw: f64,
     /// Mean pulses per cell.
     pub pulses: f64,
-    /// Cells given up.
-    pub excluded: u64,
+    /// Cells given up; what is merely outside its window in circuit is in the errors.
+    pub given_up: usize,
 }
 
 impl Experiment {
@@ -135,7 +138,12 @@ impl Experiment {
             products: (number(against, "l2_relative"), number(against, "noise_l2")),
             products_raw: number(&against["raw"], "l2_relative"),
             pulses: number(&programmed, "pulses_per_cell_mean"),
-            excluded: programmed["excluded"].as_u64().unwrap(),
+            given_up: programmed["excluded_cells"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|cell| cell["why"] != OUTSIDE)
+                .count(),
         }
     }
 }

@@ -220,7 +220,7 @@ fn what_50_ohms_of_switch_and_line_do_to_products_is_cut_thirtyfold_in_circuit()
     assert!(found.before > 30.0 * found.after, "{found:?}");
     // And so products come out, converters' noise and all.
     assert!(found.products_raw > 30.0 * found.products.0, "{found:?}");
-    assert_eq!(found.excluded, 0, "{found:?}");
+    assert_eq!(found.given_up, 0, "{found:?}");
 }
 
 #[test]

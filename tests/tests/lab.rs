@@ -220,6 +220,122 @@ fn schemes_are_compared_side_by_side_and_those_that_limits_refuse_are_named() {
 }
 
 #[test]
+fn cells_that_have_no_change_are_left_out_of_disturb_with_the_reason() {
+    let bench =
+        Bench::new("left-out", &profile("rram-cmo", &[("open_fraction = 0.0", "open_fraction = 0.02")]));
+    let json = bench.run(&["disturb", "--schemes", "half", "--pulses", "3"]);
+    let open: Vec<Value> = bench
+        .truth()
+        .iter()
+        .enumerate()
+        .filter(|(_, cell)| cell.0 == 0.0)
+        .map(|(cell, _)| serde_json::json!({"row": cell / 16, "column": cell % 16, "why": "doesn't conduct"}))
+        .collect();
+    assert!(!open.is_empty(), "this seed has open cells");
+    assert_eq!(json["left_out"], Value::from(open.clone()), "{json}");
+    // All others but the pulsed one are in some group.
+    let last = json["schemes"][0]["reads"].as_array().unwrap().last().unwrap();
+    let told = ["same row", "same column", "elsewhere"].map(|place| last[place]["cells"].as_u64().unwrap());
+    let pulsed_is_open = open.iter().any(|cell| cell["row"] == 0 && cell["column"] == 0);
+    assert_eq!(told.iter().sum::<u64>() as usize, 256 - open.len() - usize::from(!pulsed_is_open), "{last}");
+}
+
+#[test]
+fn disturb_refuses_what_it_cannot_do_before_any_pulse() {
+    let bench = Bench::new("disturb-refused", &small("rram-cmo", &[]));
+    bench.run(&["info"]);
+    for (arguments, words) in [
+        (&["--volts", "0"][..], "--volts 0"),
+        (&["--volts", "NaN"], "--volts NaN"),
+        (&["--width-s", "0"], "--width-s 0"),
+        (&["--pulses", "0"], "--pulses"),
+        (&["--schemes", "quarter"], "quarter"),
+        (&["--conversions", "0"], "--conversions"),
+        // Four schemes take four rows and columns.
+        (&[], "4 schemes from row 0, column 0"),
+        (&["--schemes", "half,third", "--row", "1"], "2 schemes from row 1, column 0"),
+    ] {
+        let (status, message) = bench.refused(&[&["disturb"], arguments].concat());
+        assert_eq!(status, 2, "{arguments:?}: {message}");
+        assert!(message.contains(words), "{arguments:?}: {message}");
+    }
+    assert!(bench.truth().iter().all(|cell| cell.1 == 0), "no cell got a pulse");
+}
+
+#[test]
+fn verify_reads_use_the_range_that_was_asked_for() {
+    let bench = Bench::new("verify-range", &small("rram-cmo", &[]));
+    let targets = bench.0.path("targets.npy");
+    ohmrig::arrays::write(&targets, ndarray::array![[40e-6, 40e-6], [60e-6, 60e-6]].view()).unwrap();
+    let (targets, file) = (targets.display().to_string(), bench.0.path("run"));
+    let file = file.display().to_string();
+    let uncertainty = |range: &[&str]| {
+        bench.run(&[&["--run", &file, "program", &targets, "--window", "5"], range].concat());
+        let contents = ohmrig::run_file::Contents::read(file.as_ref()).unwrap();
+        let last = contents.measurements.last().unwrap();
+        last.arrays["uncertainty_s"].mean().unwrap()
+    };
+    // A code is a hundred times the conductance in the least sensitive range; 12 µA are a thousandth of that range.
+    let (by_itself, least_sensitive) = (uncertainty(&[]), uncertainty(&["--range", "2"]));
+    assert!(least_sensitive > 3.0 * by_itself, "{least_sensitive:e} S, by itself {by_itself:e} S");
+    let (status, message) = bench.refused(&["program", &targets, "--range", "3"]);
+    assert_eq!(status, 2, "{message}");
+    assert!(message.contains("no range 3") && message.contains("0 to 2"), "{message}");
+
+    // 450 µS at 0.2 V draw 90 µA, where range 0 is linear to 52 µA.
+    let bench =
+        Bench::new("verify-range-far", &small("rram-cmo", &[("maximum_s = 88.2e-6", "maximum_s = 900e-6")]));
+    let targets = bench.0.path("targets.npy");
+    ohmrig::arrays::write(&targets, ndarray::array![[450e-6]].view()).unwrap();
+    let (status, message) = bench.refused(&["program", &targets.display().to_string(), "--range", "0"]);
+    assert_eq!(status, 2, "{message}");
+    assert!(message.contains("range 0 is linear up to 5.2"), "{message}");
+    assert!(bench.truth().iter().all(|cell| cell.1 == 0), "no cell got a pulse");
+}
+
+#[test]
+fn programmed_in_circuit_cells_count_as_inside_where_products_see_them_so() {
+    let bench = Bench::new("inside-in-circuit", &profile("rram-cmo", &[]));
+    let path = |name: &str| bench.0.path(name).display().to_string();
+    let targets =
+        ndarray::Array2::from_shape_fn((16, 16), |(i, j)| 20e-6 + 4e-6 * ((i * 7 + j * 5) % 11) as f64);
+    ohmrig::arrays::write(&bench.0.path("targets.npy"), targets.view()).unwrap();
+    let (target, matrix, gains) = (path("targets.npy"), path("matrix.npy"), path("gains.json"));
+    // A third of a percent: devices relax by more than that before the matrix is measured.
+    let json = bench.run(&[
+        "program",
+        &target,
+        "--in-circuit",
+        "--window",
+        "0.3",
+        "--output",
+        &matrix,
+        "--line-gains",
+        &gains,
+    ]);
+    let matrix = ohmrig::arrays::read(matrix.as_ref(), "(rows, columns)").unwrap();
+    let (window, gain) =
+        (json["window_s"].as_f64().unwrap(), |what: &str, n: usize| json[what][n].as_f64().unwrap());
+    let outside: Vec<(usize, usize)> = targets
+        .indexed_iter()
+        .filter(|((i, j), target)| {
+            (gain("row_gains", *i) * matrix[(*i, *j)] * gain("column_gains", *j) - **target).abs() > window
+        })
+        .map(|(index, _)| index)
+        .collect();
+    assert!(!outside.is_empty(), "relaxation leaves some outside");
+    assert_eq!(json["inside_window"], 256 - outside.len(), "{json}");
+    assert_eq!(json["excluded"], outside.len(), "{json}");
+    let listed = json["excluded_cells"].as_array().unwrap();
+    let cells: Vec<(usize, usize)> = listed
+        .iter()
+        .map(|cell| (cell["row"].as_u64().unwrap() as usize, cell["col"].as_u64().unwrap() as usize))
+        .collect();
+    assert_eq!(cells, outside);
+    assert!(listed.iter().any(|cell| cell["why"] == ohmrig_tests::parasitics::OUTSIDE), "{json}");
+}
+
+#[test]
 fn a_temperature_that_does_not_wander_gives_no_coefficient_and_says_why() {
     let bench = Bench::new("tempco", &small("rram-cmo", &[]));
     let json = bench.run(&["tempco", "--for-s", "60", "--reads", "8"]);

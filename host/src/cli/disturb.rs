@@ -2,6 +2,7 @@
 
 use super::noise::estimate;
 use super::open::{Opened, open};
+use super::output::si;
 use super::settings::SchemeArg;
 use super::train::{Applied, Train, counted, log_grid};
 use super::work::Work;
@@ -211,7 +212,8 @@ impl DisturbCommand {
             })
         };
         output.say(format_args!(
-            "disturb  {volts} V; change of the other cells' conductance, what it is without pulses taken off"
+            "disturb  {}; change of the other cells' conductance, what it is without pulses taken off",
+            si(volts, "V")
         ));
         let mut schemes = Vec::new();
         for part in parts {
@@ -266,21 +268,26 @@ impl DisturbCommand {
             json!({"seconds": part.seconds, "change": all.as_ref().map(|d| estimate(&d.change)), "spread": all.map(|d| d.spread)})
         });
         let left_out = left_out(parts);
-        if !left_out.is_empty() {
+        for why in [SATURATED, OPEN] {
+            let cells: Vec<_> = left_out.iter().filter(|cell| cell.1 == why).map(|cell| cell.0).collect();
+            if cells.is_empty() {
+                continue;
+            }
             let named: Vec<String> =
-                left_out.iter().take(8).map(|(row, column)| format!("[{row}, {column}]")).collect();
-            output.say(format_args!(
-                "left out        {} cells that saturate their amplifier or don't conduct: {}{}",
-                left_out.len(),
-                named.join(", "),
-                if left_out.len() > named.len() { ", …" } else { "" }
-            ));
+                cells.iter().take(8).map(|(row, column)| format!("[{row}, {column}]")).collect();
+            let more = if cells.len() > named.len() { ", …" } else { "" };
+            output.say(format_args!("left out        {} {why}: {}{more}", cells.len(), named.join(", ")));
         }
+        let left_out: Vec<Value> = left_out
+            .iter()
+            .map(|((row, column), why)| json!({"row": row, "column": column, "why": why}))
+            .collect();
         output.set("left_out", &left_out);
         output.set("volts", volts);
         output.set("schemes", &schemes);
         output.set("without_pulses", &without);
-        work.done(opened, output, &json!({"schemes": schemes, "without_pulses": without}), &[])
+        let kept = json!({"schemes": schemes, "without_pulses": without, "left_out": left_out});
+        work.done(opened, output, &kept, &[])
     }
 }
 
@@ -323,21 +330,39 @@ fn idle(
 fn read(opened: &mut Opened, settings: &ReadSettings) -> Result<CellMap, Failure> {
     let mut map = opened.instrument.read_cells(opened.instrument.whole(), settings)?;
     map.conductance = Loading { ohms: ROW_OHMS }.devices(map.conductance.view());
-    // A saturated cell has no value; zero keeps it out of every group.
+    // A saturated cell has no value, and one that is open none that a change could be a part of: both are kept out of every group.
+    map.conductance.zip_mut_with(&map.uncertainty, |siemens, uncertainty| {
+        if *siemens < CONDUCTS * uncertainty {
+            *siemens = 0.0;
+        }
+    });
     map.conductance.zip_mut_with(&map.saturated, |siemens, saturated| {
         if *saturated {
-            *siemens = 0.0;
+            *siemens = f64::NAN;
         }
     });
     Ok(map)
 }
 
-/// Cells without a value in some read: they are in no group.
-fn left_out(parts: &[Part]) -> Vec<(usize, usize)> {
+/// Standard uncertainties of a read that a cell must conduct more than: the noise of an open one reaches that once in 10⁷ reads.
+const CONDUCTS: f64 = 5.0;
+
+/// Why a cell is left out.
+const SATURATED: &str = "saturates the amplifier";
+const OPEN: &str = "doesn't conduct";
+
+/// Cells without a value in some read, with the reason: no group has them in that read.
+fn left_out(parts: &[Part]) -> Vec<((usize, usize), &'static str)> {
     let Some(first) = parts.first() else { return Vec::new() };
     let reads = || parts.iter().flat_map(|part| part.after.iter().map(|(_, map)| map).chain([&part.before]));
+    let why = |index: (usize, usize)| {
+        let mut values = reads().filter_map(|map| map.get(index).copied());
+        let saturated = values.clone().any(f64::is_nan);
+        let open = values.any(|siemens| siemens <= 0.0);
+        if saturated { Some(SATURATED) } else { open.then_some(OPEN) }
+    };
     let cells = first.before.indexed_iter().map(|(index, _)| index);
-    cells.filter(|&index| reads().any(|map| map.get(index).is_some_and(|siemens| *siemens <= 0.0))).collect()
+    cells.filter_map(|index| Some((index, why(index)?))).collect()
 }
 
 /// As on the command line.
@@ -372,4 +397,29 @@ fn group(
         })
         .map(|(index, siemens)| (*siemens, after[index]))
         .unzip()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn a_cell_without_a_value_in_any_read_is_left_out_with_its_reason_and_is_in_no_group() {
+        let mut first = Part::new("half", array![[1e-5, 2e-5, f64::NAN], [1e-5, 3e-5, 4e-5]]);
+        first.after = vec![
+            (1, array![[1e-5, 2e-5, 5e-5], [0.0, 3e-5, 4e-5]]),
+            (3, array![[1e-5, 2e-5, 5e-5], [1e-5, f64::NAN, 4e-5]]),
+        ];
+        let idle = Part::new("without pulses", array![[1e-5, 2e-5, 5e-5], [1e-5, 0.0, 4e-5]]);
+        let (before, after) = (first.before.clone(), first.after[0].1.clone());
+        assert_eq!(
+            left_out(&[first, idle]),
+            [((0, 2), SATURATED), ((1, 0), OPEN), ((1, 1), SATURATED)],
+            "a cell that saturates in one read and is open in another is said to saturate"
+        );
+        let here = |place| group(&before, &after, (0, 0), place, &[(0, 0)]).0;
+        assert_eq!((here(Place::Row), here(Place::Column)), (vec![2e-5], vec![]));
+        assert_eq!(here(Place::Elsewhere), [3e-5, 4e-5]);
+    }
 }

@@ -30,6 +30,10 @@ pub(super) struct ProgramCommand {
     column: u16,
     #[command(flatten)]
     recipe: RecipeArgs,
+    /// Feedback setting of the amplifiers in verify reads [default: the most sensitive that holds one and a half times the largest
+    /// target]; the range that products will use keeps one range's gain error against another's out of them
+    #[arg(long, value_name = "INDEX")]
+    range: Option<u8>,
     /// Write the conductances read afterwards here, S; with --in-circuit the matrix
     #[arg(long, value_name = "NPY")]
     output: Option<PathBuf>,
@@ -59,6 +63,10 @@ impl ProgramCommand {
         check_targets(&self.targets.display().to_string(), &targets, &recipe)?;
         let region = region_of(self.row, self.column, &targets)?;
         opened.instrument.check_region(region)?;
+        if let Some(range) = self.range {
+            let largest = targets.iter().copied().fold(0.0, f64::max) + recipe.window;
+            opened.instrument.check_range(range, largest * recipe.read_volts)?;
+        }
         if self.discard_held
             && let Some(job) = opened.instrument.status()?.job
         {
@@ -76,7 +84,7 @@ impl ProgramCommand {
         if let Some(own) = &calibration {
             output.say(format_args!("matrix   corrected by calibration {}, in force on the board", own.id()));
         }
-        let asked = json!({"row": self.row, "column": self.column, "recipe": recipe_settings(&recipe)});
+        let asked = json!({"row": self.row, "column": self.column, "recipe": recipe_settings(&recipe), "range": self.range});
         let measurement = MeasurementOrder {
             kind,
             settings: &asked,
@@ -84,7 +92,10 @@ impl ProgramCommand {
             changes_array: true,
         };
         let Some(mut work) = opened.begin(global, &measurement, output)? else { return Ok(()) };
-        let order = ProgramOrder::new(&recipe, (self.row, self.column), targets.clone());
+        let order = ProgramOrder {
+            range: self.range,
+            ..ProgramOrder::new(&recipe, (self.row, self.column), targets.clone())
+        };
         let bar = output.bar(targets.len() * usize::from(recipe.passes), "programming");
         let progress = |progress: Progress| bar.set_position(u64::from(progress.cells));
         if self.in_circuit {
@@ -101,7 +112,8 @@ impl ProgramCommand {
         }
         let programmed = opened.program(&mut work, "", &order, output, progress)?;
         bar.finish_and_clear();
-        let settings = ReadSettings { volts: recipe.read_volts, range: None, conversions: CHECK_CONVERSIONS };
+        let settings =
+            ReadSettings { volts: recipe.read_volts, range: self.range, conversions: CHECK_CONVERSIONS };
         let map = opened.instrument.read_cells(region, &settings)?;
         let error = rms(&(&map.conductance - &targets));
         let left = left_list(&programmed.outcome, (self.row, self.column), Outcome::Inside);
@@ -186,7 +198,8 @@ impl ProgramCommand {
         output: &mut Output,
     ) -> Result<(), Failure> {
         let span = recipe.g_max - recipe.g_min;
-        let (cells, inside) = (done.cells.outcome.len(), done.cells.inside());
+        let within = done.inside(recipe.window);
+        let (cells, inside) = (within.len(), within.iter().filter(|inside| **inside).count());
         for (number, turn) in (1..).zip(&done.turns) {
             output.say(format_args!(
                 "turn {number}   {} cells, {} pulses; matrix in circuit {} rms from the targets ({} of the range) after gains",
@@ -206,7 +219,14 @@ impl ProgramCommand {
             extent(&done.gains.columns),
             if self.line_gains.is_some() { "" } else { " (--line-gains FILE writes them for `ohmrig mvm`)" }
         ));
-        let left = left_list(&done.cells.outcome, (0, 0), Outcome::Inside);
+        let known = (done.matrix.uncertainty.iter().map(|u| u * u).sum::<f64>() / cells as f64).sqrt();
+        output.say(format_args!(
+            "inside   {inside} of {cells} cells ({}) in circuit, after gains; the matrix is known to ± {} (rms); {:.1} pulses per cell",
+            percent(inside as f64 / cells as f64),
+            si(known, "S"),
+            done.cells.pulses_mean()
+        ));
+        let left = left_in_circuit(&done.cells.outcome, &within);
         for line in left.lines("outside") {
             output.say(line);
         }
@@ -297,6 +317,18 @@ pub(super) fn left_list(outcomes: &Array2<Outcome>, origin: (u16, u16), wanted: 
                 (row, column, reason(outcome))
             })
             .collect(),
+    }
+}
+
+/// Cells that are outside their window in circuit, whatever single-cell reads said of them.
+fn left_in_circuit(outcomes: &Array2<Outcome>, within: &Array2<bool>) -> LeftList {
+    let outside = within.indexed_iter().filter(|(_, within)| !**within);
+    let why = |outcome| match outcome {
+        Outcome::Inside => "inside read alone, outside in circuit",
+        given_up => reason(given_up),
+    };
+    LeftList {
+        cells: outside.map(|((row, column), _)| (row, column, why(outcomes[(row, column)]))).collect(),
     }
 }
 

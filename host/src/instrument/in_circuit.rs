@@ -35,8 +35,18 @@ pub struct InCircuit {
     pub matrix: Effective,
     /// Fixed after the first turn.
     pub gains: LineGains,
+    /// That measurement times the gains, less the targets, S.
+    pub error: Array2<f64>,
     /// Turn by turn.
     pub turns: Vec<Turn>,
+}
+
+impl InCircuit {
+    /// Whether each cell is within ±`window`, S, of its target in the matrix that products see.
+    #[must_use]
+    pub fn inside(&self, window: f64) -> Array2<bool> {
+        self.error.mapv(|error| error.abs() <= window)
+    }
 }
 
 /// Errors of products of random inputs, column by column and cell by cell.
@@ -94,12 +104,13 @@ impl Instrument {
         let matrix = Effective::measure(self, settings, calibrated, |_, _| {})?;
         let gains = LineGains::between(matrix.siemens.view(), order.targets.view());
         let both = Array2::from_shape_fn(whole, |(i, j)| gains.rows[i] * gains.columns[j]);
-        let mut here = InCircuit { cells: done, matrix, gains, turns: Vec::new() };
+        let error = &matrix.siemens * &both - &order.targets;
+        let mut here = InCircuit { cells: done, matrix, gains, error, turns: Vec::new() };
         let (mut worked, mut pulses) = (order.targets.len(), here.cells.pulses_sum());
         loop {
-            let error = &here.matrix.siemens * &both - &order.targets;
             let usable = here.cells.outcome.mapv(|outcome| outcome == Outcome::Inside);
-            let squares: Vec<f64> = error
+            let squares: Vec<f64> = here
+                .error
                 .iter()
                 .zip(&usable)
                 .filter(|(_, usable)| **usable)
@@ -110,9 +121,9 @@ impl Instrument {
                 pulses,
                 error_rms: (squares.iter().sum::<f64>() / squares.len().max(1) as f64).sqrt(),
             });
-            let off = Zip::from(&error)
+            let off = Zip::from(&here.inside(order.window))
                 .and(&usable)
-                .map_collect(|error, usable| *usable && error.abs() > order.window);
+                .map_collect(|inside, usable| *usable && !inside);
             worked = off.iter().filter(|off| **off).count();
             if worked == 0 || here.turns.len() >= usize::from(turns) {
                 return Ok(here);
@@ -131,6 +142,7 @@ impl Instrument {
             pulses = done.pulses_sum();
             here.cells.merge(&done);
             here.matrix = Effective::measure(self, settings, calibrated, |_, _| {})?;
+            here.error = &here.matrix.siemens * &both - &order.targets;
         }
     }
 

@@ -1,8 +1,16 @@
 //! Pictures of a report: SVG text, each with a title that says what to conclude, axes and units.
 
+mod series;
+
+pub(super) use plotters::style::RGBColor;
+pub(super) use series::{Scale, Series, compared, shade};
+
 use ndarray::ArrayView2;
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
+use std::ops::Range;
 
 /// Width of every picture, px.
 const WIDTH: u32 = 720;
@@ -11,8 +19,8 @@ const WIDTH: u32 = 720;
 const FONT: &str = "sans-serif";
 
 /// A colour that carries data, and one that marks bounds.
-const DATA: RGBColor = RGBColor(31, 90, 160);
-const BOUND: RGBColor = RGBColor(190, 60, 20);
+pub(super) const DATA: RGBColor = RGBColor(31, 90, 160);
+pub(super) const BOUND: RGBColor = RGBColor(190, 60, 20);
 const MISSING: RGBColor = RGBColor(200, 200, 200);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -309,19 +317,6 @@ pub(super) fn line(title: &str, axes: Axes<'_>, points: &[(f64, f64)], bounds: &
     })
 }
 
-/// Two lines in one picture, the second one lighter.
-pub(super) fn curves(title: &str, axes: Axes<'_>, points: &[(f64, f64)], beside: &[(f64, f64)]) -> String {
-    let (points, beside) = (thinned(points), thinned(beside));
-    let x = around(points.iter().chain(&beside).map(|p| p.0));
-    let y = around(points.iter().chain(&beside).map(|p| p.1));
-    picture(title, 330, |area| {
-        let mut chart = chart(area, axes, x, y)?;
-        chart.draw_series(LineSeries::new(beside.iter().copied(), BOUND.stroke_width(2)))?;
-        chart.draw_series(LineSeries::new(points.iter().copied(), DATA.stroke_width(2)))?;
-        Ok(())
-    })
-}
-
 /// At most so many points, evenly taken: a page stays a page.
 const POINTS: usize = 4000;
 
@@ -330,35 +325,99 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).step_by(every).collect()
 }
 
-type Chart<'a, 'b> = ChartContext<
-    'a,
-    SVGBackend<'b>,
-    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
->;
+/// From where to where an axis goes, and where its ticks are; on a logarithmic one in decades.
+#[derive(Clone, Debug)]
+struct Span {
+    low: f64,
+    high: f64,
+    ticks: Vec<f64>,
+    label: fn(&f64) -> String,
+}
+
+impl From<(f64, f64)> for Span {
+    fn from((low, high): (f64, f64)) -> Self {
+        let ticks = RangedCoordf64::from(low..high).key_points(10).into_iter();
+        // Steps that add up to nearly nothing mean 0.
+        let ticks = ticks.map(|at| if at.abs() < 1e-9 * (high - low) { 0.0 } else { at });
+        Self { low, high, ticks: ticks.collect(), label: tick }
+    }
+}
+
+/// A little wider than its values.
+fn span(scale: Scale, values: impl IntoIterator<Item = f64>) -> Span {
+    let (low, high) = around(values);
+    match scale {
+        Scale::Linear => (low, high).into(),
+        // Less than a decade: ticks as on a linear axis, where they lie here.
+        Scale::Logarithmic if high - low < 1.0 => {
+            let values = RangedCoordf64::from(10_f64.powf(low)..10_f64.powf(high)).key_points(8);
+            Span {
+                low,
+                high,
+                ticks: values.into_iter().map(f64::log10).collect(),
+                label: |at| tick(&10_f64.powf(*at)),
+            }
+        }
+        Scale::Logarithmic => {
+            let steps: &[f64] = if high - low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+            let every = ((high - low) / 9.0).ceil().max(1.0) as usize;
+            let decades = (low.floor() as i32..=high.floor() as i32).step_by(every);
+            let ticks = decades.flat_map(|decade| steps.iter().map(move |s| f64::from(decade) + s.log10()));
+            Span { low, high, ticks: ticks.filter(|at| (low..=high).contains(at)).collect(), label: decade }
+        }
+    }
+}
+
+/// A label of a logarithmic axis: one digit, and the power of ten where there would be many zeros.
+fn decade(at: &f64) -> String {
+    let value = 10_f64.powf(*at);
+    if (0.99e-3..9.9e3).contains(&value) { tick(&value) } else { format!("{value:.0e}") }
+}
+
+impl Ranged for Span {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        RangedCoordf64::from(self.low..self.high).map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.ticks.clone()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.low..self.high
+    }
+}
+
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Span, Span>>;
 
 fn chart<'a, 'b>(
     area: &'a Area<'b>,
     axes: Axes<'_>,
-    x: (f64, f64),
-    y: (f64, f64),
+    x: impl Into<Span>,
+    y: impl Into<Span>,
 ) -> Result<Chart<'a, 'b>, Box<dyn std::error::Error>>
 where
     'b: 'a,
 {
+    let (x, y) = (x.into(), y.into());
+    let labels = (x.label, y.label);
     let mut chart = ChartBuilder::on(area)
         .margin(5)
         .margin_right(20)
         .x_label_area_size(45)
         .y_label_area_size(70)
-        .build_cartesian_2d(x.0..x.1, y.0..y.1)?;
+        .build_cartesian_2d(x, y)?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(RGBColor(225, 225, 225))
         .x_desc(axes.x)
         .y_desc(axes.y)
-        .x_label_formatter(&tick)
-        .y_label_formatter(&tick)
+        .x_label_formatter(&labels.0)
+        .y_label_formatter(&labels.1)
         .label_style((FONT, 12))
         .axis_desc_style((FONT, 13))
         .draw()?;

@@ -1,7 +1,12 @@
 //! How each kind of measurement is shown: one file each, and one for kinds that have none. A new kind takes a file with
 //! a function `show` and a line in [`KINDS`].
 
+mod calibrate;
+mod cells;
 mod demo;
+mod disturb;
+mod drift;
+mod endurance;
 mod in_circuit;
 mod iv;
 mod mvm;
@@ -10,7 +15,9 @@ mod other;
 mod program;
 mod pulse;
 mod read;
+mod retention;
 mod selftest;
+mod tempco;
 
 use super::page::Page;
 use crate::run_file::Recorded;
@@ -19,8 +26,13 @@ use crate::run_file::Recorded;
 /// kind by the report itself.
 type Show = fn(&Recorded, &mut Page);
 
-const KINDS: [(&str, Show); 9] = [
+const KINDS: [(&str, Show); 16] = [
+    ("calibrate", calibrate::show),
+    ("calibrate check", calibrate::check),
     ("demo", demo::show),
+    ("disturb", disturb::show),
+    ("drift", drift::show),
+    ("endurance", endurance::show),
     ("iv", iv::show),
     ("mvm", mvm::show),
     ("noise", noise::show),
@@ -28,7 +40,9 @@ const KINDS: [(&str, Show); 9] = [
     ("program-in-circuit", in_circuit::show),
     ("pulse", pulse::show),
     ("read", read::show),
+    ("retention", retention::show),
     ("selftest", selftest::show),
+    ("tempco", tempco::show),
 ];
 
 pub(super) fn show(recorded: &Recorded, page: &mut Page) {
@@ -41,9 +55,9 @@ mod tests {
     use super::*;
     use crate::run_file::Arrays;
     use ndarray::array;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
-    fn recorded(kind: &str, arrays: Arrays) -> Recorded {
+    fn recorded(kind: &str, arrays: Arrays, value: Value) -> Recorded {
         Recorded {
             id: 1,
             session: 1,
@@ -55,7 +69,7 @@ mod tests {
             ended_unix_s: None,
             temperature_k: None,
             calibration: None,
-            value: Value::Null,
+            value,
             error: None,
             arrays,
             pieces: Vec::new(),
@@ -78,9 +92,17 @@ mod tests {
                 .map(|(name, array)| (name.to_owned(), array))
                 .collect();
         for (kind, _) in KINDS.iter().copied().chain([("unheard-of", other::show as Show)]) {
-            for arrays in [Arrays::new(), odd.clone()] {
+            for (arrays, value) in [
+                (Arrays::new(), Value::Null),
+                (odd.clone(), Value::Null),
+                (odd.clone(), json!({"cells": [], "bands": [], "schemes": [], "moved": []})),
+                (
+                    odd.clone(),
+                    json!({"cells": [{}], "bands": [{}], "schemes": [{"row": 0}], "moved": [{}], "left_out": [{}]}),
+                ),
+            ] {
                 let mut page = Page::default();
-                show(&recorded(kind, arrays), &mut page);
+                show(&recorded(kind, arrays, value), &mut page);
                 assert!(page.finish("t").contains("</html>"));
             }
         }

@@ -1,7 +1,7 @@
 //! `noise`: spectra of single cells beside the instrument's, and how the level of 1/f noise goes with conductance.
 
 use super::super::page::Page;
-use super::super::plot::{Axes, curves, digits, histogram};
+use super::super::plot::{Axes, BOUND, DATA, Scale, Series, compared, digits, histogram};
 use crate::run_file::Recorded;
 use serde_json::Value;
 
@@ -23,8 +23,6 @@ pub(super) fn show(recorded: &Recorded, page: &mut Page) {
             let spectrum = cell["spectrum_relative_per_hz"].as_array().into_iter().flatten();
             spectrum
                 .filter_map(|point| Some((point["frequency_hz"].as_f64()?, point[density].as_f64()?)))
-                .filter(|(f, s)| *f > 0.0 && *s > 0.0)
-                .map(|(f, s)| (f.log10(), s.log10()))
                 .collect()
         };
         let fitted = match (level(cell), exponent(cell)) {
@@ -33,14 +31,15 @@ pub(super) fn show(recorded: &Recorded, page: &mut Page) {
             }
             _ => "no 1/f noise told".to_owned(),
         };
-        page.picture(&curves(
-            &format!(
-                "Row {}, column {}: {fitted} (blue: the device; red: the instrument at this current)",
-                cell["row"], cell["column"]
-            ),
-            Axes { x: "log10 of frequency / Hz", y: "log10 of S_I/I² / (1/Hz)" },
-            &points("device"),
-            &points("instrument"),
+        page.picture(&compared(
+            &format!("Row {}, column {}: {fitted}", cell["row"], cell["column"]),
+            Axes { x: "frequency / Hz", y: "S_I/I² / (1/Hz)" },
+            (Scale::Logarithmic, Scale::Logarithmic),
+            &[
+                Series::new("the instrument at this current", BOUND).line(points("instrument")),
+                Series::new("the device", DATA).line(points("device")),
+            ],
+            &[],
         ));
     }
     let levels: Vec<f64> =
