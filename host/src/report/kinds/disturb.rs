@@ -70,7 +70,10 @@ fn compare(recorded: &Recorded, page: &mut Page, schemes: &[Value], place: &str)
         Some(Last { number, name, pulses, change: (change, uncertainty), significant })
     };
     let mut among: Vec<Last> = schemes.iter().enumerate().filter_map(last).collect();
-    among.sort_by(|a, b| b.change.0.abs().total_cmp(&a.change.0.abs()));
+    // A change that is told comes before a larger one that may be noise.
+    among.sort_by(|a, b| {
+        b.significant.cmp(&a.significant).then(b.change.0.abs().total_cmp(&a.change.0.abs()))
+    });
     let mut from = 0;
     while let Some(most) = among.get(from) {
         beside(recorded, page, schemes, place, &among[from..]);
