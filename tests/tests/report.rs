@@ -147,9 +147,9 @@ fn pictures_of_aging_say_what_the_run_found() {
     let cells = drift["cells"].as_array().unwrap();
     assert_eq!(cells.len(), 4);
     for cell in cells {
-        let ν = plus_minus(&cell["exponent"], 1.0);
+        let exponent = plus_minus(&cell["exponent"], 1.0);
         assert!(page.contains(&format!("[{}, {}]", cell["row"], cell["column"])), "{cell}");
-        assert_says(&page, &[format!("ν {ν}")]);
+        assert_says(&page, &[format!("ν {exponent}")]);
     }
     let bands = retention["bands"].as_array().unwrap();
     let last = |band: &Value| band["reads"].as_array().unwrap().last().unwrap()["mean_error_s"].clone();

@@ -114,7 +114,7 @@ pub(super) fn over_conductance(
         },
         (Scale::Logarithmic, Scale::Linear),
         &[
-            Series::new("cells ± standard", DATA).points(points),
+            Series::new("cells ± uncertainty", DATA).points(points),
             Series::new("what they have in common", BOUND).line(line.map(|g| (g / siemens.scale, at(g)))),
         ],
         &[0.0],

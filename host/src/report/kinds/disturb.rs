@@ -6,6 +6,7 @@ use super::cells::{estimate, plus_minus, position};
 use crate::run_file::Recorded;
 use ndarray::Array2;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 pub(super) fn show(recorded: &Recorded, page: &mut Page) {
     let Some(schemes) = recorded.value["schemes"].as_array() else { return };
@@ -24,12 +25,14 @@ pub(super) fn show(recorded: &Recorded, page: &mut Page) {
 }
 
 fn left_out(recorded: &Recorded, page: &mut Page) {
+    let mut cells: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for cell in recorded.value["left_out"].as_array().into_iter().flatten() {
         let (row, column) = position(cell);
-        page.say(format_args!(
-            "Row {row}, column {column} is left out: it {}.",
-            cell["why"].as_str().unwrap_or("has no value")
-        ));
+        let why = cell["why"].as_str().unwrap_or("has no value");
+        cells.entry(why).or_default().push(format!("[{row}, {column}]"));
+    }
+    for (why, cells) in cells {
+        page.say(format_args!("Left out, since each {why}: {}.", cells.join(", ")));
     }
 }
 
@@ -67,7 +70,10 @@ fn compare(recorded: &Recorded, page: &mut Page, schemes: &[Value], place: &str)
         Some(Last { number, name, pulses, change: (change, uncertainty), significant })
     };
     let mut among: Vec<Last> = schemes.iter().enumerate().filter_map(last).collect();
-    among.sort_by(|a, b| b.change.0.abs().total_cmp(&a.change.0.abs()));
+    // A change that is told comes before a larger one that may be noise.
+    among.sort_by(|a, b| {
+        b.significant.cmp(&a.significant).then(b.change.0.abs().total_cmp(&a.change.0.abs()))
+    });
     let mut from = 0;
     while let Some(most) = among.get(from) {
         beside(recorded, page, schemes, place, &among[from..]);
@@ -89,13 +95,15 @@ fn beside(recorded: &Recorded, page: &mut Page, schemes: &[Value], place: &str, 
     let mut names: Vec<&Last> = among.iter().collect();
     names.sort_by_key(|scheme| scheme.number);
     let of = names.iter().map(|scheme| scheme.name.as_str()).collect::<Vec<_>>().join(", ");
-    let title = if most.significant {
-        format!("{} changes {cells} most: by {by} % after {:.0} pulses (of {of})", most.name, most.pulses)
-    } else {
-        format!(
-            "No scheme changes {cells} visibly: {by} % at most, after {:.0} pulses (of {of})",
-            most.pulses
-        )
+    let (name, pulses) = (&most.name, most.pulses);
+    let title = match (most.significant, among.len()) {
+        (true, 1) => format!("Scheme {name} changes {cells} by {by} % after {pulses:.0} pulses"),
+        (true, _) => {
+            format!("Scheme {name} changes {cells} most: by {by} % after {pulses:.0} pulses (of {of})")
+        }
+        (false, _) => {
+            format!("No visible change of {cells}: {by} % at most, after {pulses:.0} pulses (of {of})")
+        }
     };
     let series: Vec<Series> = names
         .iter()
@@ -134,11 +142,8 @@ fn worst(recorded: &Recorded, schemes: &[Value]) -> Option<Worst> {
     let map = |piece: &str| {
         recorded.pieces.iter().find(|p| p.name == piece).and_then(|p| p.arrays.get("conductance_s"))
     };
-    let pulsed: Vec<(usize, usize)> = schemes
-        .iter()
-        .map(|scheme| position(scheme))
-        .map(|(row, column)| (row as usize, column as usize))
-        .collect();
+    let pulsed: Vec<(usize, usize)> =
+        schemes.iter().map(position).map(|(row, column)| (row as usize, column as usize)).collect();
     let of_scheme = |(scheme, &at): (&Value, &(usize, usize))| {
         let name = scheme["scheme"].as_str()?.to_owned();
         let before = map(&format!("{name} before"))?;

@@ -10,14 +10,17 @@ pub(super) fn show(recorded: &Recorded, page: &mut Page) {
     let Some(cells) = recorded.value["cells"].as_array().filter(|cells| !cells.is_empty()) else { return };
     let window = recorded.settings["window"].as_f64().unwrap_or(f64::NAN);
     page.say(verdict(cells, window, &recorded.value["weibull"]));
-    for cell in cells {
-        if let Some(why) = cell["stopped"].as_str() {
+    let stopped: Vec<Vec<String>> = cells
+        .iter()
+        .filter_map(|cell| {
             let (row, column) = position(cell);
-            page.say(format_args!(
-                "Row {row}, column {column} stopped after {} cycles: {why}.",
-                cell["cycles"]
-            ));
-        }
+            let why = cell["stopped"].as_str()?.to_owned();
+            let cycles = cell["cycles"].as_f64().map(digits).unwrap_or_default();
+            Some(vec![format!("row {row}, column {column}"), cycles, why])
+        })
+        .collect();
+    if !stopped.is_empty() {
+        page.table(&["cell", "stopped after cycles", "why"], &stopped);
     }
     states(page, cells);
     windows(page, cells, window, &recorded.value["weibull"]);
@@ -99,7 +102,8 @@ fn states(page: &mut Page, cells: &[Value]) {
     };
     page.picture(&compared(
         &format!(
-            "SET is {}, RESET {}{}",
+            "{}SET is {}, RESET {}{}",
+            if cells.iter().any(|cell| cell["failed_between"].is_array()) { "Before failure " } else { "" },
             told("set_s", "set_spread"),
             told("reset_s", "reset_spread"),
             if drawn.len() < cells.len() {

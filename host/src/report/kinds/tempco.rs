@@ -67,7 +67,7 @@ fn clouds(recorded: &Recorded, page: &mut Page, conclusion: &str, fitted: &[(&Va
     let series: Vec<Series> = drawn
         .iter()
         .enumerate()
-        .filter_map(|(number, &which)| {
+        .map(|(number, &which)| {
             let (cell, _, coefficient) = &fitted[which];
             let at = index(recorded, cell);
             let points: Vec<[f64; 3]> = reads
@@ -86,13 +86,9 @@ fn clouds(recorded: &Recorded, page: &mut Page, conclusion: &str, fitted: &[(&Va
             let (row, column) = position(cell);
             let ppm = coefficient.scaled(1e6);
             let name = format!("[{row}, {column}] {} ppm/K", plus_minus(ppm.value, ppm.standard_uncertainty));
-            Some(
-                Series::new(name, shade(number, drawn.len()))
-                    .points(
-                        points.iter().map(|p| (p[0], 100.0 * (p[1] / siemens - 1.0), 100.0 * p[2] / siemens)),
-                    )
-                    .line([ends.0, ends.1].map(|at| (at, 100.0 * coefficient.value * (at - celsius)))),
-            )
+            Series::new(name, shade(number, drawn.len()))
+                .points(points.iter().map(|p| (p[0], 100.0 * (p[1] / siemens - 1.0), 100.0 * p[2] / siemens)))
+                .line([ends.0, ends.1].map(|at| (at, 100.0 * coefficient.value * (at - celsius))))
         })
         .collect();
     page.picture(&compared(

@@ -1,15 +1,8 @@
 //! Several quantities in one picture: measured points with uncertainties, lines, a legend beside them, and axes that may be logarithmic.
 
-use super::{Area, Axes, BOUND, Drawn, FONT, VIRIDIS, blend, chart, picture, span, thinned};
+use super::axis::{Scale, chart, place, span};
+use super::{Area, Axes, BOUND, Drawn, FONT, VIRIDIS, blend, picture, thinned};
 use plotters::prelude::*;
-
-/// How values lie on an axis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Scale {
-    Linear,
-    /// What isn't positive isn't shown.
-    Logarithmic,
-}
 
 /// One quantity.
 #[derive(Clone, Debug)]
@@ -63,11 +56,6 @@ impl Series {
         let line = self.line.iter().filter_map(|&(x, y)| Some((place(scales.0, x)?, place(scales.1, y)?)));
         Self { points: points.collect(), line: thinned(&line.collect::<Vec<_>>()), ..self.clone() }
     }
-}
-
-fn place(scale: Scale, value: f64) -> Option<f64> {
-    let at = if scale == Scale::Linear { value } else { value.log10() };
-    at.is_finite().then_some(at)
 }
 
 /// The colour of number `index` of `count`: dark to light, none too light for white paper.
