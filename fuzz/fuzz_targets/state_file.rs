@@ -1,27 +1,10 @@
-//! State files (`--state`): any text is refused with a reason, or makes a board that can be stepped and looked at. `@` in
-//! the input stands for an erased flash, which is too long for a corpus.
+//! State files (`--state`): any text is refused with a reason, or makes a board that can be stepped and looked at.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use ohmrig_fuzz::{Asked, Volt, Wire, emulation};
 
-/// As many bytes as the flash of an emulated board has.
-const FLASH_BYTES: usize = 64 * 1024;
-
 fuzz_target!(|text: &str| {
-    let text = match text.split_once('@') {
-        Some((before, after)) => {
-            let mut whole = String::with_capacity(text.len() + 4 * FLASH_BYTES);
-            whole.push_str(before);
-            whole.push('[');
-            whole.push_str(&"255,".repeat(FLASH_BYTES));
-            whole.pop();
-            whole.push(']');
-            whole.push_str(after);
-            whole
-        }
-        None => text.to_owned(),
-    };
     let file = ohmrig_fuzz::file(text.as_bytes(), ".json");
     let mut emulation = emulation(0, 0, 0);
     (emulation.rows, emulation.columns, emulation.seed) = (2, 2, 0);
