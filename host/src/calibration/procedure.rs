@@ -196,7 +196,7 @@ pub fn calibrate(
         tick(1);
         curvature = Curvature::measure(bench.instrument, plan.conversions.min(32))?;
         tick(1);
-        let known = Known { drivers: &drivers, ranges: &ranges, curvature: curvature.as_ref(), hum: &hum };
+        let known = Known { ranges: &ranges, curvature: curvature.as_ref(), hum: &hum };
         series = Series::measure(bench.instrument, known)?;
         tick(1);
     }

@@ -12,8 +12,10 @@
 //! Both follow from Kirchhoff's laws, the second to first order in the column's resistance. Each tells one value for all lines: arrays whose cells are much alike show
 //! no more than the mean. Voltages are those of reads.
 
-use super::{Amplifier, Curvature, Driver, Hum, part};
-use crate::instrument::{Instrument, InstrumentError, ProductSettings, ReadSettings, TraceOrder};
+use super::{Amplifier, Curvature, Hum, part};
+use crate::instrument::{
+    Instrument, InstrumentError, ProductSettings, ReadSettings, ReferenceSettings, TraceOrder,
+};
 use crate::metrology::Estimate;
 use crate::metrology::least_squares::Normal;
 use ndarray::{Array1, Array2, Axis};
@@ -53,7 +55,6 @@ const LEAST_A: f64 = 2e-5;
 /// What has been found out about the board before.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
-    pub(super) drivers: &'a [Driver],
     pub(super) ranges: &'a [Vec<Amplifier>],
     pub(super) curvature: Option<&'a Curvature>,
     pub(super) hum: &'a Hum,
@@ -74,11 +75,12 @@ impl Series {
         if rows < 2 || columns < 2 || half <= 0.0 {
             return Ok(None);
         }
-        let Some(cells) = cells(instrument, known, half)? else { return Ok(None) };
+        let Some(drivers) = drivers(instrument, known, half)? else { return Ok(None) };
+        let Some(cells) = cells(instrument, known, &drivers, half)? else { return Ok(None) };
         if cells.sum_axis(Axis(0)).iter().any(|column| column * half < LEAST_A) {
             return Ok(None);
         }
-        let outcome = rows_of(instrument, known, &cells, half);
+        let outcome = rows_of(instrument, known, &drivers, &cells, half);
         // Disarmed whatever came of it.
         instrument.safe()?;
         let row_ohms = match outcome {
@@ -101,10 +103,33 @@ fn some(lines: u16) -> Vec<u16> {
     (0..count).map(|n| (u32::from(n) * u32::from(lines) / u32::from(count)) as u16).collect()
 }
 
+/// What the rows' drivers put out at ±`volts`, against their mean: at these small voltages nonlinearity makes gains other than those of
+/// their range. Nothing if a converter saturates.
+fn drivers(
+    instrument: &mut Instrument,
+    known: Known<'_>,
+    volts: f64,
+) -> Result<Option<Vec<f64>>, InstrumentError> {
+    let range = instrument.range_for(1.1 * volts / f64::from(instrument.device().converters.reference.0))?;
+    let interval_ns = known.hum.interval_ns(READS);
+    let settings = ReferenceSettings { volts, range, conversions: READS, interval_ns };
+    let mut found = Vec::new();
+    for row in 0..instrument.device().rows {
+        let codes = instrument.reference_codes(row, 0, &settings)?;
+        if codes.saturated {
+            return Ok(None);
+        }
+        found.push(codes.odd());
+    }
+    let mean = found.iter().sum::<f64>() / found.len() as f64;
+    Ok(Some(found.into_iter().map(|odd| odd / mean).collect()))
+}
+
 /// What the cells read as in place, S, at `volts`; nothing if any saturates.
 fn cells(
     instrument: &mut Instrument,
     known: Known<'_>,
+    drivers: &[f64],
     volts: f64,
 ) -> Result<Option<Array2<f64>>, InstrumentError> {
     let whole = instrument.whole();
@@ -119,7 +144,7 @@ fn cells(
     let nominal = instrument.feedback(range)?;
     let amplifiers = &known.ranges[usize::from(range)];
     Ok(Some(Array2::from_shape_fn(read.dim(), |(row, column)| {
-        read[(row, column)] * nominal / amplifiers[column].ohms.value / known.drivers[row].gain.value
+        read[(row, column)] * nominal / amplifiers[column].ohms.value / drivers[row]
     })))
 }
 
@@ -127,6 +152,7 @@ fn cells(
 fn rows_of(
     instrument: &mut Instrument,
     known: Known<'_>,
+    drivers: &[f64],
     cells: &Array2<f64>,
     half: f64,
 ) -> Result<Option<Estimate>, InstrumentError> {
@@ -173,22 +199,39 @@ fn rows_of(
     let sums = cells.sum_axis(Axis(1));
     let mut found = Vec::new();
     let mut shares = vec![0.0; cells.nrows()];
+    let mut deviations = Vec::new();
     for (&column, differences) in columns.iter().zip(&differences) {
         let column = usize::from(column);
-        let Some(gained_a) = differences.odd() else { continue };
-        let gained_s = gained_a * nominal / amplifiers[column].ohms.value / (half * slope);
-        let (ohms, slope) = resistance(gained_s, cells, &sums, column);
+        let Some((gained_a, residuals)) = differences.odd() else { continue };
+        let per_ampere = nominal / amplifiers[column].ohms.value / (half * slope);
+        let (ohms, slope) = resistance(gained_a * per_ampere, cells, &sums, column);
         for ((share, row), sum) in shares.iter_mut().zip(cells.rows()).zip(&sums) {
             *share += slope * row[column] * (sum - row[column]) / (1.0 - ohms * sum).powi(2);
         }
         found.push((ohms, slope));
+        deviations.push(residuals.into_iter().map(|residual| residual * per_ampere * slope).collect());
     }
+    let weights = found.iter().map(|(_, slope)| slope * slope).sum::<f64>();
+    let together = common(&deviations) / weights;
     // Bias drivers are of the same kind as the rows', whose gains are known.
-    let gains: Vec<f64> = known.drivers.iter().map(|driver| driver.gain.value).collect();
-    let lines = 1.0 / (f64::from(instrument.device().columns) - 1.0) + 1.0 / gains.len() as f64;
-    let drivers = spread(&gains) * lines.sqrt();
+    let lines = 1.0 / (f64::from(instrument.device().columns) - 1.0) + 1.0 / drivers.len() as f64;
+    let drivers = spread(drivers) * lines.sqrt();
     let reference = part::even(part::R_CAL) / (cells.ncols() as f64).sqrt();
-    Ok(mean(&found, drivers.hypot(reference), unequal(&shares)))
+    Ok(mean(&found, drivers.hypot(reference), unequal(&shares).hypot(together)))
+}
+
+/// What `deviations`, of each column at each instant, have in common: the standard uncertainty of the mean over the instants of their sum over
+/// columns, less what independent ones would make of it. All columns' pulses of a round are compared with the same product, and the
+/// noise of that is in no scatter from column to column.
+fn common(deviations: &[Vec<f64>]) -> f64 {
+    let Some(instants) = deviations.first().map(Vec::len).filter(|&instants| instants > TERMS) else {
+        return 0.0;
+    };
+    let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
+    let all = squares(&mut (0..instants).map(|at| deviations.iter().map(|column| column[at]).sum()));
+    let each = squares(&mut deviations.iter().flatten().copied());
+    // Residuals of a fit with `TERMS` parameters.
+    ((all - each).max(0.0) / (instants * (instants - TERMS)) as f64).sqrt()
 }
 
 /// Differences of one column's currents at both polarities, single conversions each at its instant: what changes sign with
@@ -196,6 +239,7 @@ fn rows_of(
 #[derive(Clone)]
 struct Differences {
     normal: Normal<TERMS>,
+    taken: Vec<([f64; TERMS], f64)>,
     mains_hz: Option<f64>,
 }
 
@@ -210,7 +254,7 @@ impl Differences {
                 normal.matrix[term][term] = 1.0;
             }
         }
-        Self { normal, mains_hz: hum.mains_hz }
+        Self { normal, taken: Vec::new(), mains_hz: hum.mains_hz }
     }
 
     fn add(&mut self, sign: f64, amperes: f64, at_s: f64) {
@@ -222,11 +266,18 @@ impl Differences {
             }
         }
         self.normal.add(&terms, amperes, 1.0);
+        self.taken.push((terms, amperes));
     }
 
-    /// Nothing if the pulses met the mains at too few phases to tell the two apart.
-    fn odd(&self) -> Option<f64> {
-        self.normal.solve().ok().map(|([odd, ..], _)| odd)
+    /// The odd part, A, and what each difference adds to it beyond the fit; nothing if the pulses met the mains at too few phases to tell
+    /// the two apart.
+    fn odd(&self) -> Option<(f64, Vec<f64>)> {
+        let (found, _) = self.normal.solve().ok()?;
+        let residual = |(terms, amperes): &([f64; TERMS], f64)| {
+            let fitted = terms.iter().zip(&found).map(|(term, value)| term * value).sum::<f64>();
+            terms[0] * (amperes - fitted)
+        };
+        Some((found[0], self.taken.iter().map(residual).collect()))
     }
 }
 
@@ -371,6 +422,16 @@ mod tests {
             let (found, _) = resistance(gained.sum(), &cells, &cells.sum_axis(Axis(1)), column);
             assert!((found / ohms - 1.0).abs() < 1e-12, "{found}");
         }
+    }
+
+    #[test]
+    fn only_what_columns_have_in_common_counts_beside_their_scatter() {
+        // Twenty instants, ±1 in turn: the same in four columns, or of alternating sign from column to column.
+        let turns = |sign: f64| (0..20).map(|at| if at % 2 == 0 { sign } else { -sign }).collect::<Vec<_>>();
+        // (16 − 4) per instant, of 20 instants with twelve degrees of freedom.
+        assert!((common(&vec![turns(1.0); 4]) - 1.0).abs() < 1e-12);
+        assert_eq!(common(&[turns(1.0), turns(-1.0), turns(1.0), turns(-1.0)]), 0.0);
+        assert_eq!(common(&[]), 0.0);
     }
 
     #[test]
