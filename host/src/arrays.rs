@@ -2,8 +2,7 @@
 
 use ndarray::{Array2, ArrayView2};
 use ndarray_npy::{ReadNpyError, ReadNpyExt, WriteNpyExt};
-use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -71,13 +70,14 @@ pub enum ArrayError {
 /// # Errors
 /// [`ArrayError`].
 pub fn read(path: &Path, axes: &'static str) -> Result<Array2<f64>, ArrayError> {
-    let open = || {
-        let io = |source| ArrayError::Io { path: path.to_owned(), source };
-        Ok(BufReader::new(File::open(path).map_err(io)?))
-    };
-    let array = match Array2::<f64>::read_npy(open()?) {
+    let bytes = std::fs::read(path).map_err(|source| ArrayError::Io { path: path.to_owned(), source })?;
+    if !holds_what_it_says(&bytes) {
+        let why = "it ends early".to_owned();
+        return Err(ArrayError::Format { path: path.to_owned(), why });
+    }
+    let array = match Array2::<f64>::read_npy(bytes.as_slice()) {
         Err(ReadNpyError::WrongDescriptor(_)) => {
-            Array2::<f32>::read_npy(open()?).map(|array| array.mapv(f64::from))
+            Array2::<f32>::read_npy(bytes.as_slice()).map(|array| array.mapv(f64::from))
         }
         other => other,
     }
@@ -86,6 +86,27 @@ pub fn read(path: &Path, axes: &'static str) -> Result<Array2<f64>, ArrayError> 
         Some((index, &value)) => Err(ArrayError::NotFinite { path: path.to_owned(), index, value }),
         None => Ok(array),
     }
+}
+
+/// Whether the file is as long as its header and the shape in it need: the reader takes memory for them before it looks. What is wrong in
+/// other ways it says itself.
+fn holds_what_it_says(bytes: &[u8]) -> bool {
+    // Version, and the header's length in two bytes (version 1) or four (NumPy, numpy.lib.format).
+    let (length, rest) = match bytes.strip_prefix(b"\x93NUMPY") {
+        Some([1, _, a, b, rest @ ..]) => (usize::from(u16::from_le_bytes([*a, *b])), rest),
+        Some([_, _, a, b, c, d, rest @ ..]) => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
+        _ => return true,
+    };
+    let Some((header, data)) = rest.split_at_checked(length) else { return false };
+    let header = String::from_utf8_lossy(header);
+    // Nothing but the shape is in parentheses; an element has a byte at least.
+    header.split('(').skip(1).all(|group| {
+        let shape = group.split(')').next().unwrap_or_default();
+        let lengths = shape.split(',').map(str::trim).filter(|text| !text.is_empty());
+        let elements = lengths.map(|text| text.trim_end_matches('L').parse::<usize>().ok());
+        let elements = elements.fold(Some(1_usize), |all, length| all?.checked_mul(length?));
+        elements.is_some_and(|elements| elements <= data.len())
+    })
 }
 
 fn explain(path: &Path, axes: &'static str, error: ReadNpyError) -> ArrayError {
@@ -160,6 +181,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
     use ndarray::{Array, array};
+    use std::fs::File;
 
     fn saved<A: WriteNpyExt>(array: &A) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -174,6 +196,21 @@ mod tests {
         assert_eq!(read(&path, "(rows, cols)").unwrap(), array![[1.5, 2.0]]);
         let (_b, path) = saved(&array![[1.5_f32, 2.0]]);
         assert_eq!(read(&path, "(rows, cols)").unwrap(), array![[1.5, 2.0]]);
+    }
+
+    #[test]
+    fn a_shape_that_no_memory_holds_is_refused() {
+        let (_folder, path) = saved(&array![[1.5_f64, 2.0]]);
+        let whole = std::fs::read(&path).unwrap();
+        for shape in ["(40000000004, 80), }", "(18446744073709551615, 2), }", "(1, 99999999999999999999), }"]
+        {
+            let mut damaged = whole.clone();
+            let start = damaged.windows(6).position(|window| window == b"(1, 2)").unwrap();
+            damaged[start..start + shape.len()].copy_from_slice(shape.as_bytes());
+            std::fs::write(&path, damaged).unwrap();
+            let error = read(&path, "(rows, cols)").unwrap_err().to_string();
+            assert!(error.contains("it ends early"), "{shape}: {error}");
+        }
     }
 
     #[test]
