@@ -102,9 +102,9 @@ fn holds_what_it_says(bytes: &[u8]) -> bool {
     // Nothing but the shape is in parentheses; an element has a byte at least.
     header.split('(').skip(1).all(|group| {
         let shape = group.split(')').next().unwrap_or_default();
-        let lengths = shape.split(',').map(str::trim).filter(|text| !text.is_empty());
-        let elements = lengths.map(|text| text.trim_end_matches('L').parse::<usize>().ok());
-        let elements = elements.fold(Some(1_usize), |all, length| all?.checked_mul(length?));
+        let mut lengths = shape.split(',').map(str::trim).filter(|text| !text.is_empty());
+        let elements =
+            lengths.try_fold(1_usize, |all, text| all.checked_mul(text.trim_end_matches('L').parse().ok()?));
         elements.is_some_and(|elements| elements <= data.len())
     })
 }
