@@ -1,6 +1,5 @@
 //! A run file's numbers for other programs: one file per array, and one that says what they are.
 
-#[cfg(feature = "parquet")]
 mod parquet;
 
 use crate::arrays;
@@ -20,7 +19,6 @@ pub enum Format {
     /// Comma-separated, a line per row, no head.
     Csv,
     /// Parquet: a line per element, with its row, its column, and its value under the array's name.
-    #[cfg(feature = "parquet")]
     Parquet,
 }
 
@@ -130,18 +128,15 @@ impl Format {
         match self {
             Self::Npy => "npy",
             Self::Csv => "csv",
-            #[cfg(feature = "parquet")]
             Self::Parquet => "parquet",
         }
     }
 
     /// A file's bytes. Only Parquet has a place for the array's name and for labels.
-    #[cfg_attr(not(feature = "parquet"), allow(unused_variables))]
     fn bytes(self, name: &str, array: &Array2<f64>, labels: &Labels) -> io::Result<Vec<u8>> {
         match self {
             Self::Npy => arrays::npy_bytes(array.view()),
             Self::Csv => Ok(csv(array).into_bytes()),
-            #[cfg(feature = "parquet")]
             Self::Parquet => parquet::bytes(name, array.view(), labels).map_err(io::Error::other),
         }
     }

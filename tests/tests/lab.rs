@@ -93,6 +93,10 @@ fn endurance_says_beforehand_what_it_will_use_and_uses_that() {
         // those, and a cell that relaxes on.
         let read = last["reset_s"].as_f64().unwrap();
         assert!((read / siemens - 1.0).abs() < 0.05, "{read} {siemens}");
+        // Sixteen conversions of some 70 µV each, of the 200 mV that 10 µS make behind 100 kΩ: a ten-thousandth, and no less
+        // than quantisation leaves.
+        let known = last["reset_uncertainty_s"].as_f64().unwrap() / read;
+        assert!(known > 1e-6 && known < 1e-2, "{last}");
     }
 }
 
@@ -217,6 +221,24 @@ fn schemes_are_compared_side_by_side_and_those_that_limits_refuse_are_named() {
         assert_eq!(scheme["refused"].is_string(), limited, "{scheme}");
         assert!(!limited || scheme["refused"].as_str().unwrap().contains("2.6"), "{scheme}");
     }
+}
+
+#[test]
+fn a_scheme_that_a_board_has_not_is_named_and_the_others_are_compared() {
+    let bench = Bench::new("shield", include_str!("../../emulator/profiles/openmena.toml"));
+    let json = bench.run(&["disturb", "--schemes", "half,grounded,symmetric-half", "--pulses", "2"]);
+    let schemes = json["schemes"].as_array().unwrap();
+    assert!(schemes[0]["refused"].as_str().unwrap().contains("the scheme of unselected lines"), "{json}");
+    for scheme in &schemes[1..] {
+        assert_eq!(scheme["reads"].as_array().unwrap().last().unwrap()["pulses"], 2, "{json}");
+    }
+    // The cell of the scheme that isn't there got no pulse, nor did its row; the others got theirs.
+    let pulses: Vec<u64> = bench.truth().iter().map(|cell| cell.1).collect();
+    assert_eq!((&pulses[..8], pulses[8 + 1], pulses[16 + 2]), (&[0; 8][..], 2, 2));
+
+    let (status, message) = bench.refused(&["endurance", "--row", "0", "--column", "0", "--scheme", "half"]);
+    assert_eq!(status, 2, "{message}");
+    assert!(message.contains("the scheme of unselected lines"), "{message}");
 }
 
 #[test]

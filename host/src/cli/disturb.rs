@@ -170,12 +170,13 @@ impl DisturbCommand {
             while got < goal {
                 let refused = match train.pulse(opened, pulse) {
                     Ok(Applied::Yes) => None,
-                    Ok(Applied::NoMore(why)) => Some(why),
+                    Ok(Applied::NoMore(why) | Applied::NoScheme(why)) => Some(why),
                     // A limit says no to the scheme, not to the command.
                     Err(failure) if failure.kind == super::Kind::Refused && got == 0 => Some(failure.message),
                     Err(failure) => return Err(failure),
                 };
                 if let Some(why) = refused {
+                    train.end(opened)?;
                     work.keep(opened, &name, &json!({"refused": why, "seconds": part.seconds}), &[])?;
                     part.refused = Some(why);
                     return Ok(part);

@@ -73,14 +73,23 @@ struct Pulses {
     read_v: f64,
 }
 
+/// A read of both states.
+#[derive(Clone, Copy)]
+struct Point {
+    /// Cycles that the cell had got.
+    cycles: f64,
+    states: Cycle,
+    /// Standard uncertainties of the reads, S.
+    uncertainty: Cycle,
+}
+
 /// One cell on its way.
 struct Cell {
     row: u16,
     column: u16,
     /// Pulses it had when the measurement was begun.
     before: u64,
-    /// (Cycles it had got, both states in S.)
-    points: Vec<(f64, Cycle)>,
+    points: Vec<Point>,
     /// Why it gets no more.
     stopped: Option<String>,
 }
@@ -142,18 +151,19 @@ impl Endurance {
                 self.cycle(&mut opened, &mut train, cell, goal, pulses, || bar.inc(1))?;
             }
             train.end(&mut opened)?;
-            let last = |value: fn(&(f64, Cycle)) -> f64| {
-                line(&cells, |cell| cell.points.last().map_or(f64::NAN, value))
-            };
+            let last =
+                |value: fn(&Point) -> f64| line(&cells, |cell| cell.points.last().map_or(f64::NAN, value));
             let stopped: Vec<&Option<String>> = cells.iter().map(|cell| &cell.stopped).collect();
             work.keep(
                 &mut opened,
                 &name,
                 &json!({"stopped": stopped}),
                 &[
-                    ("cycles", last(|point| point.0).view()),
-                    ("set_s", last(|point| point.1.set_s).view()),
-                    ("reset_s", last(|point| point.1.reset_s).view()),
+                    ("cycles", last(|point| point.cycles).view()),
+                    ("set_s", last(|point| point.states.set_s).view()),
+                    ("reset_s", last(|point| point.states.reset_s).view()),
+                    ("set_uncertainty_s", last(|point| point.uncertainty.set_s).view()),
+                    ("reset_uncertainty_s", last(|point| point.uncertainty.reset_s).view()),
                 ],
             )?;
             if cells.iter().all(|cell| cell.stopped.is_some()) {
@@ -274,8 +284,8 @@ impl Endurance {
         loop {
             // A cycle that an interrupted process has only begun is begun again; the count has its pulses.
             let measured = got / per_cycle + 1 >= goal;
-            let mut states = [f64::NAN; 2];
-            for (state, volts) in states.iter_mut().zip([pulses.set_v, -pulses.reset_v]) {
+            let mut reads = [(f64::NAN, f64::NAN); 2];
+            for (read, volts) in reads.iter_mut().zip([pulses.set_v, -pulses.reset_v]) {
                 for _ in 0..self.pulses {
                     let pulse = Pulse {
                         row: cell.row,
@@ -285,11 +295,14 @@ impl Endurance {
                         scheme: self.scheme.into(),
                         gate: None,
                     };
-                    if let Applied::NoMore(why) = train.pulse(opened, pulse)? {
-                        cell.stopped = Some(why);
-                        return Ok(());
+                    match train.pulse(opened, pulse)? {
+                        Applied::Yes => got += 1,
+                        Applied::NoMore(why) => {
+                            cell.stopped = Some(why);
+                            return Ok(());
+                        }
+                        Applied::NoScheme(why) => return Err(Failure::usage(why)),
                     }
-                    got += 1;
                 }
                 if measured {
                     let map = opened.instrument.read_cells(here, &settings)?;
@@ -297,13 +310,17 @@ impl Endurance {
                         cell.stopped = Some("saturates the amplifier: no value".to_owned());
                         return Ok(());
                     }
-                    *state = map.conductance[(0, 0)];
+                    *read = (map.conductance[(0, 0)], map.uncertainty[(0, 0)]);
                 }
             }
             tick();
             if measured {
-                let [set_s, reset_s] = states;
-                cell.points.push((got as f64 / per_cycle as f64, Cycle { set_s, reset_s }));
+                let [set, reset] = reads;
+                cell.points.push(Point {
+                    cycles: got as f64 / per_cycle as f64,
+                    states: Cycle { set_s: set.0, reset_s: reset.0 },
+                    uncertainty: Cycle { set_s: set.1, reset_s: reset.1 },
+                });
                 self.judge(cell);
                 return Ok(());
             }
@@ -312,7 +329,7 @@ impl Endurance {
 
     /// Three reads in a row without a window are the end.
     fn judge(&self, cell: &mut Cell) {
-        let cycles: Vec<Cycle> = cell.points.iter().map(|point| point.1).collect();
+        let cycles: Vec<Cycle> = cell.points.iter().map(|point| point.states).collect();
         if let Some(at) = endurance(&cycles, self.window).and_then(|found| found.failed_at) {
             let alike = cycles.iter().all(|cycle| cycle.set_s < ALIKE * cycle.reset_s);
             let why = match (at, alike) {
@@ -334,13 +351,13 @@ impl Endurance {
         let mut lives = Vec::new();
         let mut told = Vec::new();
         for cell in cells {
-            let cycles: Vec<Cycle> = cell.points.iter().map(|point| point.1).collect();
+            let cycles: Vec<Cycle> = cell.points.iter().map(|point| point.states).collect();
             let found = endurance(&cycles, self.window);
-            let reached = cell.points.last().map_or(0.0, |point| point.0);
+            let reached = cell.points.last().map_or(0.0, |point| point.cycles);
             let failed = found.and_then(|found| found.failed_at).map(|at| {
                 let at = at as usize - 1;
                 // Between the last good read and the first bad one.
-                [if at == 0 { 0.0 } else { cell.points[at - 1].0 }, cell.points[at].0]
+                [if at == 0 { 0.0 } else { cell.points[at - 1].cycles }, cell.points[at].cycles]
             });
             match failed {
                 Some([_, first]) => lives.push((first, true)),
@@ -348,9 +365,11 @@ impl Endurance {
                 None => {}
             }
             output.say(self.line(cell, found.as_ref(), reached, failed));
-            let points = cell.points.iter().map(|(cycles, states)| {
-                json!({"cycles": cycles, "set_s": states.set_s, "reset_s": states.reset_s,
-                       "window": states.set_s / states.reset_s})
+            let points = cell.points.iter().map(|Point { cycles, states, uncertainty }| {
+                let window = states.set_s / states.reset_s;
+                let relative = (uncertainty.set_s / states.set_s).hypot(uncertainty.reset_s / states.reset_s);
+                json!({"cycles": cycles, "set_s": states.set_s, "set_uncertainty_s": uncertainty.set_s, "reset_s": states.reset_s,
+                       "reset_uncertainty_s": uncertainty.reset_s, "window": window, "window_uncertainty": window.abs() * relative})
             });
             told.push(json!({
                 "row": cell.row, "column": cell.column, "cycles": reached, "stopped": cell.stopped,
@@ -394,7 +413,7 @@ impl Endurance {
             || "fewer than two cycles were read".to_owned(),
             |found| {
                 format!(
-                    "SET {} ± {:.0} %, RESET {} ± {:.0} % from cycle to cycle",
+                    "SET {} ± {:.1} %, RESET {} ± {:.1} % from cycle to cycle",
                     si(found.ln_set.value.exp(), "S"),
                     100.0 * found.set_spread,
                     si(found.ln_reset.value.exp(), "S"),
@@ -419,14 +438,19 @@ fn line(cells: &[Cell], value: impl Fn(&Cell) -> f64) -> Array2<f64> {
 
 /// Takes what an earlier process has read at one number of cycles.
 fn take(cells: &mut [Cell], work: &Work, name: &str) -> Result<(), Failure> {
-    let [cycles, set_s, reset_s] = ["cycles", "set_s", "reset_s"].map(|array| work.array(name, array));
-    let (cycles, set_s, reset_s) = (cycles?, set_s?, reset_s?);
+    let read = |array| work.array(name, array);
+    let (cycles, set_s, reset_s) = (read("cycles")?, read("set_s")?, read("reset_s")?);
+    let (set_u, reset_u) = (read("set_uncertainty_s")?, read("reset_uncertainty_s")?);
     let stopped = work.done_piece(name)?.unwrap_or_default();
     for (index, cell) in cells.iter_mut().enumerate() {
         let at = (0, index);
         // A cell that had stopped before has its last point there again.
-        if cell.stopped.is_none() && cycles[at] > cell.points.last().map_or(0.0, |point| point.0) {
-            cell.points.push((cycles[at], Cycle { set_s: set_s[at], reset_s: reset_s[at] }));
+        if cell.stopped.is_none() && cycles[at] > cell.points.last().map_or(0.0, |point| point.cycles) {
+            cell.points.push(Point {
+                cycles: cycles[at],
+                states: Cycle { set_s: set_s[at], reset_s: reset_s[at] },
+                uncertainty: Cycle { set_s: set_u[at], reset_s: reset_u[at] },
+            });
         }
         cell.stopped = stopped["stopped"][index].as_str().map(str::to_owned);
     }

@@ -28,7 +28,6 @@ enum FormatArg {
     /// Comma-separated values, a line per row
     Csv,
     /// Apache Parquet: a line per element with row, column and value; board, seed, calibration and settings in its metadata
-    /// (builds with `--features parquet`)
     Parquet,
     /// Programming error, read noise, 1/f noise and drift as a noise model for aihwkit (Python), and conductances for its fusion_import
     Aihwkit,
@@ -49,14 +48,7 @@ impl ExportCommand {
         let format = match self.to {
             FormatArg::Npy => Format::Npy,
             FormatArg::Csv => Format::Csv,
-            #[cfg(feature = "parquet")]
             FormatArg::Parquet => Format::Parquet,
-            #[cfg(not(feature = "parquet"))]
-            FormatArg::Parquet => {
-                return Err(Failure::usage(
-                    "this ohmrig was built without Parquet; build it with `cargo build --release --features parquet`, or use --to npy",
-                ));
-            }
             FormatArg::Aihwkit => return model(&contents, Simulator::Aihwkit, &folder, output),
             FormatArg::CrossSim => return model(&contents, Simulator::CrossSim, &folder, output),
         };

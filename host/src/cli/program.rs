@@ -72,12 +72,19 @@ impl ProgramCommand {
         {
             opened.instrument.release_job(job)?;
         }
+        let order = ProgramOrder {
+            range: self.range,
+            ..ProgramOrder::new(&recipe, (self.row, self.column), targets.clone())
+        };
+        let range = opened.instrument.verify_range(&order)?;
         output.say(format_args!(
-            "targets  {} cells, window ±{}, recipe {}",
+            "targets  {} cells, window ±{}, recipe {}; verify reads in range {range} ({})",
             targets.len(),
             si(recipe.window, "S"),
-            recipe.name
+            recipe.name,
+            si(opened.instrument.feedback(range)?, "Ω")
         ));
+        output.set("range", range);
         let kind = if self.in_circuit { "program-in-circuit" } else { "program" };
         // Products are corrected by it, so the matrix that they see is measured so.
         let calibration = if self.in_circuit { calibrate::own(&mut opened)? } else { None };
@@ -92,10 +99,6 @@ impl ProgramCommand {
             changes_array: true,
         };
         let Some(mut work) = opened.begin(global, &measurement, output)? else { return Ok(()) };
-        let order = ProgramOrder {
-            range: self.range,
-            ..ProgramOrder::new(&recipe, (self.row, self.column), targets.clone())
-        };
         let bar = output.bar(targets.len() * usize::from(recipe.passes), "programming");
         let progress = |progress: Progress| bar.set_position(u64::from(progress.cells));
         if self.in_circuit {

@@ -4,7 +4,7 @@
 use super::Failure;
 use super::open::Opened;
 use crate::instrument::{InstrumentError, refusal};
-use ohmrig_protocol::message::{FaultCode, LimitName, Pulse, Refusal, Region};
+use ohmrig_protocol::message::{FaultCode, Field, LimitName, Pulse, Refusal, Region};
 
 /// Pulses between two armings.
 const PULSES_PER_ARMING: u32 = 100;
@@ -22,11 +22,13 @@ pub(super) enum Applied {
     Yes,
     /// The cell may not get any more: why.
     NoMore(String),
+    /// The board has no such scheme, in words.
+    NoScheme(String),
 }
 
 impl Train {
-    /// One more pulse. A cell whose budget is spent, or whose column's current passed its limit, gets no more; anything
-    /// else that is refused ends the command.
+    /// One more pulse. A cell whose budget is spent, or whose column's current passed its limit, gets no more, and a scheme that
+    /// the board hasn't gets none; anything else that is refused ends the command.
     pub(super) fn pulse(&mut self, opened: &mut Opened, pulse: Pulse) -> Result<Applied, Failure> {
         if self.armed == 0 {
             self.arm(opened, pulse)?;
@@ -54,6 +56,9 @@ impl Train {
             {
                 let refused = Refusal::Limit { limit, asked, allowed };
                 Ok(Applied::NoMore(format!("its budget is spent ({})", refusal::describe(request, &refused))))
+            }
+            Err(error @ InstrumentError::Refused { refusal: Refusal::Unsupported(Field::Scheme), .. }) => {
+                Ok(Applied::NoScheme(error.to_string()))
             }
             Err(error) => {
                 instrument.give_up(&error);

@@ -295,6 +295,21 @@ impl Programmed {
 }
 
 impl Instrument {
+    /// The feedback setting that an order's verify reads are made in.
+    ///
+    /// # Errors
+    /// [`InstrumentError::Argument`] if the board hasn't got it, or none that is linear up to the largest target.
+    pub fn verify_range(&self, order: &ProgramOrder) -> Result<u8, InstrumentError> {
+        let largest = order.targets.iter().copied().fold(0.0, f64::max) + order.window;
+        let range = match order.range {
+            Some(range) => range,
+            // A cell may overshoot before it is brought back.
+            None => self.range_for(1.5 * largest * order.read_volts)?,
+        };
+        self.feedback(range)?;
+        Ok(range)
+    }
+
     /// Programs a region. `books` is told of each job before it is sent (if it fails, nothing is sent) and of results as
     /// they come in; `past` is what books of an earlier process say of the same order: what is done is not done again.
     ///
@@ -308,13 +323,7 @@ impl Instrument {
         mut progress: impl FnMut(Progress),
     ) -> Result<Programmed, InstrumentError> {
         let region = self.check_order(order)?;
-        let largest = order.targets.iter().copied().fold(0.0, f64::max) + order.window;
-        let range = match order.range {
-            Some(range) => range,
-            // A cell may overshoot before it is brought back.
-            None => self.range_for(1.5 * largest * order.read_volts)?,
-        };
-        self.feedback(range)?;
+        let range = self.verify_range(order)?;
         let mut programmed = Programmed::pending(order.targets.dim());
         let mut all = || -> Result<(), InstrumentError> {
             for pass in 0..order.passes {

@@ -26,11 +26,18 @@ pub(super) fn show(recorded: &Recorded, page: &mut Page) {
     windows(page, cells, window, &recorded.value["weibull"]);
 }
 
-/// (Cycles, value) of one column of a cell's reads.
-fn course(cell: &Value, name: &str) -> Vec<(f64, f64, f64)> {
+/// (Cycles, value, standard uncertainty) of one column of a cell's reads; 0 in run files from before it was kept.
+fn course(cell: &Value, name: &str, uncertainty: &str) -> Vec<(f64, f64, f64)> {
     let points = cell["points"].as_array().into_iter().flatten();
-    points.filter_map(|point| Some((point["cycles"].as_f64()?, point[name].as_f64()?, 0.0))).collect()
+    let course = |point: &Value| {
+        Some((point["cycles"].as_f64()?, point[name].as_f64()?, point[uncertainty].as_f64().unwrap_or(0.0)))
+    };
+    points.filter_map(course).collect()
 }
+
+/// The columns of both states.
+const SET: (&str, &str) = ("set_s", "set_uncertainty_s");
+const RESET: (&str, &str) = ("reset_s", "reset_uncertainty_s");
 
 fn verdict(cells: &[Value], window: f64, weibull: &Value) -> String {
     let failed: Vec<[f64; 2]> = cells
@@ -78,18 +85,19 @@ fn typical(cells: &[Value], state: &str, spread: &str) -> Option<(f64, f64)> {
 
 /// SET and RESET of each cell.
 fn states(page: &mut Page, cells: &[Value]) {
-    let all =
-        || cells.iter().flat_map(|cell| course(cell, "set_s").into_iter().chain(course(cell, "reset_s")));
+    let all = || {
+        cells.iter().flat_map(|cell| [SET, RESET].into_iter().flat_map(|(state, u)| course(cell, state, u)))
+    };
     let unit = Unit::of(all().map(|point| point.1), "S");
     let drawn = spread_out(cells.len(), DRAWN);
     let mut series = Vec::new();
-    for (name, state, colour) in [("SET", "set_s", DATA), ("RESET", "reset_s", BOUND)] {
+    for (name, (state, uncertainty), colour) in [("SET", SET, DATA), ("RESET", RESET, BOUND)] {
         for (number, &which) in drawn.iter().enumerate() {
-            let points = course(&cells[which], state).into_iter();
+            let points = course(&cells[which], state, uncertainty).into_iter();
             let name = if number == 0 { name } else { "" };
             series.push(
                 Series::new(name, colour)
-                    .points(points.map(|(cycles, siemens, u)| (cycles, siemens / unit.scale, u)))
+                    .points(points.map(|(cycles, siemens, u)| (cycles, siemens / unit.scale, u / unit.scale)))
                     .joined()
                     .thin(),
             );
@@ -97,7 +105,7 @@ fn states(page: &mut Page, cells: &[Value]) {
     }
     let told = |state: &str, spread: &str| {
         typical(cells, state, spread).map_or("unknown".to_owned(), |(siemens, spread)| {
-            format!("{} (± {:.0} % from cycle to cycle)", unit.show(siemens), 100.0 * spread)
+            format!("{} (± {:.1} % from cycle to cycle)", unit.show(siemens), 100.0 * spread)
         })
     };
     page.picture(&compared(
@@ -128,7 +136,7 @@ fn windows(page: &mut Page, cells: &[Value], window: f64, weibull: &Value) {
         .map(|(number, &which)| {
             let (row, column) = position(&cells[which]);
             Series::new(format!("[{row}, {column}]"), shade(number, drawn.len()))
-                .points(course(&cells[which], "window"))
+                .points(course(&cells[which], "window", "window_uncertainty"))
                 .joined()
                 .thin()
         })
