@@ -7,11 +7,10 @@
 use core::{
     cell::{Cell, RefCell},
     fmt::Write as _,
-    panic::PanicInfo,
 };
 
 use cortex_m::{interrupt::InterruptNumber, peripheral::NVIC, peripheral::syst::SystClkSource};
-use cortex_m_rt::{ExceptionFrame, exception};
+use cortex_m_rt::exception;
 use cortex_m_semihosting::hio;
 use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
@@ -461,15 +460,25 @@ pub(crate) fn exit(status: u32) -> ! {
     }
 }
 
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    cortex_m::interrupt::disable();
-    say(format_args!("{info}"));
-    exit(EXIT_PANIC)
-}
+/// Where nothing resets: a panic or fault says what it is and ends QEMU.
+#[cfg(not(feature = "reset-on-panic"))]
+mod ends {
+    use core::panic::PanicInfo;
 
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    say(format_args!("HardFault at {:#010x}", frame.pc()));
-    exit(EXIT_HARD_FAULT)
+    use cortex_m_rt::{ExceptionFrame, exception};
+
+    use super::{EXIT_HARD_FAULT, EXIT_PANIC, exit, say};
+
+    #[panic_handler]
+    fn panic(info: &PanicInfo<'_>) -> ! {
+        cortex_m::interrupt::disable();
+        say(format_args!("{info}"));
+        exit(EXIT_PANIC)
+    }
+
+    #[exception]
+    unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+        say(format_args!("HardFault at {:#010x}", frame.pc()));
+        exit(EXIT_HARD_FAULT)
+    }
 }
