@@ -3,7 +3,12 @@
 //! whose ground truth is the judge.
 #![cfg(unix)]
 
+use ohmrig::client::{Client, LinkError};
+use ohmrig::instrument::Instrument;
+use ohmrig::transport::Tcp;
 use ohmrig_emulator::random::Random;
+use ohmrig_protocol::message::{JobId, JobState, Reply, Request, Trace, TraceSource};
+use ohmrig_protocol::units::Volts;
 use ohmrig_tests::{Emulated, Scratch, ohmrig};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -372,4 +377,51 @@ fn endurance_counts_every_pulse_however_often_its_host_is_killed() {
         }
     }
     assert!(killed > 0, "no kill came in time");
+}
+
+#[test]
+fn results_that_a_killed_command_has_left_are_kept_until_they_are_dropped_by_name() {
+    let mut lab = Lab::new("kill-held", "resistor", 0, Duration::ZERO);
+    let port = lab.board.as_ref().unwrap().port.clone();
+    // A job that its host starts, and never fetches.
+    let job = JobId(0x1234);
+    let address = port.strip_prefix("tcp://").unwrap();
+    let mut instrument =
+        Instrument::new(Client::connect(Box::new(Tcp::connect(address).unwrap()), &port).unwrap());
+    let trace = Trace {
+        job,
+        source: TraceSource::Row(0),
+        volts: Volts(0.1),
+        column: 0,
+        columns: 1,
+        range: 0,
+        samples: 4,
+        interval_ns: 1_000_000,
+        summed: 1,
+    };
+    let started = |reply: &Reply<'_>| Ok::<_, LinkError>(matches!(reply, Reply::Done));
+    assert!(instrument.client_mut().request(&Request::Trace(trace), started).unwrap());
+    while !matches!(instrument.job_state(job).unwrap(), JobState::Ended { .. }) {}
+    drop(instrument);
+
+    let ohmrig = |arguments: &[&str]| {
+        let output =
+            Command::new(ohmrig()).args(["--json", "--port", &port]).args(arguments).output().unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), said)
+    };
+    let noise = ["noise", "--rows", "1", "--columns", "1", "--samples", "512", "--interval-s", "1e-3"];
+    let (status, said) = ohmrig(&noise);
+    let why = said["error"]["message"].as_str().unwrap();
+    assert!(status != 0 && why.contains("job 0x0000000000001234"), "{said}");
+    assert!(why.contains("ohmrig safe --discard-held"), "{said}");
+    // Without the word nothing is dropped.
+    assert_eq!(ohmrig(&["safe"]).1["discarded_job"], Value::Null);
+    assert_ne!(ohmrig(&noise).0, 0);
+    let (status, said) = ohmrig(&["safe", "--discard-held"]);
+    assert_eq!((status, said["discarded_job"].as_str()), (0, Some("0x0000000000001234")), "{said}");
+    assert_eq!(ohmrig(&["safe", "--discard-held"]).0, 0, "nothing to drop is no error");
+    let (status, said) = ohmrig(&noise);
+    assert_eq!(status, 0, "{said}");
+    lab.board.take().unwrap().end();
 }

@@ -43,9 +43,6 @@ pub(super) struct ProgramCommand {
     /// Write those gains here (JSON), for `ohmrig mvm --line-gains`
     #[arg(long, value_name = "FILE", requires = "in_circuit")]
     line_gains: Option<PathBuf>,
-    /// Drop the results of an earlier job that were never fetched
-    #[arg(long)]
-    discard_held: bool,
 }
 
 /// Conversions of the read that tells the programming error, independent of the verify reads.
@@ -66,11 +63,6 @@ impl ProgramCommand {
         if let Some(range) = self.range {
             let largest = targets.iter().copied().fold(0.0, f64::max) + recipe.window;
             opened.instrument.check_range(range, largest * recipe.read_volts)?;
-        }
-        if self.discard_held
-            && let Some(job) = opened.instrument.status()?.job
-        {
-            opened.instrument.release_job(job)?;
         }
         let order = ProgramOrder {
             range: self.range,

@@ -221,6 +221,16 @@ impl Instrument {
         Ok(all)
     }
 
+    /// Drops the results of the last job if nobody has fetched them; which one that was.
+    ///
+    /// # Errors
+    /// [`InstrumentError`]: a job that still runs isn't dropped.
+    pub fn discard_held(&mut self) -> Result<Option<JobId>, InstrumentError> {
+        let Some(job) = self.status()?.job else { return Ok(None) };
+        self.release_job(job)?;
+        Ok(Some(job))
+    }
+
     /// Frees the results of a job that were written down, if the device still holds them.
     pub(super) fn release_if_held(&mut self, job: JobId) -> Result<(), InstrumentError> {
         match self.release_job(job) {

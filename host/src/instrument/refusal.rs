@@ -16,7 +16,8 @@ pub fn describe(request: &str, refusal: &Refusal) -> String {
         }
         Refusal::JobRuns(job) => format!("job {:#018x} is running; wait for it, or `ohmrig safe`", job.0),
         Refusal::ResultsHeld(job) => format!(
-            "the results of job {:#018x} were never fetched; `ohmrig program --discard-held …` frees them",
+            "the results of job {:#018x} were never fetched; the command that began it takes them with its --run FILE, \
+             `ohmrig safe --discard-held` drops them",
             job.0
         ),
         Refusal::NoSuchJob { .. } => "the device knows no such job".to_owned(),
