@@ -192,7 +192,7 @@ enum Command {
     Export(export::ExportCommand),
     /// Show what cells have been through over all power-ups; name the array, tighten limits for good
     Budget(budget::Budget),
-    /// End everything, disarm, go to SAFE; optionally clear a latched fault
+    /// End everything, disarm, go to SAFE; optionally clear a latched fault or drop held results
     Safe(safe::Safe),
     /// Put an image onto a board through a debug probe, verify it, start it
     #[cfg(feature = "probe")]
