@@ -13,7 +13,7 @@ pub struct InProcess {
     to_device: Vec<u8>,
     /// Said by the device and not yet read.
     to_host: Vec<u8>,
-    start: Instant,
+    clock: LinkClock,
     /// The device has dealt with everything it was sent.
     silent: bool,
 }
@@ -22,7 +22,41 @@ impl InProcess {
     /// Takes over a device.
     #[must_use]
     pub fn new(device: EmulatedDevice) -> Self {
-        Self { device, to_device: Vec::new(), to_host: Vec::new(), start: Instant::now(), silent: false }
+        let clock = LinkClock { passed: Duration::ZERO, since: Instant::now() };
+        Self { device, to_device: Vec::new(), to_host: Vec::new(), clock, silent: false }
+    }
+}
+
+/// The link's time: what has passed, less what the emulation took beyond what a board does at once. Meanwhile nobody in this
+/// process can say anything, and a large array that is slow to compute, or to write into a file, must not look like a host that has died.
+struct LinkClock {
+    passed: Duration,
+    since: Instant,
+}
+
+impl LinkClock {
+    /// Most that one call of the device counts for.
+    const AT_ONCE: Duration = Duration::from_millis(100);
+
+    /// The device's turn begins: link time, ns.
+    fn enter(&mut self) -> u64 {
+        self.outside(self.since.elapsed());
+        self.passed.as_nanos() as u64
+    }
+
+    /// It has ended.
+    fn leave(&mut self) {
+        self.inside(self.since.elapsed());
+    }
+
+    fn outside(&mut self, time: Duration) {
+        self.passed += time;
+        self.since += time;
+    }
+
+    fn inside(&mut self, time: Duration) {
+        self.passed += time.min(Self::AT_ONCE);
+        self.since += time;
     }
 }
 
@@ -36,9 +70,10 @@ impl Transport for InProcess {
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         let end = Instant::now() + timeout;
         while self.to_host.is_empty() {
-            let link_ns = self.start.elapsed().as_nanos() as u64;
-            let (taken, wish) =
-                self.device.step(&self.to_device, link_ns, &mut self.to_host).map_err(failed)?;
+            let link_ns = self.clock.enter();
+            let stepped = self.device.step(&self.to_device, link_ns, &mut self.to_host);
+            self.clock.leave();
+            let (taken, wish) = stepped.map_err(failed)?;
             self.to_device.drain(..taken);
             if wish == Wish::Bytes && self.to_host.is_empty() {
                 // Nothing will come before something is sent; long waits still see the watchdog.
@@ -65,7 +100,10 @@ impl Transport for InProcess {
     }
 
     fn keep_state(&mut self) -> Result<(), TransportError> {
-        self.device.keep_state().map_err(failed)
+        self.clock.enter();
+        let kept = self.device.keep_state();
+        self.clock.leave();
+        kept.map_err(failed)
     }
 
     fn power_cycle(&mut self) -> Result<(), TransportError> {
@@ -78,4 +116,21 @@ impl Transport for InProcess {
 
 fn failed(error: EmulationError) -> TransportError {
     TransportError::Io { port: "emulated".into(), source: io::Error::other(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_the_emulation_takes_is_no_silence_of_the_host_and_the_hosts_own_is() {
+        let mut clock = LinkClock { passed: Duration::ZERO, since: Instant::now() };
+        clock.outside(Duration::from_secs(3));
+        assert_eq!(clock.passed, Duration::from_secs(3), "the host's own");
+        // Five seconds of writing a large array's state.
+        clock.inside(Duration::from_secs(5));
+        assert_eq!(clock.passed, Duration::from_millis(3_100));
+        clock.inside(Duration::from_millis(20));
+        assert_eq!(clock.passed, Duration::from_millis(3_120), "a step that is over at once counts as it is");
+    }
 }
