@@ -1,6 +1,6 @@
 //! One part of the board at a time: set up after a reset, and asked later whether it still is as it was left.
 
-use super::drive::{self, burst, setting};
+use super::drive::{self, Burst, setting};
 use super::faults;
 use super::population::Part;
 use crate::chips::ad7606c::Ad7606c;
@@ -34,10 +34,8 @@ pub(super) fn set_up<H: Hardware>(hardware: &mut H, part: Part) -> Result<(), Fr
 
 /// The fault registers of a DAC: over-temperature and whatever else it says is wrong.
 pub(super) fn check_faults<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
-    burst(hardware, select, |burst| {
-        burst.expect(Register::Fault, 0)?.expect(Register::ThermalStatus, 0)?;
-        Ok(())
-    })
+    let mut burst = Burst::new();
+    burst.expect(Register::Fault, 0).expect(Register::ThermalStatus, 0).run(hardware, select)
 }
 
 /// Reads a part back: settings, identity where it has one, and error flags. `closed` are the switches of a switch
@@ -59,24 +57,20 @@ pub(super) fn check<H: Hardware>(
             if flags.is_clear() { Ok(()) } else { Err(faults::chip(select, "error flags")) }
         }
         Part::Dac(select) => {
-            let setting = setting(select.kind).bits();
-            let driven = driven(select);
-            burst(hardware, select, |burst| {
-                burst.expect_all(Register::Code, |channel| {
-                    driven.get(channel.index()).copied().unwrap_or_default()
-                })?;
-                burst.expect_all(Register::Setting, |_| setting)?;
-                for register in [
-                    Register::PowerDown,
-                    Register::AbSelect,
-                    Register::ToggleEnable,
-                    Register::Fault,
-                    Register::ThermalStatus,
-                ] {
-                    burst.expect(register, 0)?;
-                }
-                Ok(())
-            })?;
+            let mut burst = Burst::new();
+            burst
+                .expect_each(Register::Code, &driven(select))
+                .expect_all(Register::Setting, setting(select.kind).bits());
+            for register in [
+                Register::PowerDown,
+                Register::AbSelect,
+                Register::ToggleEnable,
+                Register::Fault,
+                Register::ThermalStatus,
+            ] {
+                burst.expect(register, 0);
+            }
+            burst.run(hardware, select)?;
             drive::expect_trims(hardware, select)
         }
         Part::Adc(select) => {
