@@ -43,7 +43,7 @@ pub use program::JobCell;
 
 use crate::board::log_ring::LogBatch;
 use crate::front_end::{Description, FrontEnd, FrontEndError, Progress, Settle};
-use crate::log::log;
+use crate::log::{Words, log, words};
 use acquire::Step;
 use budgets::Budgets;
 use job::{Job, JobMachine};
@@ -752,50 +752,50 @@ impl<'b> Core<'b> {
 }
 
 /// Log lines take names, not `Debug`, which would pull formatting into images.
-fn error_name(error: FrameError) -> &'static str {
+fn error_name(error: FrameError) -> Words {
     match error {
-        FrameError::Cobs => "not COBS",
-        FrameError::Short { .. } => "too short",
-        FrameError::Crc { .. } => "wrong CRC",
-        FrameError::Version { .. } => "another version",
-        FrameError::Kind { .. } => "unknown kind",
-        FrameError::Body { .. } => "not a message",
-        FrameError::TooLarge { .. } => "too large",
+        FrameError::Cobs => words!("not COBS"),
+        FrameError::Short { .. } => words!("too short"),
+        FrameError::Crc { .. } => words!("wrong CRC"),
+        FrameError::Version { .. } => words!("another version"),
+        FrameError::Kind { .. } => words!("unknown kind"),
+        FrameError::Body { .. } => words!("not a message"),
+        FrameError::TooLarge { .. } => words!("too large"),
     }
 }
 
-fn reset_name(reason: ResetReason) -> &'static str {
+fn reset_name(reason: ResetReason) -> Words {
     match reason {
-        ResetReason::PowerOn => "by power-on",
-        ResetReason::External => "by reset pin or debugger",
-        ResetReason::Watchdog => "by the watchdog",
-        ResetReason::BrownOut => "by a supply dip",
-        ResetReason::Panic => "by a panic",
-        ResetReason::Unknown => "for an unknown reason",
+        ResetReason::PowerOn => words!("by power-on"),
+        ResetReason::External => words!("by reset pin or debugger"),
+        ResetReason::Watchdog => words!("by the watchdog"),
+        ResetReason::BrownOut => words!("by a supply dip"),
+        ResetReason::Panic => words!("by a panic"),
+        ResetReason::Unknown => words!("for an unknown reason"),
     }
 }
 
-fn end_name(end: JobEnd) -> &'static str {
+fn end_name(end: JobEnd) -> Words {
     match end {
-        JobEnd::Finished => "finished",
-        JobEnd::Aborted => "aborted",
-        JobEnd::Fault(_) => "ended by a fault",
-        JobEnd::Disarmed => "ended, disarmed",
-        JobEnd::LostSample => "ended, a sample came too late",
+        JobEnd::Finished => words!("finished"),
+        JobEnd::Aborted => words!("aborted"),
+        JobEnd::Fault(_) => words!("ended by a fault"),
+        JobEnd::Disarmed => words!("ended, disarmed"),
+        JobEnd::LostSample => words!("ended, a sample came too late"),
     }
 }
 
-fn fault_name(code: FaultCode) -> &'static str {
+fn fault_name(code: FaultCode) -> Words {
     match code {
-        FaultCode::LinkSilent => "link silent",
-        FaultCode::OverCurrent => "over-current",
-        FaultCode::Chip => "chip",
-        FaultCode::Timeout => "time-out",
-        FaultCode::Bus => "bus",
-        FaultCode::BrownOut => "brown-out",
-        FaultCode::JobStalled => "job stalled",
-        FaultCode::Watchdog => "watchdog",
-        FaultCode::Panic => "panic",
-        FaultCode::Flash => "flash",
+        FaultCode::LinkSilent => words!("link silent"),
+        FaultCode::OverCurrent => words!("over-current"),
+        FaultCode::Chip => words!("chip"),
+        FaultCode::Timeout => words!("time-out"),
+        FaultCode::Bus => words!("bus"),
+        FaultCode::BrownOut => words!("brown-out"),
+        FaultCode::JobStalled => words!("job stalled"),
+        FaultCode::Watchdog => words!("watchdog"),
+        FaultCode::Panic => words!("panic"),
+        FaultCode::Flash => words!("flash"),
     }
 }

@@ -9,6 +9,7 @@ use crate::chips::ltc2688::{CHANNELS, Register};
 use crate::chips::tmp117::{self, Tmp117};
 use crate::front_end::FrontEndError;
 use crate::hardware::Hardware;
+use crate::log::words;
 use ohmrig_protocol::bench::ChipSelect;
 
 /// Sets up a part that comes out of reset. Switches must be found open: a reset line that doesn't open them is a fault
@@ -20,7 +21,7 @@ pub(super) fn set_up<H: Hardware>(hardware: &mut H, part: Part) -> Result<(), Fr
             chip.init().map_err(|error| faults::switch(select, error))?;
             match chip.get() {
                 Ok(0) => Ok(()),
-                Ok(_) => Err(faults::chip(select, "closed after reset")),
+                Ok(_) => Err(faults::chip(select, words!("closed after reset"))),
                 Err(error) => Err(faults::switch(select, error)),
             }
         }
@@ -52,9 +53,9 @@ pub(super) fn check<H: Hardware>(
             let switches = chip.get().map_err(|error| faults::switch(select, error))?;
             let flags = chip.error_flags().map_err(|error| faults::switch(select, error))?;
             if switches != closed(select) {
-                return Err(faults::chip(select, "switches have moved by themselves"));
+                return Err(faults::chip(select, words!("switches have moved by themselves")));
             }
-            if flags.is_clear() { Ok(()) } else { Err(faults::chip(select, "error flags")) }
+            if flags.is_clear() { Ok(()) } else { Err(faults::chip(select, words!("error flags"))) }
         }
         Part::Dac(select) => {
             let mut burst = Burst::new();
@@ -77,7 +78,7 @@ pub(super) fn check<H: Hardware>(
             // A register that has changed by itself shows in the memory map's CRC, which is one of these.
             match Ad7606c::new(hardware.chip(select)).diagnostic_errors() {
                 Ok(errors) if errors.is_clear() => Ok(()),
-                Ok(_) => Err(faults::chip(select, "diagnostics have failed")),
+                Ok(_) => Err(faults::chip(select, words!("diagnostics have failed"))),
                 Err(error) => Err(faults::adc(select, error)),
             }
         }

@@ -8,7 +8,7 @@ use crate::chips::ltc2688::{
 };
 use crate::front_end::FrontEndError;
 use crate::hardware::Hardware;
-use crate::log::log;
+use crate::log::{log, words};
 use heapless::Vec;
 use ohmrig_protocol::bench::{ChipKind, ChipSelect};
 
@@ -112,7 +112,7 @@ impl Burst {
             None => Ok(()),
             Some((address, read, wanted)) => {
                 log!(warn, "register {} reads {}, must be {}", address, read, wanted);
-                Err(faults::chip(select, "a register reads back wrong"))
+                Err(faults::chip(select, words!("a register reads back wrong")))
             }
         }
     }
@@ -137,7 +137,9 @@ pub(super) fn set_up<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Resul
         .write(Register::CodeAll, zero)
         .write(Register::SettingAllUpdateAll, setting)
         .write(Register::UpdateAll, 0);
-    expect_rest(&mut burst, &[zero; CHANNELS], setting).expect(Register::AbSelect, 0).run(hardware, select)?;
+    expect_rest(&mut burst, &[zero; CHANNELS], setting)
+        .expect(Register::AbSelect, 0)
+        .run(hardware, select)?;
     expect_trims(hardware, select)
 }
 

@@ -21,7 +21,7 @@ use crate::chips::ltc2688;
 use crate::chips::tmp117::{self, Tmp117};
 use crate::front_end::{Description, FrontEnd, FrontEndError, LineSpan, Path, Progress, Selection, Settle};
 use crate::hardware::{Hardware, Persistent, Sequencer};
-use crate::log::log;
+use crate::log::{log, words};
 use drive::Driven;
 use embedded_hal::digital::{OutputPin, PinState};
 use ohmrig_protocol::bench::{ChipKind, OutputLine};
@@ -241,11 +241,15 @@ impl<H: Hardware> Or16<H> {
     }
 
     fn require_idle(&self) -> Result<(), FrontEndError> {
-        if self.is_idle() { Ok(()) } else { Err(faults::misuse("not in SAFE, selected or connected")) }
+        if self.is_idle() {
+            Ok(())
+        } else {
+            Err(faults::misuse(words!("not in SAFE, selected or connected")))
+        }
     }
 
     fn require_up(&self) -> Result<(), FrontEndError> {
-        if self.is_up() { Ok(()) } else { Err(faults::misuse("not set up")) }
+        if self.is_up() { Ok(()) } else { Err(faults::misuse(words!("not set up"))) }
     }
 
     /// Into an arrangement, every amplifier on the feedback that is set.
@@ -406,7 +410,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
             0 => Ok(None),
             1 => Ok(Some(ChipKind::Feedback10k)),
             2 => Ok(Some(ChipKind::Feedback1k)),
-            _ => Err(faults::misuse("no such feedback setting")),
+            _ => Err(faults::misuse(words!("no such feedback setting"))),
         };
         let (from, to) = (branch(self.range)?, branch(range)?);
         if from == to {
@@ -429,7 +433,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
         self.require_idle()?;
         let (codes, rest) = codes.as_chunks::<2>();
         if codes.len() != usize::from(self.description.rows) || !rest.is_empty() {
-            return Err(faults::misuse("not two bytes for each row"));
+            return Err(faults::misuse(words!("not two bytes for each row")));
         }
         self.trusting(|this| {
             this.rejoin()?;
@@ -468,7 +472,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
     fn drive_row(&mut self, row: u16, code: u16) -> Result<Settle, FrontEndError> {
         self.require_idle()?;
         if row >= self.description.rows {
-            return Err(faults::misuse("no such row"));
+            return Err(faults::misuse(words!("no such row")));
         }
         self.drive_line(ChipKind::RowDac, row, code)
     }
@@ -484,7 +488,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
     fn start_conversion(&mut self) -> Result<(), FrontEndError> {
         self.require_up()?;
         if self.unconfirmed {
-            return Err(faults::misuse("rows are not confirmed"));
+            return Err(faults::misuse(words!("rows are not confirmed")));
         }
         self.trusting(|this| this.hardware.sequencer().start_conversion().map_err(|_| faults::bus(None)))
     }
@@ -499,7 +503,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
         let first = usize::from(first);
         let end = first + codes.len();
         if end > usize::from(self.description.columns) {
-            return Err(faults::misuse("no such columns"));
+            return Err(faults::misuse(words!("no such columns")));
         }
         self.trusting(|this| {
             let chips = this.population.chips(ChipKind::Adc).zip((0..).step_by(CHANNELS));
@@ -529,7 +533,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
             Path::Forming(row) | Path::Alone(row) => row < rows,
         };
         if !there {
-            return Err(faults::misuse("no such line"));
+            return Err(faults::misuse(words!("no such line")));
         }
         if self.phase == Phase::Connected(path) {
             return Ok(settling::NONE);
@@ -543,7 +547,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
 
     fn drive_bias(&mut self, code: u16) -> Result<Settle, FrontEndError> {
         let Phase::Connected(Path::Bias(column)) = self.phase else {
-            return Err(faults::misuse("no bias driver is connected"));
+            return Err(faults::misuse(words!("no bias driver is connected")));
         };
         self.drive_line(ChipKind::BiasDac, column, code)
     }
@@ -551,7 +555,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
     fn select(&mut self, selection: Selection) -> Result<Settle, FrontEndError> {
         self.require_idle()?;
         if selection.row >= self.description.rows || selection.column >= self.description.columns {
-            return Err(faults::misuse("no such cell"));
+            return Err(faults::misuse(words!("no such cell")));
         }
         self.trusting(|this| {
             let moved = this.arrange(&Arrangement::selected(selection.column))?;
@@ -567,7 +571,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
         widest: bool,
     ) -> Result<Settle, FrontEndError> {
         let (Phase::Selected(selection) | Phase::Unloaded(selection)) = self.phase else {
-            return Err(faults::misuse("nothing is selected"));
+            return Err(faults::misuse(words!("nothing is selected")));
         };
         let plan = Plan::new(&self.population, selection, volts, gate)?;
         self.trusting(|this| {
@@ -583,7 +587,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
 
     fn start_pulse(&mut self, width_ns: u32) -> Result<(), FrontEndError> {
         let Phase::Loaded(plan) = self.phase else {
-            return Err(faults::misuse("no pulse is loaded"));
+            return Err(faults::misuse(words!("no pulse is loaded")));
         };
         self.phase = Phase::Pulsed(plan);
         self.trusting(|this| this.hardware.sequencer().start_pulse(width_ns).map_err(|_| faults::bus(None)))
@@ -599,7 +603,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
 
     fn unload_pulse(&mut self) -> Result<Settle, FrontEndError> {
         let (Phase::Loaded(plan) | Phase::Pulsed(plan)) = self.phase else {
-            return Err(faults::misuse("no pulse is loaded"));
+            return Err(faults::misuse(words!("no pulse is loaded")));
         };
         self.trusting(|this| {
             plan.unload(&mut this.hardware, &this.population)?;
@@ -612,7 +616,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
         self.require_idle()?;
         let mut parts = self.population.parts().skip(usize::from(step));
         let Some(part) = parts.next() else {
-            return Err(faults::misuse("no such part"));
+            return Err(faults::misuse(words!("no such part")));
         };
         self.trusting(|this| {
             let Self { hardware, switches, driven, .. } = this;

@@ -6,6 +6,7 @@ use super::population::{Population, dac_channel};
 use crate::chips::ltc2688::{CHANNELS, Channel, DacCode, InputRegister, Register};
 use crate::front_end::{FrontEndError, Selection};
 use crate::hardware::Hardware;
+use crate::log::words;
 use ohmrig_protocol::bench::{ChipKind, ChipSelect};
 use ohmrig_protocol::message::Scheme;
 use ohmrig_protocol::units::Volts;
@@ -81,13 +82,13 @@ impl Plan {
         gate: Option<Volts>,
     ) -> Result<Self, FrontEndError> {
         if gate.is_some() && !population.gates {
-            return Err(faults::misuse("a gate voltage without gates"));
+            return Err(faults::misuse(words!("a gate voltage without gates")));
         }
         let codes = |kind, levels: Levels<f32>| {
             let code = |volts: Option<f32>| volts.map(|volts| setting(kind).span.code(volts)).transpose();
             match (code(levels.selected), code(levels.others)) {
                 (Ok(selected), Ok(others)) => Ok(Levels { selected, others }),
-                _ => Err(faults::misuse("a voltage outside the DACs' span")),
+                _ => Err(faults::misuse(words!("a voltage outside the DACs' span"))),
             }
         };
         let (rows, columns) = levels(selection.scheme, volts.0);

@@ -6,6 +6,7 @@ use super::population::{MAX_OCTALS, Population, SWITCHES};
 use crate::chips::adgs1414d::Adgs1414d;
 use crate::front_end::{FrontEndError, Path, Selection};
 use crate::hardware::Hardware;
+use crate::log::words;
 use ohmrig_protocol::bench::{ChipKind, ChipSelect};
 use ohmrig_protocol::message::Scheme;
 
@@ -144,7 +145,7 @@ impl Switches {
         let place = group
             .and_then(|group| self.closed.get_mut(group))
             .and_then(|chips| chips.get_mut(usize::from(select.index)))
-            .ok_or_else(|| faults::misuse("no such switch chip"))?;
+            .ok_or_else(|| faults::misuse(words!("no such switch chip")))?;
         if *place == byte {
             return Ok(false);
         }
