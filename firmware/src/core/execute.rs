@@ -84,6 +84,7 @@ impl Core<'_> {
     }
 
     /// Checks a request and decides what to do for it.
+    #[inline(never)]
     fn start(&mut self, now: Now, front_end: &impl FrontEnd) -> Result<Started, Refusal> {
         let body = self.pending.map_or(0, |pending| pending.body);
         let body =
@@ -312,6 +313,7 @@ impl Core<'_> {
     }
 
     /// As many samples as fit a frame: at once if that many are there, none can be added, or the host has waited long.
+    #[inline(never)]
     fn fetch_samples(
         &mut self,
         job: JobId,
@@ -397,6 +399,7 @@ impl Core<'_> {
         }
     }
 
+    #[inline(never)]
     fn status(&self, now: Now) -> Reply<'static> {
         Reply::Status(Status {
             mode: match self.activity {

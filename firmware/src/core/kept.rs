@@ -354,6 +354,7 @@ impl<'b> Keep<'b> {
         }
     }
 
+    #[inline(never)]
     fn boot(&mut self, flash: &mut impl Flash, board: &Description, panic: Option<&str>) -> Outcome<()> {
         let Self { store, boots, limits, arrays, reservations, records, fault, panic: last_panic, .. } = self;
         self.slots = store.open(flash, budgets::blocks(board.rows, board.columns))?;
@@ -407,6 +408,7 @@ impl<'b> Keep<'b> {
     }
 
     /// Begins with what a block that was never written has: what is reserved for it.
+    #[inline(never)]
     fn begin_load(&self, budgets: &mut Budgets<'_>, board: &Description) -> Kept {
         budgets.clear();
         let (first, end) = self.block_range(board);
@@ -417,6 +419,7 @@ impl<'b> Keep<'b> {
         Kept::Next(Task::Load(map))
     }
 
+    #[inline(never)]
     fn load(
         &mut self,
         area: Area,
@@ -438,6 +441,7 @@ impl<'b> Keep<'b> {
         })
     }
 
+    #[inline(never)]
     fn store_chunk(&mut self, flash: &mut impl Flash, body: &[u8]) -> Outcome<Kept> {
         let Some(Request::RecordChunk { offset, data }) = request::asked(body) else {
             return Err(StorageProblem::Damaged);
@@ -450,6 +454,7 @@ impl<'b> Keep<'b> {
         Ok(Kept::Done)
     }
 
+    #[inline(never)]
     fn commit(&mut self, flash: &mut impl Flash) -> Outcome<Kept> {
         let Some(upload) = self.upload else { return Ok(Kept::Refused(Refusal::NoRecordBegun)) };
         let keys = match upload.chunks() {

@@ -21,6 +21,7 @@ fn at_most(limit: LimitName, asked: f32, allowed: f32) -> Result<(), Refusal> {
 }
 
 /// Refuses `asked` unless it is within the bounds; NaN is refused too.
+#[inline(never)]
 pub(super) fn within(field: Field, asked: f32, min: f32, max: f32) -> Result<(), Refusal> {
     if asked >= min && asked <= max { Ok(()) } else { Err(Refusal::Invalid { field, asked, min, max }) }
 }

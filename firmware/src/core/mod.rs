@@ -500,6 +500,7 @@ impl<'b> Core<'b> {
     }
 
     /// The present activity has ended by itself: on to SAFE, with its reply in mind.
+    #[inline(never)]
     fn conclude(&mut self, now: Now, front_end: &mut impl FrontEnd) {
         match self.activity {
             Activity::Job(_) => return self.end_job(JobEnd::Finished),
@@ -534,6 +535,7 @@ impl<'b> Core<'b> {
     }
 
     /// One step of the work with the flash.
+    #[inline(never)]
     fn keep(&mut self, task: Task, now: Now, front_end: &mut impl FrontEnd) -> Result<(), FrontEndError> {
         let board = *front_end.description();
         let body = self.pending.map_or(0..0, |p| frame::HEADER_BYTES..frame::HEADER_BYTES + p.body);
@@ -665,6 +667,7 @@ impl<'b> Core<'b> {
     }
 
     /// A frame with a good CRC, of a version we speak.
+    #[inline(never)]
     fn frame(&mut self, header: Header, body: usize, link_ns: u64) {
         self.counters.frames = self.counters.frames.wrapping_add(1);
         let bytes =

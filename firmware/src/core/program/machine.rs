@@ -149,6 +149,7 @@ impl ProgramMachine {
     }
 
     /// One step, and whether a conversion was read out in it.
+    #[inline(never)]
     pub(in super::super) fn step(
         &mut self,
         front_end: &mut impl FrontEnd,
