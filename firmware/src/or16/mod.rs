@@ -213,13 +213,14 @@ impl<H: Hardware> Or16<H> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, FrontEndError>,
     ) -> Result<T, FrontEndError> {
-        let outcome = work(self);
-        if outcome.is_err() {
-            self.phase = Phase::Unknown;
-            // Chips that have lost their supply complain in many ways; the supervisor says what it was.
-            self.require_supply()?;
-        }
-        outcome
+        work(self).map_err(|error| self.distrust(error))
+    }
+
+    /// What went wrong. Chips that have lost their supply complain in many ways; the supervisor says what it was.
+    #[inline(never)]
+    fn distrust(&mut self, error: FrontEndError) -> FrontEndError {
+        self.phase = Phase::Unknown;
+        self.require_supply().err().unwrap_or(error)
     }
 
     fn require_supply(&mut self) -> Result<(), FrontEndError> {
@@ -265,7 +266,7 @@ impl<H: Hardware> Or16<H> {
         }
         let lines = column.map_or(Lines::None, Lines::Only);
         let Self { switches, hardware, population, .. } = self;
-        switches.set_group(hardware, population, ChipKind::Feedback1k, lines)?;
+        switches.set_group(hardware, population, (ChipKind::Feedback1k, lines), true)?;
         self.widened = column;
         Ok(true)
     }
@@ -343,7 +344,7 @@ impl<H: Hardware> Or16<H> {
                 self.set_lines(PinState::High)?;
                 (Phase::SettingUp(0), settling::RESET_OVER)
             }
-            Phase::SettingUp(step) => match self.population.parts().nth(usize::from(step)) {
+            Phase::SettingUp(step) => match self.population.part(step) {
                 Some(part) => {
                     bring_up::set_up(&mut self.hardware, part)?;
                     (Phase::SettingUp(step + 1), settling::NONE)
@@ -358,7 +359,7 @@ impl<H: Hardware> Or16<H> {
             Phase::Selected(_) | Phase::Unloaded(_) | Phase::Connected(_) => {
                 (Phase::Zeroing(0), settling::NONE)
             }
-            Phase::Zeroing(step) => match self.population.dacs().nth(usize::from(step)) {
+            Phase::Zeroing(step) => match self.population.dac(step) {
                 Some(select) => {
                     self.driven.ground(&mut self.hardware, select)?;
                     (Phase::Zeroing(step + 1), settling::NONE)
@@ -421,7 +422,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
             // The new branch first: in between, the gain is low and no amplifier leaves its range for it.
             for (branch, lines) in [(to, Lines::All), (from, Lines::None)] {
                 if let Some(kind) = branch {
-                    this.switches.set_group(&mut this.hardware, &this.population, kind, lines)?;
+                    this.switches.set_group(&mut this.hardware, &this.population, (kind, lines), true)?;
                 }
             }
             this.range = range;
@@ -614,14 +615,13 @@ impl<H: Persistent> FrontEnd for Or16<H> {
 
     fn check_chip(&mut self, step: u16) -> Result<Progress, FrontEndError> {
         self.require_idle()?;
-        let mut parts = self.population.parts().skip(usize::from(step));
-        let Some(part) = parts.next() else {
+        let Some(part) = self.population.part(step) else {
             return Err(faults::misuse(words!("no such part")));
         };
         self.trusting(|this| {
             let Self { hardware, switches, driven, .. } = this;
             bring_up::check(hardware, part, |chip| switches.closed(chip), |chip| driven.of(chip))?;
-            let more = parts.next().is_some();
+            let more = step < u16::MAX && this.population.part(step + 1).is_some();
             Ok(if more { Progress::Again(settling::NONE) } else { Progress::Done(settling::NONE) })
         })
     }
