@@ -79,12 +79,12 @@ impl Reservations {
         }
         let entries = self.entries.get_mut(..self.length).unwrap_or_default();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.region == region) {
-            let used = entry.used.plus(each);
-            if used.is_within(entry.reserved) {
+            let used = entry.used.plus(&each);
+            if used.is_within(&entry.reserved) {
                 entry.used = used;
                 return Cover::Taken;
             }
-            entry.reserved = entry.reserved.plus(each.times(ahead));
+            entry.reserved = entry.reserved.plus(&each.times(ahead));
             return Cover::ToBeWritten;
         }
         let Some(entry) = self.entries.get_mut(self.length) else { return Cover::Full };
