@@ -188,28 +188,39 @@ pub enum FrameError {
     },
 }
 
-/// Serializes straight through COBS into the output buffer, so that no second buffer is needed.
+/// Serializes straight through COBS into the output buffer, so that no second buffer is needed. A message too long is told at
+/// its end: writing one piece never fails, so that the compiler needn't have an answer to it at every field of every message.
 struct FrameWriter<'a> {
     cobs: CobsEncoder<'a>,
     digest: Digest<'static, u32, Table<1>>,
+    too_long: bool,
+}
+
+impl FrameWriter<'_> {
+    #[inline(never)]
+    fn write(&mut self, data: &[u8]) {
+        self.digest.update(data);
+        self.too_long |= self.cobs.push(data).is_err();
+    }
 }
 
 impl Flavor for FrameWriter<'_> {
     type Output = usize;
 
     fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.try_extend(&[data])
+        self.write(&[data]);
+        Ok(())
     }
 
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.digest.update(data);
-        self.cobs.push(data).map_err(|_| postcard::Error::SerializeBufferFull)
+        self.write(data);
+        Ok(())
     }
 
     fn finalize(mut self) -> postcard::Result<usize> {
-        let crc = self.digest.finalize().to_le_bytes();
-        self.cobs.push(&crc).map_err(|_| postcard::Error::SerializeBufferFull)?;
-        Ok(self.cobs.finalize())
+        let crc = self.digest.clone().finalize().to_le_bytes();
+        self.write(&crc);
+        if self.too_long { Err(postcard::Error::SerializeBufferFull) } else { Ok(self.cobs.finalize()) }
     }
 }
 
@@ -227,7 +238,7 @@ pub fn encode<B: Serialize + ?Sized>(header: Header, body: &B, out: &mut [u8]) -
 /// [`FrameError::TooLarge`] if `out` is too small.
 pub fn encode_bytes(header: Header, body: &[u8], out: &mut [u8]) -> Result<usize, FrameError> {
     encode_with(header, out, |mut writer| {
-        writer.try_extend(body)?;
+        writer.write(body);
         writer.finalize()
     })
 }
@@ -238,8 +249,8 @@ fn encode_with(
     body: impl FnOnce(FrameWriter<'_>) -> postcard::Result<usize>,
 ) -> Result<usize, FrameError> {
     let too_large = FrameError::TooLarge { capacity: out.len() };
-    let mut writer = FrameWriter { cobs: CobsEncoder::new(out), digest: CRC.digest() };
-    writer.try_extend(&header.to_bytes()).map_err(|_| too_large)?;
+    let mut writer = FrameWriter { cobs: CobsEncoder::new(out), digest: CRC.digest(), too_long: false };
+    writer.write(&header.to_bytes());
     let bytes = body(writer).map_err(|_| too_large)?;
     *out.get_mut(bytes).ok_or(too_large)? = 0;
     Ok(bytes + 1)
