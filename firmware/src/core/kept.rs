@@ -89,6 +89,7 @@ struct LastPanic {
 }
 
 impl LastPanic {
+    #[inline(never)]
     fn new(text: &str, boot: u32) -> Self {
         let mut length = text.len().min(MAX_PANIC_BYTES);
         while !text.is_char_boundary(length) {
@@ -276,6 +277,7 @@ impl<'b> Keep<'b> {
         result
     }
 
+    #[inline(never)]
     fn step(&mut self, task: Task, flash: &mut impl Flash, desk: Desk<'_, 'b>) -> Outcome<Kept> {
         let Desk { budgets, board, body, data, panic } = desk;
         let refused = |refusal| Ok(Kept::Refused(refusal));
