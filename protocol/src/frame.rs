@@ -7,7 +7,7 @@
 
 use cobs::CobsEncoder;
 use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
-use postcard::ser_flavors::Flavor;
+use postcard::{de_flavors, ser_flavors::Flavor};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -188,23 +188,39 @@ pub enum FrameError {
     },
 }
 
-/// Serializes straight through COBS into the output buffer, so that no second buffer is needed. A message too long is told at
-/// its end: writing one piece never fails, so that the compiler needn't have an answer to it at every field of every message.
-struct FrameWriter<'a> {
-    cobs: CobsEncoder<'a>,
-    digest: Digest<'static, u32, Table<1>>,
+/// Serializes into the output buffer: bytes as they are, or straight through COBS, so that no second buffer is needed. One type
+/// for both, that an image has one serializer for what it sends and for what it keeps.
+///
+/// What is too long is told at its end: writing one piece never fails, so that the compiler needn't have an answer to it at
+/// every field of every message.
+struct Writer<'a> {
+    to: Destination<'a>,
     too_long: bool,
 }
 
-impl FrameWriter<'_> {
+enum Destination<'a> {
+    Frame { cobs: CobsEncoder<'a>, digest: Digest<'static, u32, Table<1>> },
+    Bytes { free: &'a mut [u8], used: usize },
+}
+
+impl Writer<'_> {
     #[inline(never)]
     fn write(&mut self, data: &[u8]) {
-        self.digest.update(data);
-        self.too_long |= self.cobs.push(data).is_err();
+        self.too_long |= match &mut self.to {
+            Destination::Frame { cobs, digest } => {
+                digest.update(data);
+                cobs.push(data).is_err()
+            }
+            Destination::Bytes { free, used } => {
+                let written = crate::bytes::put(free.get_mut(*used..).unwrap_or_default(), &[data]);
+                *used += written;
+                written < data.len()
+            }
+        };
     }
 }
 
-impl Flavor for FrameWriter<'_> {
+impl Flavor for Writer<'_> {
     type Output = usize;
 
     fn try_push(&mut self, data: u8) -> postcard::Result<()> {
@@ -218,9 +234,15 @@ impl Flavor for FrameWriter<'_> {
     }
 
     fn finalize(mut self) -> postcard::Result<usize> {
-        let crc = self.digest.clone().finalize().to_le_bytes();
-        self.write(&crc);
-        if self.too_long { Err(postcard::Error::SerializeBufferFull) } else { Ok(self.cobs.finalize()) }
+        if let Destination::Frame { digest, .. } = &self.to {
+            let crc = digest.clone().finalize().to_le_bytes();
+            self.write(&crc);
+        }
+        match self.to {
+            _ if self.too_long => Err(postcard::Error::SerializeBufferFull),
+            Destination::Frame { cobs, .. } => Ok(cobs.finalize()),
+            Destination::Bytes { used, .. } => Ok(used),
+        }
     }
 }
 
@@ -246,14 +268,21 @@ pub fn encode_bytes(header: Header, body: &[u8], out: &mut [u8]) -> Result<usize
 fn encode_with(
     header: Header,
     out: &mut [u8],
-    body: impl FnOnce(FrameWriter<'_>) -> postcard::Result<usize>,
+    body: impl FnOnce(Writer<'_>) -> postcard::Result<usize>,
 ) -> Result<usize, FrameError> {
     let too_large = FrameError::TooLarge { capacity: out.len() };
-    let mut writer = FrameWriter { cobs: CobsEncoder::new(out), digest: CRC.digest(), too_long: false };
+    let to = Destination::Frame { cobs: CobsEncoder::new(out), digest: CRC.digest() };
+    let mut writer = Writer { to, too_long: false };
     writer.write(&header.to_bytes());
     let bytes = body(writer).map_err(|_| too_large)?;
     *out.get_mut(bytes).ok_or(too_large)? = 0;
     Ok(bytes + 1)
+}
+
+/// A value as it would stand in a body, at the start of `out`, and how many bytes that is; `None` if `out` is too small.
+pub fn encode_body<B: Serialize + ?Sized>(value: &B, out: &mut [u8]) -> Option<usize> {
+    let to = Destination::Bytes { free: out, used: 0 };
+    postcard::serialize_with_flavor(value, Writer { to, too_long: false }).ok()
 }
 
 /// Takes a frame apart in place: `frame` is what stood between two delimiters.
@@ -285,15 +314,60 @@ pub fn decode(frame: &mut [u8]) -> Result<(Header, &[u8]), FrameError> {
     Ok((header, body))
 }
 
+/// Reads values. Bytes that end too soon read as if zeros followed, and are refused at the end: reading one piece never
+/// fails, so that the compiler needn't have an answer to it at every field of every message.
+struct Reader<'a> {
+    rest: &'a [u8],
+    too_short: bool,
+}
+
+impl<'a> de_flavors::Flavor<'a> for Reader<'a> {
+    type Remainder = &'a [u8];
+    type Source = &'a [u8];
+
+    #[inline(never)]
+    fn pop(&mut self) -> postcard::Result<u8> {
+        let Some((first, rest)) = self.rest.split_first() else {
+            self.too_short = true;
+            return Ok(0);
+        };
+        self.rest = rest;
+        Ok(*first)
+    }
+
+    #[inline(never)]
+    fn try_take_n(&mut self, bytes: usize) -> postcard::Result<&'a [u8]> {
+        /// For the longest number; what is longer is of any length.
+        const ZEROS: [u8; 8] = [0; 8];
+        let Some((taken, rest)) = self.rest.split_at_checked(bytes) else {
+            self.too_short = true;
+            return Ok(ZEROS.get(..bytes).unwrap_or_default());
+        };
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn finalize(self) -> postcard::Result<&'a [u8]> {
+        if self.too_short { Err(postcard::Error::DeserializeUnexpectedEnd) } else { Ok(self.rest) }
+    }
+}
+
+/// A value as it stands in a body, and what is behind it; `None` if there is none.
+pub fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<(T, &'a [u8])> {
+    let mut reader = postcard::Deserializer::from_flavor(Reader { rest: bytes, too_short: false });
+    let value = T::deserialize(&mut reader).ok()?;
+    Some((value, reader.finalize().ok()?))
+}
+
 /// Decodes a body and refuses bytes behind it.
 ///
 /// # Errors
 /// [`FrameError::Body`].
 pub fn decode_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, FrameError> {
-    match postcard::take_from_bytes(body) {
-        Ok((message, [])) => Ok(message),
-        Ok((_, rest)) => Err(FrameError::Body { left_over: rest.len() }),
-        Err(_) => Err(FrameError::Body { left_over: 0 }),
+    match take(body) {
+        Some((message, [])) => Ok(message),
+        Some((_, rest)) => Err(FrameError::Body { left_over: rest.len() }),
+        None => Err(FrameError::Body { left_over: 0 }),
     }
 }
 

@@ -24,7 +24,7 @@ mod key {
     pub(super) const RECORDS: u16 = 7;
 }
 
-/// Room for any of the small things that are written with `postcard`.
+/// Room for any of the small things that are written as in a body.
 const SMALL_BYTES: usize = 64;
 
 /// Something to do with the flash.
@@ -365,8 +365,8 @@ impl<'b> Keep<'b> {
         store.each(flash, Area::Settings, &mut |key, bytes| {
             let understood = match key {
                 key::BOOTS => bytes.as_array::<4>().map(|bytes| *boots = u32::from_le_bytes(*bytes)),
-                key::LIMITS => postcard::from_bytes(bytes).ok().map(|stored| *limits = Some(stored)),
-                key::FAULT => postcard::from_bytes(bytes).ok().map(|(stored, boot, cleared)| {
+                key::LIMITS => frame::take(bytes).map(|(stored, _)| *limits = Some(stored)),
+                key::FAULT => frame::take(bytes).map(|((stored, boot, cleared), _)| {
                     *fault = Some(LastFault { fault: stored, boot, cleared });
                 }),
                 key::PANIC => LastPanic::from_bytes(bytes).map(|stored| *last_panic = Some(stored)),
@@ -483,8 +483,8 @@ impl<'b> Keep<'b> {
 
     fn put_small(&mut self, flash: &mut impl Flash, key: u16, value: &impl serde::Serialize) -> Outcome<()> {
         let mut bytes = [0; SMALL_BYTES];
-        let bytes = postcard::to_slice(value, &mut bytes).map_err(|_| StorageProblem::Damaged)?;
-        self.store.put(flash, Area::Settings, key, bytes)
+        let length = frame::encode_body(value, &mut bytes).ok_or(StorageProblem::Damaged)?;
+        self.store.put(flash, Area::Settings, key, bytes.get(..length).unwrap_or_default())
     }
 
     fn put_arrays(&mut self, flash: &mut impl Flash, arrays: Arrays) -> Outcome<()> {
