@@ -13,7 +13,7 @@ use super::safety::Stalled;
 use super::trace::{SAMPLES_OVERHEAD_BYTES, Tape, TraceMachine};
 use super::{Activity, Answer, Core, Now, Pending, limits, request};
 use crate::front_end::{FrontEnd, Selection};
-use ohmrig_protocol::frame::{self, Kind};
+use ohmrig_protocol::frame::{self, FrameError, Kind};
 use ohmrig_protocol::message::{
     BUDGET_BYTES, CELL_RESULT_BYTES, CELL_SUMS_BYTES, FaultCode, Field, Identity, JobEnd, JobId, JobState,
     MAX_ARM_MS, MAX_ARRAY_NAME_BYTES, MAX_INSTANT_NS, MAX_RANGES, Mode, Refusal, Region, Reply, Request,
@@ -93,10 +93,10 @@ impl Core<'_> {
             return Ok(Started::Answered(Answer::Malformed));
         };
         let description = front_end.description();
-        let limits = self.limits.unwrap_or(description.limits);
+        let limits = self.limits.as_ref().unwrap_or(&description.limits);
         let reply_bytes =
             self.data.len().min(frame::body_bytes(self.max_frame).saturating_sub(REPLY_OVERHEAD_BYTES));
-        let checks = Checks { description, limits: &limits, reply_bytes };
+        let checks = Checks { description, limits, reply_bytes };
         let measure = |measurement| Started::Working(Activity::Measure(measurement));
         Ok(match request {
             Request::Identify => Started::Answered(Answer::Identity { at_ns: now.instrument_ns }),
@@ -148,7 +148,7 @@ impl Core<'_> {
             }
             Request::Safe => {
                 self.safety.disarm();
-                match self.activity {
+                match &self.activity {
                     Activity::Job(machine) if !machine.may_end() => Started::Later,
                     // DEAD is safer than SAFE, and left only by clearing the fault.
                     _ if self.mode == Mode::Dead => Reply::Done.into(),
@@ -169,16 +169,16 @@ impl Core<'_> {
                 Started::ThenSafe(Reply::Done)
             }
             Request::TightenLimits(asked) => {
-                let limits = limits::tightened(asked, limits)?;
+                let limits = limits::tightened(asked, *limits)?;
                 self.may_keep()?;
                 Started::Working(Activity::Keep(Task::Limits(limits)))
             }
             Request::Pulse(pulse) => {
                 self.may_write(now)?;
-                let width_ns = limits::check_pulse(&pulse, &limits, description)?;
+                let width_ns = limits::check_pulse(&pulse, limits, description)?;
                 let cell = (pulse.row, pulse.column);
                 let exposure = Exposure::of(pulse.volts, width_ns, pulse.scheme, limits.current);
-                self.budgets.check(cell, &exposure, &limits, description)?;
+                self.budgets.check(cell, &exposure, limits, description)?;
                 let region = Region { row: pulse.row, column: pulse.column, rows: 1, columns: 1 };
                 match self.kept.reservations.cover(region, exposure, PULSES_AHEAD) {
                     Cover::Taken => {}
@@ -186,7 +186,7 @@ impl Core<'_> {
                     Cover::Full => return Ok(Started::First(Task::Settle(0))),
                 }
                 // Counted before the edge: a reset in between over-counts, never under-counts.
-                self.budgets.charge(cell, &exposure, &limits, description)?;
+                self.budgets.charge(cell, &exposure, limits, description)?;
                 let selection =
                     Selection { row: pulse.row, column: pulse.column, scheme: pulse.scheme, forming: false };
                 Started::Working(Activity::Pulse(PulseMachine::new(PulseOrder {
@@ -205,7 +205,7 @@ impl Core<'_> {
                 self.may_write(now)?;
                 self.no_job()?;
                 let order = checks.program(&asked, self.job_cells)?;
-                match self.kept.reservations.cover(order.region, order.most(&limits), 1) {
+                match self.kept.reservations.cover(order.region, order.most(limits), 1) {
                     Cover::Taken => {}
                     Cover::ToBeWritten => return Ok(Started::First(Task::Reserve)),
                     Cover::Full => return Ok(Started::First(Task::Settle(0))),
@@ -239,7 +239,7 @@ impl Core<'_> {
             }
             Request::AbortJob(id) => {
                 self.job(id)?;
-                match self.activity {
+                match &self.activity {
                     Activity::Job(machine) if !machine.may_end() => Started::Later,
                     _ => {
                         self.end_job(JobEnd::Aborted);
@@ -421,39 +421,43 @@ impl Core<'_> {
     fn reply(&mut self, pending: Pending, answer: Answer, front_end: &impl FrontEnd) {
         let session = self.link.session();
         let description = front_end.description();
-        let cells = usize::from(description.columns);
-        let sent = match answer {
+        let reply = match answer {
             Answer::Malformed => {
                 self.counters.unexecuted = self.counters.unexecuted.wrapping_add(1);
                 self.link.executed(pending.sequence, pending.crc, None);
-                self.outbox.push(Kind::Unexecuted, session, pending.sequence, &Unexecuted::Malformed)
+                let refusal = Unexecuted::Malformed;
+                let sent = self.outbox.push(Kind::Unexecuted, session, pending.sequence, &refusal);
+                return self.replied(sent);
             }
-            Answer::Identity { at_ns } => {
-                self.link.executed(pending.sequence, pending.crc, None);
-                let identity = Identity {
-                    board: self.nameplate.board,
-                    emulated: self.nameplate.emulated,
-                    front_end: description.name,
-                    firmware: self.nameplate.firmware,
-                    git: self.nameplate.git,
-                    rows: description.rows,
-                    columns: description.columns,
-                    converters: description.converters,
-                    limits: self.limits.unwrap_or(description.limits),
-                    board_limits: description.limits,
-                    reset: self.boot.reset,
-                    at_ns,
-                    boots: self.kept.boots(),
-                    array: self.kept.array(),
-                    storage: self.kept.problem(),
-                    last_fault: self.kept.last_fault(),
-                    last_panic: self.kept.last_panic(),
-                    build: self.nameplate.build,
-                };
-                self.outbox.push(Kind::Reply, session, pending.sequence, &Reply::Identity(identity))
+            Answer::Plain(reply) => {
+                let (sent, cached) = self.outbox.push_once(session, pending.sequence, &reply);
+                // Every reply of a once request fits (tested); were one not to, an empty one would be sent again
+                // rather than the request be executed again.
+                let cached = cached.or(CachedReply::new(&[])).filter(|_| self.is_once(pending));
+                self.link.executed(pending.sequence, pending.crc, cached);
+                return self.replied(sent);
             }
+            Answer::Identity { at_ns } => Reply::Identity(Identity {
+                board: self.nameplate.board,
+                emulated: self.nameplate.emulated,
+                front_end: description.name,
+                firmware: self.nameplate.firmware,
+                git: self.nameplate.git,
+                rows: description.rows,
+                columns: description.columns,
+                converters: description.converters,
+                limits: self.limits.unwrap_or(description.limits),
+                board_limits: description.limits,
+                reset: self.boot.reset,
+                at_ns,
+                boots: self.kept.boots(),
+                array: self.kept.array(),
+                storage: self.kept.problem(),
+                last_fault: self.kept.last_fault(),
+                last_panic: self.kept.last_panic(),
+                build: self.nameplate.build,
+            }),
             Answer::Budgets(region) => {
-                self.link.executed(pending.sequence, pending.crc, None);
                 let mut slots = self.data.as_chunks_mut::<BUDGET_BYTES>().0.iter_mut();
                 for row in region.row..region.row + region.rows {
                     for column in region.column..region.column + region.columns {
@@ -463,63 +467,38 @@ impl Core<'_> {
                     }
                 }
                 let cells = self.data.get(..region.cells() as usize * BUDGET_BYTES).unwrap_or_default();
-                self.outbox.push(Kind::Reply, session, pending.sequence, &Reply::Budgets { cells })
+                Reply::Budgets { cells }
             }
             Answer::Arrays => {
-                self.link.executed(pending.sequence, pending.crc, None);
                 let (slots, plugged, bytes) = self.kept.list_arrays(self.data);
                 let names = self.data.get(..bytes).unwrap_or_default();
-                let reply = Reply::Arrays { slots, plugged, names };
-                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+                Reply::Arrays { slots, plugged, names }
             }
             Answer::Records => {
-                self.link.executed(pending.sequence, pending.crc, None);
                 let bytes = self.kept.list_records(self.data);
                 let entries = self.data.get(..bytes).unwrap_or_default();
-                self.outbox.push(Kind::Reply, session, pending.sequence, &Reply::Records { entries })
+                Reply::Records { entries }
             }
             Answer::Record { offset, bytes } => {
-                self.link.executed(pending.sequence, pending.crc, None);
                 let data = self.data.get(..bytes).unwrap_or_default();
-                let reply = Reply::Record { offset, data };
-                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+                Reply::Record { offset, data }
             }
-            Answer::Plain(reply) => {
-                let (sent, cached) = self.outbox.push_once(session, pending.sequence, &reply);
-                // Every reply of a once request fits (tested); were one not to, an empty one would be sent again
-                // rather than the request be executed again.
-                let cached = cached.or(CachedReply::new(&[])).filter(|_| self.is_once(pending));
-                self.link.executed(pending.sequence, pending.crc, cached);
-                sent
+            Answer::Measured(Measurement::Cells(scan)) => {
+                let bytes = scan.region.cells() as usize * CELL_SUMS_BYTES;
+                let sums = self.data.get(..bytes).unwrap_or_default();
+                if scan.reference.is_some() { Reply::Reference { sums } } else { Reply::Cells { sums } }
             }
-            Answer::Measured(measurement) => {
-                self.link.executed(pending.sequence, pending.crc, None);
-                let reply = match &measurement {
-                    Measurement::Cells(scan) => {
-                        let bytes = scan.region.cells() as usize * CELL_SUMS_BYTES;
-                        let sums = self.data.get(..bytes).unwrap_or_default();
-                        if scan.reference.is_some() {
-                            Reply::Reference { sums }
-                        } else {
-                            Reply::Cells { sums }
-                        }
-                    }
-                    Measurement::Column(trace) => {
-                        let bytes = usize::from(trace.samples) * 2;
-                        let codes = self.data.get(..bytes).unwrap_or_default();
-                        Reply::Column { at_ns: trace.pace.first_at_ns.unwrap_or_default(), codes }
-                    }
-                    Measurement::Products(products) => {
-                        let outputs = usize::from(products.vectors) * cells;
-                        let bytes = outputs * Products::output_bytes(products.conversions);
-                        let codes = self.data.get(..bytes).unwrap_or_default();
-                        Reply::Mvm { saturated: products.saturated, codes }
-                    }
-                };
-                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+            Answer::Measured(Measurement::Column(trace)) => {
+                let codes = self.data.get(..usize::from(trace.samples) * 2).unwrap_or_default();
+                Reply::Column { at_ns: trace.pace.first_at_ns.unwrap_or_default(), codes }
+            }
+            Answer::Measured(Measurement::Products(products)) => {
+                let outputs = usize::from(products.vectors) * usize::from(description.columns);
+                let bytes = outputs * Products::output_bytes(products.conversions);
+                let codes = self.data.get(..bytes).unwrap_or_default();
+                Reply::Mvm { saturated: products.saturated, codes }
             }
             Answer::Samples { offset, samples } => {
-                self.link.executed(pending.sequence, pending.crc, None);
                 let Some(tape) = self.tape else { return };
                 let places = self.data.chunks_exact_mut(tape.sample_bytes.max(1));
                 for (index, place) in (offset..offset.saturating_add(samples)).zip(places) {
@@ -530,11 +509,9 @@ impl Core<'_> {
                 let codes = self.data.get(..samples as usize * tape.sample_bytes).unwrap_or_default();
                 let Tape { taken, saturated, first_at_ns, .. } = tape;
                 let first_at_ns = first_at_ns.unwrap_or_default();
-                let reply = Reply::Samples(Samples { offset, taken, saturated, first_at_ns, codes });
-                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+                Reply::Samples(Samples { offset, taken, saturated, first_at_ns, codes })
             }
             Answer::Results { offset, cells } => {
-                self.link.executed(pending.sequence, pending.crc, None);
                 let room = frame::body_bytes(self.max_frame).saturating_sub(REPLY_OVERHEAD_BYTES);
                 let left = self.job_cells.get(offset as usize..cells as usize).unwrap_or_default();
                 let mut bytes = 0;
@@ -544,10 +521,15 @@ impl Core<'_> {
                     bytes += CELL_RESULT_BYTES;
                 }
                 let cells = self.data.get(..bytes).unwrap_or_default();
-                let reply = Reply::Results { offset, cells };
-                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+                Reply::Results { offset, cells }
             }
         };
+        self.link.executed(pending.sequence, pending.crc, None);
+        let sent = self.outbox.push(Kind::Reply, session, pending.sequence, &reply);
+        self.replied(sent);
+    }
+
+    fn replied(&mut self, sent: Result<(), FrameError>) {
         self.pending = None;
         self.note_unsent(sent);
     }

@@ -645,12 +645,12 @@ impl<'b> Core<'b> {
 
     /// Ends the running job, keeps its results and goes to SAFE.
     fn end_job(&mut self, end: JobEnd) {
-        let Activity::Job(mut machine) = self.activity else { return };
-        match &mut machine {
+        let Activity::Job(machine) = &self.activity else { return };
+        match machine {
             JobMachine::Program(program) => program.put_down(self.job_cells),
             JobMachine::Wait(_) | JobMachine::Trace(_) => self.wait_until = 0,
         }
-        let job = self.running(&machine);
+        let job = self.running(machine);
         log!(info, "job {} {}, {} cells done", job.id.0, end_name(end), job.progress.finished);
         self.job = Some(Job { end: Some(end), ..job });
         self.settle_due = true;

@@ -140,7 +140,7 @@ impl ProgramMachine {
     }
 
     /// Keeps what is known of the cell at hand when the job ends early.
-    pub(in super::super) fn put_down(&mut self, cells: &mut [JobCell]) {
+    pub(in super::super) fn put_down(&self, cells: &mut [JobCell]) {
         if let Some(cell) = cells.get_mut(self.index())
             && self.finished < self.order.region.cells()
         {
