@@ -20,6 +20,7 @@ use ohmrig_protocol::message::{
     Samples, Status,
 };
 use ohmrig_protocol::session::Unexecuted;
+use ohmrig_protocol::units::Ohms;
 
 /// Bytes of a reply's body besides its bulk data: variant, scalars, length.
 const REPLY_OVERHEAD_BYTES: usize = 16;
@@ -43,6 +44,7 @@ enum Started {
 }
 
 impl From<Reply<'static>> for Started {
+    #[inline(never)]
     fn from(reply: Reply<'static>) -> Self {
         Self::Answered(Answer::Plain(reply))
     }
@@ -195,7 +197,7 @@ impl Core<'_> {
                     width_ns,
                     gate: pulse.gate,
                     sense: Sense {
-                        range: widest_range(description.converters.feedback.map(|feedback| feedback.0)),
+                        range: widest_range(&description.converters.feedback),
                         widest: false,
                         report: true,
                     },
@@ -555,16 +557,16 @@ impl Core<'_> {
     }
 }
 
-/// The feedback setting with the smallest resistance: the one that measures the largest current.
-fn widest_range(feedback: [f32; MAX_RANGES]) -> u8 {
-    let mut widest: Option<(u8, f32)> = None;
+/// The feedback setting with the smallest resistance: the one that measures the largest current. The first of a board
+/// without any: the front end refuses what isn't there.
+fn widest_range(feedback: &[Ohms; MAX_RANGES]) -> u8 {
+    let (mut widest, mut least) = (0, f32::INFINITY);
     for (range, ohms) in (0..).zip(feedback) {
-        if ohms > 0.0 && widest.is_none_or(|(_, least)| ohms < least) {
-            widest = Some((range, ohms));
+        if ohms.0 > 0.0 && ohms.0 < least {
+            (widest, least) = (range, ohms.0);
         }
     }
-    // A board without any has no setting to choose; the front end refuses what isn't there.
-    widest.map_or(0, |(range, _)| range)
+    widest
 }
 
 #[cfg(test)]
@@ -608,7 +610,7 @@ mod tests {
 
     #[test]
     fn the_widest_range_is_that_of_the_smallest_feedback() {
-        assert_eq!(widest_range([100e3, 9e3, 990.0, 0.0]), 2);
-        assert_eq!(widest_range([100e3, 0.0, 0.0, 0.0]), 0);
+        assert_eq!(widest_range(&[100e3, 9e3, 990.0, 0.0].map(Ohms)), 2);
+        assert_eq!(widest_range(&[100e3, 0.0, 0.0, 0.0].map(Ohms)), 0);
     }
 }

@@ -236,8 +236,8 @@ impl<'b> Keep<'b> {
 
     pub(super) fn plug(&self, name: &str) -> Result<(Name, bool), Refusal> {
         let name = Name::new(name)?;
-        let plugged = self.arrays.plug(name, self.slots)?;
-        Ok((name, plugged == self.arrays))
+        self.arrays.plug(name, self.slots)?;
+        Ok((name, self.arrays.is_plugged(&name)))
     }
 
     pub(super) fn forget(&self, name: &str) -> Result<Name, Refusal> {
