@@ -100,29 +100,15 @@ impl Core<'_> {
             self.data.len().min(frame::body_bytes(self.max_frame).saturating_sub(REPLY_OVERHEAD_BYTES));
         let checks = Checks { description, limits, reply_bytes };
         let measure = |measurement| Started::Working(Activity::Measure(measurement));
+        self.permits(&request, now)?;
         Ok(match request {
             Request::Identify => Started::Answered(Answer::Identity { at_ns: now.instrument_ns }),
             Request::Status => self.status(now).into(),
-            Request::ReadCells(asked) => {
-                self.may_measure()?;
-                measure(checks.read_cells(&asked)?)
-            }
-            Request::ReadColumn(asked) => {
-                self.may_measure()?;
-                measure(checks.read_column(&asked)?)
-            }
-            Request::ReadReference(asked) => {
-                self.may_measure()?;
-                measure(checks.read_reference(&asked)?)
-            }
-            Request::Mvm(asked) => {
-                self.may_measure()?;
-                measure(checks.products(&asked)?)
-            }
-            Request::CheckChips => {
-                self.may_measure()?;
-                Started::Working(Activity::Check(0))
-            }
+            Request::ReadCells(asked) => measure(checks.read_cells(&asked)?),
+            Request::ReadColumn(asked) => measure(checks.read_column(&asked)?),
+            Request::ReadReference(asked) => measure(checks.read_reference(&asked)?),
+            Request::Mvm(asked) => measure(checks.products(&asked)?),
+            Request::CheckChips => Started::Working(Activity::Check(0)),
             Request::JobStatus(id) => Reply::Job(self.job_state(id)).into(),
             Request::JobResults { job, offset } => {
                 let cells = self.job(job)?.progress.cells;
@@ -134,7 +120,6 @@ impl Core<'_> {
                 Started::Answered(Answer::Results { offset, cells })
             }
             Request::Arm { milliseconds } => {
-                self.no_fault()?;
                 #[allow(clippy::cast_precision_loss)] // At most 3.6 million: exact.
                 limits::within(Field::Arm, milliseconds as f32, 1.0, MAX_ARM_MS as f32)?;
                 if let Activity::Job(machine) = &self.activity
@@ -171,12 +156,11 @@ impl Core<'_> {
                 Started::ThenSafe(Reply::Done)
             }
             Request::TightenLimits(asked) => {
-                let limits = limits::tightened(asked, *limits)?;
+                limits::tightened(&asked, limits)?;
                 self.may_keep()?;
-                Started::Working(Activity::Keep(Task::Limits(limits)))
+                Started::Working(Activity::Keep(Task::Limits(asked)))
             }
             Request::Pulse(pulse) => {
-                self.may_write(now)?;
                 let width_ns = limits::check_pulse(&pulse, limits, description)?;
                 let cell = (pulse.row, pulse.column);
                 let exposure = Exposure::of(pulse.volts, width_ns, pulse.scheme, limits.current);
@@ -204,8 +188,6 @@ impl Core<'_> {
                 })))
             }
             Request::Program(asked) => {
-                self.may_write(now)?;
-                self.no_job()?;
                 let order = checks.program(&asked, self.job_cells)?;
                 match self.kept.reservations.cover(order.region, order.most(limits), 1) {
                     Cover::Taken => {}
@@ -217,8 +199,6 @@ impl Core<'_> {
                 Reply::Started { current_limited }.into()
             }
             Request::Wait { job, until_ns } => {
-                self.may_measure()?;
-                self.no_job()?;
                 #[allow(clippy::cast_precision_loss)] // For the message only.
                 if until_ns > MAX_INSTANT_NS {
                     let seconds = |ns: u64| ns as f32 * 1e-9;
@@ -229,8 +209,6 @@ impl Core<'_> {
                 Reply::Done.into()
             }
             Request::Trace(asked) => {
-                self.may_measure()?;
-                self.no_job()?;
                 let machine = TraceMachine::new(checks.trace(&asked, self.ring)?);
                 self.tape = Some(Tape::new(&asked, self.ring));
                 self.begin_job(JobMachine::Trace(machine));
@@ -263,7 +241,6 @@ impl Core<'_> {
             }
             Request::ListArrays => Started::Answered(Answer::Arrays),
             Request::PlugArray { name } => {
-                self.may_keep()?;
                 if name.is_empty() {
                     let (asked, max) = (0.0, MAX_ARRAY_NAME_BYTES as f32);
                     return Err(Refusal::Invalid { field: Field::Name, asked, min: 1.0, max });
@@ -280,32 +257,63 @@ impl Core<'_> {
                 Started::Working(Activity::Keep(Task::Plug(name)))
             }
             Request::ForgetArray { name } => {
-                self.may_keep()?;
                 Started::Working(Activity::Keep(Task::Forget(self.kept.forget(name)?)))
             }
             Request::ListRecords => Started::Answered(Answer::Records),
             Request::ReadRecord { number, offset } => {
-                self.may_keep()?;
                 Started::Working(Activity::Keep(Task::ReadRecord(number, offset)))
             }
             Request::BeginRecord(label) => {
-                self.may_keep()?;
                 self.kept.begin_record(label)?;
                 Reply::Done.into()
             }
-            Request::RecordChunk { .. } => {
-                self.may_keep()?;
-                Started::Working(Activity::Keep(Task::Chunk))
-            }
-            Request::CommitRecord => {
-                self.may_keep()?;
-                Started::Working(Activity::Keep(Task::Commit))
-            }
-            Request::RollBackRecord { number } => {
-                self.may_keep()?;
-                Started::Working(Activity::Keep(Task::RollBack(number)))
-            }
+            Request::RecordChunk { .. } => Started::Working(Activity::Keep(Task::Chunk)),
+            Request::CommitRecord => Started::Working(Activity::Keep(Task::Commit)),
+            Request::RollBackRecord { number } => Started::Working(Activity::Keep(Task::RollBack(number))),
         })
+    }
+
+    /// Refuses what mustn't be done in the state that everything is in, whatever exactly is asked for.
+    #[inline(never)]
+    fn permits(&self, request: &Request<'_>, now: Now) -> Result<(), Refusal> {
+        match request {
+            Request::Program(_) => {
+                self.may_write(now)?;
+                self.no_job()
+            }
+            Request::Pulse(_) => self.may_write(now),
+            Request::Wait { .. } | Request::Trace(_) => {
+                self.may_measure()?;
+                self.no_job()
+            }
+            Request::ReadCells(_)
+            | Request::ReadColumn(_)
+            | Request::ReadReference(_)
+            | Request::Mvm(_)
+            | Request::CheckChips => self.may_measure(),
+            Request::PlugArray { .. }
+            | Request::ForgetArray { .. }
+            | Request::ReadRecord { .. }
+            | Request::BeginRecord(_)
+            | Request::RecordChunk { .. }
+            | Request::CommitRecord
+            | Request::RollBackRecord { .. } => self.may_keep(),
+            Request::Arm { .. } => self.no_fault(),
+            // Looked at first: a loose limit is refused as such, whatever runs.
+            Request::TightenLimits(_)
+            | Request::Identify
+            | Request::Status
+            | Request::JobStatus(_)
+            | Request::JobResults { .. }
+            | Request::Safe
+            | Request::ClearFault(_)
+            | Request::FetchSamples { .. }
+            | Request::AbortJob(_)
+            | Request::ReleaseJob(_)
+            | Request::ReadBudgets(_)
+            | Request::ListArrays
+            | Request::ListRecords => Ok(()),
+        }
     }
 
     fn begin_job(&mut self, machine: JobMachine) {
