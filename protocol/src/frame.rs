@@ -6,8 +6,8 @@
 //! Header, 8 bytes: `version << 4 | kind`, session (u24 LE), sequence number (u32 LE).
 
 pub use crate::checksum::{RunningCrc, crc32};
-use cobs::CobsEncoder;
-use postcard::{de_flavors, ser_flavors::Flavor};
+use crate::serial::{self, Writer};
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -157,63 +157,6 @@ pub enum FrameError {
     },
 }
 
-/// Serializes into the output buffer: bytes as they are, or straight through COBS, so that no second buffer is needed. One type
-/// for both, that an image has one serializer for what it sends and for what it keeps.
-///
-/// What is too long is told at its end: writing one piece never fails, so that the compiler needn't have an answer to it at
-/// every field of every message.
-struct Writer<'a> {
-    to: Destination<'a>,
-    too_long: bool,
-}
-
-enum Destination<'a> {
-    Frame { cobs: CobsEncoder<'a>, crc: RunningCrc },
-    Bytes { free: &'a mut [u8], used: usize },
-}
-
-impl Writer<'_> {
-    #[inline(never)]
-    fn write(&mut self, data: &[u8]) {
-        self.too_long |= match &mut self.to {
-            Destination::Frame { cobs, crc } => {
-                crc.update(data);
-                cobs.push(data).is_err()
-            }
-            Destination::Bytes { free, used } => {
-                let written = crate::bytes::put(free.get_mut(*used..).unwrap_or_default(), &[data]);
-                *used += written;
-                written < data.len()
-            }
-        };
-    }
-}
-
-impl Flavor for Writer<'_> {
-    type Output = usize;
-
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.write(&[data]);
-        Ok(())
-    }
-
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.write(data);
-        Ok(())
-    }
-
-    fn finalize(mut self) -> postcard::Result<usize> {
-        if let Destination::Frame { crc, .. } = self.to {
-            self.write(&crc.value().to_le_bytes());
-        }
-        match self.to {
-            _ if self.too_long => Err(postcard::Error::SerializeBufferFull),
-            Destination::Frame { cobs, .. } => Ok(cobs.finalize()),
-            Destination::Bytes { used, .. } => Ok(used),
-        }
-    }
-}
-
 /// Builds a frame in `out` and returns its length, delimiter included.
 ///
 /// # Errors
@@ -239,18 +182,11 @@ fn encode_with(
     body: impl FnOnce(Writer<'_>) -> postcard::Result<usize>,
 ) -> Result<usize, FrameError> {
     let too_large = FrameError::TooLarge { capacity: out.len() };
-    let to = Destination::Frame { cobs: CobsEncoder::new(out), crc: RunningCrc::default() };
-    let mut writer = Writer { to, too_long: false };
+    let mut writer = Writer::frame(out);
     writer.write(&header.to_bytes());
     let bytes = body(writer).map_err(|_| too_large)?;
     *out.get_mut(bytes).ok_or(too_large)? = 0;
     Ok(bytes + 1)
-}
-
-/// A value as it would stand in a body, at the start of `out`, and how many bytes that is; `None` if `out` is too small.
-pub fn encode_body<B: Serialize + ?Sized>(value: &B, out: &mut [u8]) -> Option<usize> {
-    let to = Destination::Bytes { free: out, used: 0 };
-    postcard::serialize_with_flavor(value, Writer { to, too_long: false }).ok()
 }
 
 /// Takes a frame apart in place: `frame` is what stood between two delimiters.
@@ -282,57 +218,12 @@ pub fn decode(frame: &mut [u8]) -> Result<(Header, &[u8]), FrameError> {
     Ok((header, body))
 }
 
-/// Reads values. Bytes that end too soon read as if zeros followed, and are refused at the end: reading one piece never
-/// fails, so that the compiler needn't have an answer to it at every field of every message.
-struct Reader<'a> {
-    rest: &'a [u8],
-    too_short: bool,
-}
-
-impl<'a> de_flavors::Flavor<'a> for Reader<'a> {
-    type Remainder = &'a [u8];
-    type Source = &'a [u8];
-
-    #[inline(never)]
-    fn pop(&mut self) -> postcard::Result<u8> {
-        let Some((first, rest)) = self.rest.split_first() else {
-            self.too_short = true;
-            return Ok(0);
-        };
-        self.rest = rest;
-        Ok(*first)
-    }
-
-    #[inline(never)]
-    fn try_take_n(&mut self, bytes: usize) -> postcard::Result<&'a [u8]> {
-        /// For the longest number; what is longer is of any length.
-        const ZEROS: [u8; 8] = [0; 8];
-        let Some((taken, rest)) = self.rest.split_at_checked(bytes) else {
-            self.too_short = true;
-            return Ok(ZEROS.get(..bytes).unwrap_or_default());
-        };
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn finalize(self) -> postcard::Result<&'a [u8]> {
-        if self.too_short { Err(postcard::Error::DeserializeUnexpectedEnd) } else { Ok(self.rest) }
-    }
-}
-
-/// A value as it stands in a body, and what is behind it; `None` if there is none.
-pub fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<(T, &'a [u8])> {
-    let mut reader = postcard::Deserializer::from_flavor(Reader { rest: bytes, too_short: false });
-    let value = T::deserialize(&mut reader).ok()?;
-    Some((value, reader.finalize().ok()?))
-}
-
 /// Decodes a body and refuses bytes behind it.
 ///
 /// # Errors
 /// [`FrameError::Body`].
 pub fn decode_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, FrameError> {
-    match take(body) {
+    match serial::take(body) {
         Some((message, [])) => Ok(message),
         Some((_, rest)) => Err(FrameError::Body { left_over: rest.len() }),
         None => Err(FrameError::Body { left_over: 0 }),

@@ -612,7 +612,7 @@ mod tests {
         });
         for reply in replies {
             let mut bytes = [0; MAX_CACHED_REPLY_BYTES];
-            assert!(frame::encode_body(&reply, &mut bytes).is_some(), "{reply:?}");
+            assert!(ohmrig_protocol::serial::put(&reply, &mut bytes).is_some(), "{reply:?}");
         }
     }
 

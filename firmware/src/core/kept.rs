@@ -12,6 +12,7 @@ use crate::store::{Area, Store};
 use ohmrig_protocol::bytes::put;
 use ohmrig_protocol::frame;
 use ohmrig_protocol::message::{Fault, Limits, MAX_PANIC_BYTES, Refusal, Request, StorageProblem};
+use ohmrig_protocol::serial;
 
 /// Keys of the small things.
 mod key {
@@ -365,8 +366,8 @@ impl<'b> Keep<'b> {
         store.each(flash, Area::Settings, &mut |key, bytes| {
             let understood = match key {
                 key::BOOTS => bytes.as_array::<4>().map(|bytes| *boots = u32::from_le_bytes(*bytes)),
-                key::LIMITS => frame::take(bytes).map(|(stored, _)| *limits = Some(stored)),
-                key::FAULT => frame::take(bytes).map(|((stored, boot, cleared), _)| {
+                key::LIMITS => serial::take(bytes).map(|(stored, _)| *limits = Some(stored)),
+                key::FAULT => serial::take(bytes).map(|((stored, boot, cleared), _)| {
                     *fault = Some(LastFault { fault: stored, boot, cleared });
                 }),
                 key::PANIC => LastPanic::from_bytes(bytes).map(|stored| *last_panic = Some(stored)),
@@ -483,7 +484,7 @@ impl<'b> Keep<'b> {
 
     fn put_small(&mut self, flash: &mut impl Flash, key: u16, value: &impl serde::Serialize) -> Outcome<()> {
         let mut bytes = [0; SMALL_BYTES];
-        let length = frame::encode_body(value, &mut bytes).ok_or(StorageProblem::Damaged)?;
+        let length = serial::put(value, &mut bytes).ok_or(StorageProblem::Damaged)?;
         self.store.put(flash, Area::Settings, key, bytes.get(..length).unwrap_or_default())
     }
 

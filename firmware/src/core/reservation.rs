@@ -5,8 +5,8 @@
 //! what was reserved in later ones. An epoch ends when every block concerned has been written in it.
 
 use super::budgets::Exposure;
-use ohmrig_protocol::frame;
 use ohmrig_protocol::message::Region;
+use ohmrig_protocol::serial;
 use serde::{Deserialize, Serialize};
 
 /// Regions reserved at once.
@@ -106,21 +106,21 @@ impl Reservations {
 
     /// As in flash.
     pub(super) fn write<'a>(&self, into: &'a mut [u8; RESERVATION_BYTES]) -> Option<&'a [u8]> {
-        let mut length = frame::encode_body(&(self.epoch, self.length as u8), into)?;
+        let mut length = serial::put(&(self.epoch, self.length as u8), into)?;
         for entry in self.entries() {
             let Exposure { pulses, dose, energy, row, column, rest } = entry.reserved;
             let stored = Stored { region: entry.region, pulses, dose, energy, row, column, rest };
-            length += frame::encode_body(&stored, into.get_mut(length..)?)?;
+            length += serial::put(&stored, into.get_mut(length..)?)?;
         }
         into.get(..length)
     }
 
     /// The reverse of [`write`](Self::write), nothing of it used.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let ((epoch, count), mut rest) = frame::take::<(u32, u8)>(bytes)?;
+        let ((epoch, count), mut rest) = serial::take::<(u32, u8)>(bytes)?;
         let mut reservations = Self { epoch, ..Self::default() };
         for _ in 0..count {
-            let (stored, behind) = frame::take::<Stored>(rest)?;
+            let (stored, behind) = serial::take::<Stored>(rest)?;
             rest = behind;
             let Stored { region, pulses, dose, energy, row, column, rest } = stored;
             let reserved = Exposure { pulses, dose, energy, row, column, rest };
