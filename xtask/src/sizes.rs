@@ -33,9 +33,9 @@ const BUDGETS: [Budget; 7] = [
     budget("mps2-an386", 122, 128, 215),
     budget("mps2-an386-emulated", 368, 320, 800),
     budget("nucleo-g474re", 115, 24, 204),
-    budget("nucleo-g474re-emulated", 373, 90, 810),
-    budget("pico", 415, 128, 1040),
-    budget("pico2", 131, 48, 300),
+    budget("nucleo-g474re-emulated", 374, 90, 810),
+    budget("pico", 416, 128, 1040),
+    budget("pico2", 132, 48, 300),
     budget("pico2-emulated", 416, 128, 860),
 ];
 

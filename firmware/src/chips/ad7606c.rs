@@ -6,7 +6,7 @@
 //! the next frame. A first read frame enters register mode; writing 0 to register 0 leaves it.
 
 use crate::hardware::FramedSpi;
-use crc::{CRC_8_SMBUS, Crc, NoTable};
+use crc::{CRC_8_SMBUS, CRC_16_OPENSAFETY_B, Crc, NoTable, Table};
 
 #[cfg(test)]
 mod tests;
@@ -37,36 +37,7 @@ const LEAVE: [u8; 2] = [0, 0];
 
 /// Conversion frames: polynomial 0x755B, seed 0, over the 16 data bytes (no-OS `ad7606_spi_data_read`).
 /// Catalogued as CRC-16/OPENSAFETY-B.
-const DATA_POLYNOMIAL: u16 = 0x755B;
-
-/// What four bits shifted out of the CRC do to the others: with a table for whole bytes it would take half the time, of some
-/// 200 instructions, and half a kilobyte.
-#[allow(clippy::indexing_slicing)] // Evaluated by the compiler.
-static DATA_CRC: [u16; 16] = {
-    let mut table = [0; 16];
-    let mut bits = 0;
-    while bits < 16 {
-        let mut crc = bits << 12;
-        let mut shifted = 0;
-        while shifted < 4 {
-            crc = if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ DATA_POLYNOMIAL };
-            shifted += 1;
-        }
-        table[bits as usize] = crc;
-        bits += 1;
-    }
-    table
-};
-
-fn data_crc(bytes: &[u8]) -> u16 {
-    let half = |crc: u16, bits: u8| {
-        let [high, _] = crc.to_be_bytes();
-        // Four bits: there always is an entry.
-        crc << 4 ^ DATA_CRC.get(usize::from(high >> 4 ^ bits)).copied().unwrap_or_default()
-    };
-    bytes.iter().fold(0, |crc, byte| half(half(crc, byte >> 4), byte & 0xF))
-}
-
+static DATA_CRC: Crc<u16, Table<1>> = Crc::<u16, Table<1>>::new(&CRC_16_OPENSAFETY_B);
 /// Register frames: polynomial 0x07, seed 0, over both bytes, either way (no-OS `ad7606_spi_reg_read`). Catalogued as CRC-8/SMBUS.
 static REGISTER_CRC: Crc<u8, NoTable> = Crc::<u8, NoTable>::new(&CRC_8_SMBUS);
 
@@ -260,7 +231,7 @@ impl<S: FramedSpi> Ad7606c<S> {
             .transfer_frames(CONVERSION, &[0; CONVERSION], frame.as_flattened_mut())
             .map_err(Error::Bus)?;
         let [samples @ .., crc] = frame;
-        let computed = data_crc(samples.as_flattened());
+        let computed = DATA_CRC.checksum(samples.as_flattened());
         let received = u16::from_be_bytes(crc);
         if computed != received {
             return Err(Error::DataCrc { computed, received });
