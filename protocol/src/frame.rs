@@ -5,8 +5,8 @@
 //!
 //! Header, 8 bytes: `version << 4 | kind`, session (u24 LE), sequence number (u32 LE).
 
-use cobs::CobsEncoder;
-use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
+pub use crate::checksum::{RunningCrc, crc32};
+use crate::serial::{self, Writer};
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -15,37 +15,6 @@ use thiserror::Error;
 pub const HEADER_BYTES: usize = 8;
 /// Bytes of the CRC behind the body.
 pub const CRC_BYTES: usize = 4;
-
-static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
-
-/// The CRC-32 (ISO-HDLC, as in Ethernet) that frames carry.
-#[must_use]
-pub fn crc32(bytes: &[u8]) -> u32 {
-    CRC.checksum(bytes)
-}
-
-/// The same CRC of bytes that come in pieces.
-#[derive(Clone)]
-pub struct RunningCrc(Digest<'static, u32, Table<1>>);
-
-impl Default for RunningCrc {
-    fn default() -> Self {
-        Self(CRC.digest())
-    }
-}
-
-impl RunningCrc {
-    /// Takes the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The CRC of all bytes so far.
-    #[must_use]
-    pub fn value(self) -> u32 {
-        self.0.finalize()
-    }
-}
 
 /// Encoded bytes, delimiter included, of a frame whose body has `body` bytes (the largest it can get).
 #[must_use]
@@ -188,31 +157,6 @@ pub enum FrameError {
     },
 }
 
-/// Serializes straight through COBS into the output buffer, so that no second buffer is needed.
-struct FrameWriter<'a> {
-    cobs: CobsEncoder<'a>,
-    digest: Digest<'static, u32, Table<1>>,
-}
-
-impl Flavor for FrameWriter<'_> {
-    type Output = usize;
-
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.try_extend(&[data])
-    }
-
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.digest.update(data);
-        self.cobs.push(data).map_err(|_| postcard::Error::SerializeBufferFull)
-    }
-
-    fn finalize(mut self) -> postcard::Result<usize> {
-        let crc = self.digest.finalize().to_le_bytes();
-        self.cobs.push(&crc).map_err(|_| postcard::Error::SerializeBufferFull)?;
-        Ok(self.cobs.finalize())
-    }
-}
-
 /// Builds a frame in `out` and returns its length, delimiter included.
 ///
 /// # Errors
@@ -227,7 +171,7 @@ pub fn encode<B: Serialize + ?Sized>(header: Header, body: &B, out: &mut [u8]) -
 /// [`FrameError::TooLarge`] if `out` is too small.
 pub fn encode_bytes(header: Header, body: &[u8], out: &mut [u8]) -> Result<usize, FrameError> {
     encode_with(header, out, |mut writer| {
-        writer.try_extend(body)?;
+        writer.write(body);
         writer.finalize()
     })
 }
@@ -235,11 +179,11 @@ pub fn encode_bytes(header: Header, body: &[u8], out: &mut [u8]) -> Result<usize
 fn encode_with(
     header: Header,
     out: &mut [u8],
-    body: impl FnOnce(FrameWriter<'_>) -> postcard::Result<usize>,
+    body: impl FnOnce(Writer<'_>) -> postcard::Result<usize>,
 ) -> Result<usize, FrameError> {
     let too_large = FrameError::TooLarge { capacity: out.len() };
-    let mut writer = FrameWriter { cobs: CobsEncoder::new(out), digest: CRC.digest() };
-    writer.try_extend(&header.to_bytes()).map_err(|_| too_large)?;
+    let mut writer = Writer::frame(out);
+    writer.write(&header.to_bytes());
     let bytes = body(writer).map_err(|_| too_large)?;
     *out.get_mut(bytes).ok_or(too_large)? = 0;
     Ok(bytes + 1)
@@ -279,10 +223,10 @@ pub fn decode(frame: &mut [u8]) -> Result<(Header, &[u8]), FrameError> {
 /// # Errors
 /// [`FrameError::Body`].
 pub fn decode_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, FrameError> {
-    match postcard::take_from_bytes(body) {
-        Ok((message, [])) => Ok(message),
-        Ok((_, rest)) => Err(FrameError::Body { left_over: rest.len() }),
-        Err(_) => Err(FrameError::Body { left_over: 0 }),
+    match serial::take(body) {
+        Some((message, [])) => Ok(message),
+        Some((_, rest)) => Err(FrameError::Body { left_over: rest.len() }),
+        None => Err(FrameError::Body { left_over: 0 }),
     }
 }
 
@@ -357,12 +301,6 @@ mod tests {
         let bytes = encode(header(), body, &mut out).unwrap();
         out.truncate(bytes);
         out
-    }
-
-    #[test]
-    fn crc_is_the_one_of_the_catalogue() {
-        // Check value of CRC-32/ISO-HDLC in the CRC RevEng catalogue.
-        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
     }
 
     #[test]

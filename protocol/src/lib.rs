@@ -4,6 +4,7 @@
 //! - [`session`]: sessions, sequence numbers, refusals of the link
 //! - [`message`]: requests and replies
 //! - [`mod@bench`]: the hardware below the chip drivers, as calls and as bytes
+//! - [`serial`]: values as bytes
 //! - [`units`], [`version`], [`bytes`]
 //!
 //! Nothing here does I/O, allocates or panics.
@@ -16,9 +17,11 @@ extern crate std;
 
 pub mod bench;
 pub mod bytes;
+mod checksum;
 pub mod frame;
 pub mod log;
 pub mod message;
+pub mod serial;
 pub mod session;
 pub mod units;
 pub mod version;

@@ -19,8 +19,8 @@ pub(crate) fn build<'c>(cargo: &'c mut Command, root: &Path) -> Result<&'c mut C
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
     let cargo_home = cargo_home.ok_or("neither CARGO_HOME nor a home folder")?;
-    // Short, since every panic message has one. Of those that fit, the last is taken.
-    let mut folders = vec![(cargo_home.clone(), "/cargo"), (root.to_path_buf(), "/ohmrig")];
+    // Short, since every panic message has one; paths in the repository begin there. Of those that fit, the last is taken.
+    let mut folders = vec![(cargo_home.clone(), "/cargo"), (root.to_path_buf(), "")];
     if let Ok(registries) = std::fs::read_dir(cargo_home.join("registry/src")) {
         let mut registries: Vec<_> = registries.flatten().map(|entry| (entry.path(), "/crates")).collect();
         registries.sort();

@@ -78,6 +78,10 @@ impl Arrays {
         self.histories.get(usize::from(self.plugged)).map_or("", |history| history.name.as_str())
     }
 
+    pub(super) fn is_plugged(&self, name: &Name) -> bool {
+        self.find(name) == Some(self.plugged.into())
+    }
+
     fn find(&self, name: &Name) -> Option<usize> {
         self.histories.iter().position(|history| history.id != 0 && history.name == *name)
     }

@@ -97,29 +97,33 @@ impl Exposure {
         }
     }
 
-    fn map(self, other: Self, number: impl Fn(u64, u64) -> u64) -> Self {
-        let pulses = number(self.pulses.into(), other.pulses.into());
-        Self {
-            pulses: u32::try_from(pulses).unwrap_or(u32::MAX),
-            dose: number(self.dose, other.dose),
-            energy: number(self.energy, other.energy),
-            row: number(self.row, other.row),
-            column: number(self.column, other.column),
-            rest: number(self.rest, other.rest),
+    fn numbers(&self) -> [u64; 6] {
+        let Self { pulses, dose, energy, row, column, rest } = *self;
+        [pulses.into(), dose, energy, row, column, rest]
+    }
+
+    #[inline(never)]
+    fn map(&self, others: [u64; 6], number: fn(u64, u64) -> u64) -> Self {
+        let mut numbers = self.numbers();
+        for (own, other) in numbers.iter_mut().zip(others) {
+            *own = number(*own, other);
         }
+        let [pulses, dose, energy, row, column, rest] = numbers;
+        let pulses = u32::try_from(pulses).unwrap_or(u32::MAX);
+        Self { pulses, dose, energy, row, column, rest }
     }
 
-    pub(super) fn plus(self, other: Self) -> Self {
-        self.map(other, u64::saturating_add)
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        self.map(other.numbers(), u64::saturating_add)
     }
 
-    pub(super) fn times(self, count: u32) -> Self {
-        self.map(self, |number, _| number.saturating_mul(count.into()))
+    pub(super) fn times(&self, count: u32) -> Self {
+        self.map([count.into(); 6], u64::saturating_mul)
     }
 
     /// Whether all of it is within `other`.
-    pub(super) fn is_within(self, other: Self) -> bool {
-        self.map(other, |number, other| number.min(other)) == self
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        self.numbers().iter().zip(other.numbers()).all(|(&own, other)| own <= other)
     }
 }
 
@@ -432,6 +436,6 @@ mod tests {
         // 10.07 V · 0.1 A · 1 s, to the rounding of f32.
         assert!((exposure.energy as f64 / 1.007e15 - 1.0).abs() < 1e-6);
         assert_eq!(Exposure::of(Volts(f32::NAN), 1, Scheme::Half, NO_CURRENT).dose, u64::MAX / 1_000_000 + 1);
-        assert_eq!(exposure.times(u32::MAX).plus(exposure.times(u32::MAX)).pulses, u32::MAX);
+        assert_eq!(exposure.times(u32::MAX).plus(&exposure.times(u32::MAX)).pulses, u32::MAX);
     }
 }

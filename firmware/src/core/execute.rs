@@ -13,13 +13,14 @@ use super::safety::Stalled;
 use super::trace::{SAMPLES_OVERHEAD_BYTES, Tape, TraceMachine};
 use super::{Activity, Answer, Core, Now, Pending, limits, request};
 use crate::front_end::{FrontEnd, Selection};
-use ohmrig_protocol::frame::{self, Kind};
+use ohmrig_protocol::frame::{self, FrameError, Kind};
 use ohmrig_protocol::message::{
     BUDGET_BYTES, CELL_RESULT_BYTES, CELL_SUMS_BYTES, FaultCode, Field, Identity, JobEnd, JobId, JobState,
     MAX_ARM_MS, MAX_ARRAY_NAME_BYTES, MAX_INSTANT_NS, MAX_RANGES, Mode, Refusal, Region, Reply, Request,
     Samples, Status,
 };
 use ohmrig_protocol::session::Unexecuted;
+use ohmrig_protocol::units::Ohms;
 
 /// Bytes of a reply's body besides its bulk data: variant, scalars, length.
 const REPLY_OVERHEAD_BYTES: usize = 16;
@@ -43,6 +44,7 @@ enum Started {
 }
 
 impl From<Reply<'static>> for Started {
+    #[inline(never)]
     fn from(reply: Reply<'static>) -> Self {
         Self::Answered(Answer::Plain(reply))
     }
@@ -84,6 +86,7 @@ impl Core<'_> {
     }
 
     /// Checks a request and decides what to do for it.
+    #[inline(never)]
     fn start(&mut self, now: Now, front_end: &impl FrontEnd) -> Result<Started, Refusal> {
         let body = self.pending.map_or(0, |pending| pending.body);
         let body =
@@ -92,34 +95,20 @@ impl Core<'_> {
             return Ok(Started::Answered(Answer::Malformed));
         };
         let description = front_end.description();
-        let limits = self.limits.unwrap_or(description.limits);
+        let limits = self.limits.as_ref().unwrap_or(&description.limits);
         let reply_bytes =
             self.data.len().min(frame::body_bytes(self.max_frame).saturating_sub(REPLY_OVERHEAD_BYTES));
-        let checks = Checks { description, limits: &limits, reply_bytes };
+        let checks = Checks { description, limits, reply_bytes };
         let measure = |measurement| Started::Working(Activity::Measure(measurement));
+        self.permits(&request, now)?;
         Ok(match request {
             Request::Identify => Started::Answered(Answer::Identity { at_ns: now.instrument_ns }),
             Request::Status => self.status(now).into(),
-            Request::ReadCells(asked) => {
-                self.may_measure()?;
-                measure(checks.read_cells(&asked)?)
-            }
-            Request::ReadColumn(asked) => {
-                self.may_measure()?;
-                measure(checks.read_column(&asked)?)
-            }
-            Request::ReadReference(asked) => {
-                self.may_measure()?;
-                measure(checks.read_reference(&asked)?)
-            }
-            Request::Mvm(asked) => {
-                self.may_measure()?;
-                measure(checks.products(&asked)?)
-            }
-            Request::CheckChips => {
-                self.may_measure()?;
-                Started::Working(Activity::Check(0))
-            }
+            Request::ReadCells(asked) => measure(checks.read_cells(&asked)?),
+            Request::ReadColumn(asked) => measure(checks.read_column(&asked)?),
+            Request::ReadReference(asked) => measure(checks.read_reference(&asked)?),
+            Request::Mvm(asked) => measure(checks.products(&asked)?),
+            Request::CheckChips => Started::Working(Activity::Check(0)),
             Request::JobStatus(id) => Reply::Job(self.job_state(id)).into(),
             Request::JobResults { job, offset } => {
                 let cells = self.job(job)?.progress.cells;
@@ -131,7 +120,6 @@ impl Core<'_> {
                 Started::Answered(Answer::Results { offset, cells })
             }
             Request::Arm { milliseconds } => {
-                self.no_fault()?;
                 #[allow(clippy::cast_precision_loss)] // At most 3.6 million: exact.
                 limits::within(Field::Arm, milliseconds as f32, 1.0, MAX_ARM_MS as f32)?;
                 if let Activity::Job(machine) = &self.activity
@@ -147,7 +135,7 @@ impl Core<'_> {
             }
             Request::Safe => {
                 self.safety.disarm();
-                match self.activity {
+                match &self.activity {
                     Activity::Job(machine) if !machine.may_end() => Started::Later,
                     // DEAD is safer than SAFE, and left only by clearing the fault.
                     _ if self.mode == Mode::Dead => Reply::Done.into(),
@@ -168,16 +156,15 @@ impl Core<'_> {
                 Started::ThenSafe(Reply::Done)
             }
             Request::TightenLimits(asked) => {
-                let limits = limits::tightened(asked, limits)?;
+                limits::tightened(&asked, limits)?;
                 self.may_keep()?;
-                Started::Working(Activity::Keep(Task::Limits(limits)))
+                Started::Working(Activity::Keep(Task::Limits(asked)))
             }
             Request::Pulse(pulse) => {
-                self.may_write(now)?;
-                let width_ns = limits::check_pulse(&pulse, &limits, description)?;
+                let width_ns = limits::check_pulse(&pulse, limits, description)?;
                 let cell = (pulse.row, pulse.column);
                 let exposure = Exposure::of(pulse.volts, width_ns, pulse.scheme, limits.current);
-                self.budgets.check(cell, &exposure, &limits, description)?;
+                self.budgets.check(cell, &exposure, limits, description)?;
                 let region = Region { row: pulse.row, column: pulse.column, rows: 1, columns: 1 };
                 match self.kept.reservations.cover(region, exposure, PULSES_AHEAD) {
                     Cover::Taken => {}
@@ -185,7 +172,7 @@ impl Core<'_> {
                     Cover::Full => return Ok(Started::First(Task::Settle(0))),
                 }
                 // Counted before the edge: a reset in between over-counts, never under-counts.
-                self.budgets.charge(cell, &exposure, &limits, description)?;
+                self.budgets.charge(cell, &exposure, limits, description)?;
                 let selection =
                     Selection { row: pulse.row, column: pulse.column, scheme: pulse.scheme, forming: false };
                 Started::Working(Activity::Pulse(PulseMachine::new(PulseOrder {
@@ -194,17 +181,15 @@ impl Core<'_> {
                     width_ns,
                     gate: pulse.gate,
                     sense: Sense {
-                        range: widest_range(description.converters.feedback.map(|feedback| feedback.0)),
+                        range: widest_range(&description.converters.feedback),
                         widest: false,
                         report: true,
                     },
                 })))
             }
             Request::Program(asked) => {
-                self.may_write(now)?;
-                self.no_job()?;
                 let order = checks.program(&asked, self.job_cells)?;
-                match self.kept.reservations.cover(order.region, order.most(&limits), 1) {
+                match self.kept.reservations.cover(order.region, order.most(limits), 1) {
                     Cover::Taken => {}
                     Cover::ToBeWritten => return Ok(Started::First(Task::Reserve)),
                     Cover::Full => return Ok(Started::First(Task::Settle(0))),
@@ -214,8 +199,6 @@ impl Core<'_> {
                 Reply::Started { current_limited }.into()
             }
             Request::Wait { job, until_ns } => {
-                self.may_measure()?;
-                self.no_job()?;
                 #[allow(clippy::cast_precision_loss)] // For the message only.
                 if until_ns > MAX_INSTANT_NS {
                     let seconds = |ns: u64| ns as f32 * 1e-9;
@@ -226,8 +209,6 @@ impl Core<'_> {
                 Reply::Done.into()
             }
             Request::Trace(asked) => {
-                self.may_measure()?;
-                self.no_job()?;
                 let machine = TraceMachine::new(checks.trace(&asked, self.ring)?);
                 self.tape = Some(Tape::new(&asked, self.ring));
                 self.begin_job(JobMachine::Trace(machine));
@@ -238,7 +219,7 @@ impl Core<'_> {
             }
             Request::AbortJob(id) => {
                 self.job(id)?;
-                match self.activity {
+                match &self.activity {
                     Activity::Job(machine) if !machine.may_end() => Started::Later,
                     _ => {
                         self.end_job(JobEnd::Aborted);
@@ -260,7 +241,6 @@ impl Core<'_> {
             }
             Request::ListArrays => Started::Answered(Answer::Arrays),
             Request::PlugArray { name } => {
-                self.may_keep()?;
                 if name.is_empty() {
                     let (asked, max) = (0.0, MAX_ARRAY_NAME_BYTES as f32);
                     return Err(Refusal::Invalid { field: Field::Name, asked, min: 1.0, max });
@@ -277,32 +257,63 @@ impl Core<'_> {
                 Started::Working(Activity::Keep(Task::Plug(name)))
             }
             Request::ForgetArray { name } => {
-                self.may_keep()?;
                 Started::Working(Activity::Keep(Task::Forget(self.kept.forget(name)?)))
             }
             Request::ListRecords => Started::Answered(Answer::Records),
             Request::ReadRecord { number, offset } => {
-                self.may_keep()?;
                 Started::Working(Activity::Keep(Task::ReadRecord(number, offset)))
             }
             Request::BeginRecord(label) => {
-                self.may_keep()?;
                 self.kept.begin_record(label)?;
                 Reply::Done.into()
             }
-            Request::RecordChunk { .. } => {
-                self.may_keep()?;
-                Started::Working(Activity::Keep(Task::Chunk))
-            }
-            Request::CommitRecord => {
-                self.may_keep()?;
-                Started::Working(Activity::Keep(Task::Commit))
-            }
-            Request::RollBackRecord { number } => {
-                self.may_keep()?;
-                Started::Working(Activity::Keep(Task::RollBack(number)))
-            }
+            Request::RecordChunk { .. } => Started::Working(Activity::Keep(Task::Chunk)),
+            Request::CommitRecord => Started::Working(Activity::Keep(Task::Commit)),
+            Request::RollBackRecord { number } => Started::Working(Activity::Keep(Task::RollBack(number))),
         })
+    }
+
+    /// Refuses what mustn't be done in the state that everything is in, whatever exactly is asked for.
+    #[inline(never)]
+    fn permits(&self, request: &Request<'_>, now: Now) -> Result<(), Refusal> {
+        match request {
+            Request::Program(_) => {
+                self.may_write(now)?;
+                self.no_job()
+            }
+            Request::Pulse(_) => self.may_write(now),
+            Request::Wait { .. } | Request::Trace(_) => {
+                self.may_measure()?;
+                self.no_job()
+            }
+            Request::ReadCells(_)
+            | Request::ReadColumn(_)
+            | Request::ReadReference(_)
+            | Request::Mvm(_)
+            | Request::CheckChips => self.may_measure(),
+            Request::PlugArray { .. }
+            | Request::ForgetArray { .. }
+            | Request::ReadRecord { .. }
+            | Request::BeginRecord(_)
+            | Request::RecordChunk { .. }
+            | Request::CommitRecord
+            | Request::RollBackRecord { .. } => self.may_keep(),
+            Request::Arm { .. } => self.no_fault(),
+            // Looked at first: a loose limit is refused as such, whatever runs.
+            Request::TightenLimits(_)
+            | Request::Identify
+            | Request::Status
+            | Request::JobStatus(_)
+            | Request::JobResults { .. }
+            | Request::Safe
+            | Request::ClearFault(_)
+            | Request::FetchSamples { .. }
+            | Request::AbortJob(_)
+            | Request::ReleaseJob(_)
+            | Request::ReadBudgets(_)
+            | Request::ListArrays
+            | Request::ListRecords => Ok(()),
+        }
     }
 
     fn begin_job(&mut self, machine: JobMachine) {
@@ -312,6 +323,7 @@ impl Core<'_> {
     }
 
     /// As many samples as fit a frame: at once if that many are there, none can be added, or the host has waited long.
+    #[inline(never)]
     fn fetch_samples(
         &mut self,
         job: JobId,
@@ -397,6 +409,7 @@ impl Core<'_> {
         }
     }
 
+    #[inline(never)]
     fn status(&self, now: Now) -> Reply<'static> {
         Reply::Status(Status {
             mode: match self.activity {
@@ -418,39 +431,43 @@ impl Core<'_> {
     fn reply(&mut self, pending: Pending, answer: Answer, front_end: &impl FrontEnd) {
         let session = self.link.session();
         let description = front_end.description();
-        let cells = usize::from(description.columns);
-        let sent = match answer {
+        let reply = match answer {
             Answer::Malformed => {
                 self.counters.unexecuted = self.counters.unexecuted.wrapping_add(1);
                 self.link.executed(pending.sequence, pending.crc, None);
-                self.outbox.push(Kind::Unexecuted, session, pending.sequence, &Unexecuted::Malformed)
+                let refusal = Unexecuted::Malformed;
+                let sent = self.outbox.push(Kind::Unexecuted, session, pending.sequence, &refusal);
+                return self.replied(sent);
             }
-            Answer::Identity { at_ns } => {
-                self.link.executed(pending.sequence, pending.crc, None);
-                let identity = Identity {
-                    board: self.nameplate.board,
-                    emulated: self.nameplate.emulated,
-                    front_end: description.name,
-                    firmware: self.nameplate.firmware,
-                    git: self.nameplate.git,
-                    rows: description.rows,
-                    columns: description.columns,
-                    converters: description.converters,
-                    limits: self.limits.unwrap_or(description.limits),
-                    board_limits: description.limits,
-                    reset: self.boot.reset,
-                    at_ns,
-                    boots: self.kept.boots(),
-                    array: self.kept.array(),
-                    storage: self.kept.problem(),
-                    last_fault: self.kept.last_fault(),
-                    last_panic: self.kept.last_panic(),
-                    build: self.nameplate.build,
-                };
-                self.outbox.push(Kind::Reply, session, pending.sequence, &Reply::Identity(identity))
+            Answer::Plain(reply) => {
+                let (sent, cached) = self.outbox.push_once(session, pending.sequence, &reply);
+                // Every reply of a once request fits (tested); were one not to, an empty one would be sent again
+                // rather than the request be executed again.
+                let cached = cached.or(CachedReply::new(&[])).filter(|_| self.is_once(pending));
+                self.link.executed(pending.sequence, pending.crc, cached);
+                return self.replied(sent);
             }
+            Answer::Identity { at_ns } => Reply::Identity(Identity {
+                board: self.nameplate.board,
+                emulated: self.nameplate.emulated,
+                front_end: description.name,
+                firmware: self.nameplate.firmware,
+                git: self.nameplate.git,
+                rows: description.rows,
+                columns: description.columns,
+                converters: description.converters,
+                limits: self.limits.unwrap_or(description.limits),
+                board_limits: description.limits,
+                reset: self.boot.reset,
+                at_ns,
+                boots: self.kept.boots(),
+                array: self.kept.array(),
+                storage: self.kept.problem(),
+                last_fault: self.kept.last_fault(),
+                last_panic: self.kept.last_panic(),
+                build: self.nameplate.build,
+            }),
             Answer::Budgets(region) => {
-                self.link.executed(pending.sequence, pending.crc, None);
                 let mut slots = self.data.as_chunks_mut::<BUDGET_BYTES>().0.iter_mut();
                 for row in region.row..region.row + region.rows {
                     for column in region.column..region.column + region.columns {
@@ -460,63 +477,38 @@ impl Core<'_> {
                     }
                 }
                 let cells = self.data.get(..region.cells() as usize * BUDGET_BYTES).unwrap_or_default();
-                self.outbox.push(Kind::Reply, session, pending.sequence, &Reply::Budgets { cells })
+                Reply::Budgets { cells }
             }
             Answer::Arrays => {
-                self.link.executed(pending.sequence, pending.crc, None);
                 let (slots, plugged, bytes) = self.kept.list_arrays(self.data);
                 let names = self.data.get(..bytes).unwrap_or_default();
-                let reply = Reply::Arrays { slots, plugged, names };
-                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+                Reply::Arrays { slots, plugged, names }
             }
             Answer::Records => {
-                self.link.executed(pending.sequence, pending.crc, None);
                 let bytes = self.kept.list_records(self.data);
                 let entries = self.data.get(..bytes).unwrap_or_default();
-                self.outbox.push(Kind::Reply, session, pending.sequence, &Reply::Records { entries })
+                Reply::Records { entries }
             }
             Answer::Record { offset, bytes } => {
-                self.link.executed(pending.sequence, pending.crc, None);
                 let data = self.data.get(..bytes).unwrap_or_default();
-                let reply = Reply::Record { offset, data };
-                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+                Reply::Record { offset, data }
             }
-            Answer::Plain(reply) => {
-                let (sent, cached) = self.outbox.push_once(session, pending.sequence, &reply);
-                // Every reply of a once request fits (tested); were one not to, an empty one would be sent again
-                // rather than the request be executed again.
-                let cached = cached.or(CachedReply::new(&[])).filter(|_| self.is_once(pending));
-                self.link.executed(pending.sequence, pending.crc, cached);
-                sent
+            Answer::Measured(Measurement::Cells(scan)) => {
+                let bytes = scan.region.cells() as usize * CELL_SUMS_BYTES;
+                let sums = self.data.get(..bytes).unwrap_or_default();
+                if scan.reference.is_some() { Reply::Reference { sums } } else { Reply::Cells { sums } }
             }
-            Answer::Measured(measurement) => {
-                self.link.executed(pending.sequence, pending.crc, None);
-                let reply = match &measurement {
-                    Measurement::Cells(scan) => {
-                        let bytes = scan.region.cells() as usize * CELL_SUMS_BYTES;
-                        let sums = self.data.get(..bytes).unwrap_or_default();
-                        if scan.reference.is_some() {
-                            Reply::Reference { sums }
-                        } else {
-                            Reply::Cells { sums }
-                        }
-                    }
-                    Measurement::Column(trace) => {
-                        let bytes = usize::from(trace.samples) * 2;
-                        let codes = self.data.get(..bytes).unwrap_or_default();
-                        Reply::Column { at_ns: trace.pace.first_at_ns.unwrap_or_default(), codes }
-                    }
-                    Measurement::Products(products) => {
-                        let outputs = usize::from(products.vectors) * cells;
-                        let bytes = outputs * Products::output_bytes(products.conversions);
-                        let codes = self.data.get(..bytes).unwrap_or_default();
-                        Reply::Mvm { saturated: products.saturated, codes }
-                    }
-                };
-                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+            Answer::Measured(Measurement::Column(trace)) => {
+                let codes = self.data.get(..usize::from(trace.samples) * 2).unwrap_or_default();
+                Reply::Column { at_ns: trace.pace.first_at_ns.unwrap_or_default(), codes }
+            }
+            Answer::Measured(Measurement::Products(products)) => {
+                let outputs = usize::from(products.vectors) * usize::from(description.columns);
+                let bytes = outputs * Products::output_bytes(products.conversions);
+                let codes = self.data.get(..bytes).unwrap_or_default();
+                Reply::Mvm { saturated: products.saturated, codes }
             }
             Answer::Samples { offset, samples } => {
-                self.link.executed(pending.sequence, pending.crc, None);
                 let Some(tape) = self.tape else { return };
                 let places = self.data.chunks_exact_mut(tape.sample_bytes.max(1));
                 for (index, place) in (offset..offset.saturating_add(samples)).zip(places) {
@@ -527,11 +519,9 @@ impl Core<'_> {
                 let codes = self.data.get(..samples as usize * tape.sample_bytes).unwrap_or_default();
                 let Tape { taken, saturated, first_at_ns, .. } = tape;
                 let first_at_ns = first_at_ns.unwrap_or_default();
-                let reply = Reply::Samples(Samples { offset, taken, saturated, first_at_ns, codes });
-                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+                Reply::Samples(Samples { offset, taken, saturated, first_at_ns, codes })
             }
             Answer::Results { offset, cells } => {
-                self.link.executed(pending.sequence, pending.crc, None);
                 let room = frame::body_bytes(self.max_frame).saturating_sub(REPLY_OVERHEAD_BYTES);
                 let left = self.job_cells.get(offset as usize..cells as usize).unwrap_or_default();
                 let mut bytes = 0;
@@ -541,10 +531,15 @@ impl Core<'_> {
                     bytes += CELL_RESULT_BYTES;
                 }
                 let cells = self.data.get(..bytes).unwrap_or_default();
-                let reply = Reply::Results { offset, cells };
-                self.outbox.push(Kind::Reply, session, pending.sequence, &reply)
+                Reply::Results { offset, cells }
             }
         };
+        self.link.executed(pending.sequence, pending.crc, None);
+        let sent = self.outbox.push(Kind::Reply, session, pending.sequence, &reply);
+        self.replied(sent);
+    }
+
+    fn replied(&mut self, sent: Result<(), FrameError>) {
         self.pending = None;
         self.note_unsent(sent);
     }
@@ -570,16 +565,16 @@ impl Core<'_> {
     }
 }
 
-/// The feedback setting with the smallest resistance: the one that measures the largest current.
-fn widest_range(feedback: [f32; MAX_RANGES]) -> u8 {
-    let mut widest: Option<(u8, f32)> = None;
+/// The feedback setting with the smallest resistance: the one that measures the largest current. The first of a board
+/// without any: the front end refuses what isn't there.
+fn widest_range(feedback: &[Ohms; MAX_RANGES]) -> u8 {
+    let (mut widest, mut least) = (0, f32::INFINITY);
     for (range, ohms) in (0..).zip(feedback) {
-        if ohms > 0.0 && widest.is_none_or(|(_, least)| ohms < least) {
-            widest = Some((range, ohms));
+        if ohms.0 > 0.0 && ohms.0 < least {
+            (widest, least) = (range, ohms.0);
         }
     }
-    // A board without any has no setting to choose; the front end refuses what isn't there.
-    widest.map_or(0, |(range, _)| range)
+    widest
 }
 
 #[cfg(test)]
@@ -617,13 +612,13 @@ mod tests {
         });
         for reply in replies {
             let mut bytes = [0; MAX_CACHED_REPLY_BYTES];
-            assert!(postcard::to_slice(&reply, &mut bytes).is_ok(), "{reply:?}");
+            assert!(ohmrig_protocol::serial::put(&reply, &mut bytes).is_some(), "{reply:?}");
         }
     }
 
     #[test]
     fn the_widest_range_is_that_of_the_smallest_feedback() {
-        assert_eq!(widest_range([100e3, 9e3, 990.0, 0.0]), 2);
-        assert_eq!(widest_range([100e3, 0.0, 0.0, 0.0]), 0);
+        assert_eq!(widest_range(&[100e3, 9e3, 990.0, 0.0].map(Ohms)), 2);
+        assert_eq!(widest_range(&[100e3, 0.0, 0.0, 0.0].map(Ohms)), 0);
     }
 }

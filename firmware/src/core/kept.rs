@@ -12,6 +12,7 @@ use crate::store::{Area, Store};
 use ohmrig_protocol::bytes::put;
 use ohmrig_protocol::frame;
 use ohmrig_protocol::message::{Fault, Limits, MAX_PANIC_BYTES, Refusal, Request, StorageProblem};
+use ohmrig_protocol::serial;
 
 /// Keys of the small things.
 mod key {
@@ -24,7 +25,7 @@ mod key {
     pub(super) const RECORDS: u16 = 7;
 }
 
-/// Room for any of the small things that are written with `postcard`.
+/// Room for any of the small things that are written as in a body.
 const SMALL_BYTES: usize = 64;
 
 /// Something to do with the flash.
@@ -89,6 +90,7 @@ struct LastPanic {
 }
 
 impl LastPanic {
+    #[inline(never)]
     fn new(text: &str, boot: u32) -> Self {
         let mut length = text.len().min(MAX_PANIC_BYTES);
         while !text.is_char_boundary(length) {
@@ -235,8 +237,8 @@ impl<'b> Keep<'b> {
 
     pub(super) fn plug(&self, name: &str) -> Result<(Name, bool), Refusal> {
         let name = Name::new(name)?;
-        let plugged = self.arrays.plug(name, self.slots)?;
-        Ok((name, plugged == self.arrays))
+        self.arrays.plug(name, self.slots)?;
+        Ok((name, self.arrays.is_plugged(&name)))
     }
 
     pub(super) fn forget(&self, name: &str) -> Result<Name, Refusal> {
@@ -276,6 +278,7 @@ impl<'b> Keep<'b> {
         result
     }
 
+    #[inline(never)]
     fn step(&mut self, task: Task, flash: &mut impl Flash, desk: Desk<'_, 'b>) -> Outcome<Kept> {
         let Desk { budgets, board, body, data, panic } = desk;
         let refused = |refusal| Ok(Kept::Refused(refusal));
@@ -354,6 +357,7 @@ impl<'b> Keep<'b> {
         }
     }
 
+    #[inline(never)]
     fn boot(&mut self, flash: &mut impl Flash, board: &Description, panic: Option<&str>) -> Outcome<()> {
         let Self { store, boots, limits, arrays, reservations, records, fault, panic: last_panic, .. } = self;
         self.slots = store.open(flash, budgets::blocks(board.rows, board.columns))?;
@@ -362,8 +366,8 @@ impl<'b> Keep<'b> {
         store.each(flash, Area::Settings, &mut |key, bytes| {
             let understood = match key {
                 key::BOOTS => bytes.as_array::<4>().map(|bytes| *boots = u32::from_le_bytes(*bytes)),
-                key::LIMITS => postcard::from_bytes(bytes).ok().map(|stored| *limits = Some(stored)),
-                key::FAULT => postcard::from_bytes(bytes).ok().map(|(stored, boot, cleared)| {
+                key::LIMITS => serial::take(bytes).map(|(stored, _)| *limits = Some(stored)),
+                key::FAULT => serial::take(bytes).map(|((stored, boot, cleared), _)| {
                     *fault = Some(LastFault { fault: stored, boot, cleared });
                 }),
                 key::PANIC => LastPanic::from_bytes(bytes).map(|stored| *last_panic = Some(stored)),
@@ -407,6 +411,7 @@ impl<'b> Keep<'b> {
     }
 
     /// Begins with what a block that was never written has: what is reserved for it.
+    #[inline(never)]
     fn begin_load(&self, budgets: &mut Budgets<'_>, board: &Description) -> Kept {
         budgets.clear();
         let (first, end) = self.block_range(board);
@@ -417,6 +422,7 @@ impl<'b> Keep<'b> {
         Kept::Next(Task::Load(map))
     }
 
+    #[inline(never)]
     fn load(
         &mut self,
         area: Area,
@@ -438,6 +444,7 @@ impl<'b> Keep<'b> {
         })
     }
 
+    #[inline(never)]
     fn store_chunk(&mut self, flash: &mut impl Flash, body: &[u8]) -> Outcome<Kept> {
         let Some(Request::RecordChunk { offset, data }) = request::asked(body) else {
             return Err(StorageProblem::Damaged);
@@ -450,6 +457,7 @@ impl<'b> Keep<'b> {
         Ok(Kept::Done)
     }
 
+    #[inline(never)]
     fn commit(&mut self, flash: &mut impl Flash) -> Outcome<Kept> {
         let Some(upload) = self.upload else { return Ok(Kept::Refused(Refusal::NoRecordBegun)) };
         let keys = match upload.chunks() {
@@ -476,8 +484,8 @@ impl<'b> Keep<'b> {
 
     fn put_small(&mut self, flash: &mut impl Flash, key: u16, value: &impl serde::Serialize) -> Outcome<()> {
         let mut bytes = [0; SMALL_BYTES];
-        let bytes = postcard::to_slice(value, &mut bytes).map_err(|_| StorageProblem::Damaged)?;
-        self.store.put(flash, Area::Settings, key, bytes)
+        let length = serial::put(value, &mut bytes).ok_or(StorageProblem::Damaged)?;
+        self.store.put(flash, Area::Settings, key, bytes.get(..length).unwrap_or_default())
     }
 
     fn put_arrays(&mut self, flash: &mut impl Flash, arrays: Arrays) -> Outcome<()> {

@@ -21,6 +21,7 @@ fn at_most(limit: LimitName, asked: f32, allowed: f32) -> Result<(), Refusal> {
 }
 
 /// Refuses `asked` unless it is within the bounds; NaN is refused too.
+#[inline(never)]
 pub(super) fn within(field: Field, asked: f32, min: f32, max: f32) -> Result<(), Refusal> {
     if asked >= min && asked <= max { Ok(()) } else { Err(Refusal::Invalid { field, asked, min, max }) }
 }
@@ -155,28 +156,24 @@ pub(super) fn row_code(volts: Volts, description: &Description) -> Result<u16, R
     }
 }
 
-/// The new limits if none of them is looser than those in force.
-pub(super) fn tightened(asked: Limits, present: Limits) -> Result<Limits, Refusal> {
-    let Limits { cell, half_select, read, width_min, width_max, current, .. } = asked;
-    let Limits { pulses_per_cell, dose_per_cell, energy_per_cell, .. } = asked;
-    for (asked, present) in [
-        (cell.0, present.cell.0),
-        (half_select.0, present.half_select.0),
-        (read.0, present.read.0),
-        (width_max.0, present.width_max.0),
-        (current.0, present.current.0),
-        (dose_per_cell.0, present.dose_per_cell.0),
-        (energy_per_cell.0, present.energy_per_cell.0),
-    ] {
+/// Those that bound from above, but for the number of pulses, which is none of SI.
+fn upper(limits: &Limits) -> [f32; 7] {
+    let Limits { cell, half_select, read, width_max, current, dose_per_cell, energy_per_cell, .. } = limits;
+    [cell.0, half_select.0, read.0, width_max.0, current.0, dose_per_cell.0, energy_per_cell.0]
+}
+
+/// Refuses new limits of which any is looser than those in force.
+pub(super) fn tightened(asked: &Limits, present: &Limits) -> Result<(), Refusal> {
+    for (asked, present) in upper(asked).into_iter().zip(upper(present)) {
         within(Field::Limits, asked, 0.0, present)?;
     }
-    within(Field::Limits, width_min.0, present.width_min.0, present.width_max.0)?;
-    if pulses_per_cell > present.pulses_per_cell {
+    within(Field::Limits, asked.width_min.0, present.width_min.0, present.width_max.0)?;
+    if asked.pulses_per_cell > present.pulses_per_cell {
         #[allow(clippy::cast_precision_loss)] // For the message only.
-        let (asked, max) = (pulses_per_cell as f32, present.pulses_per_cell as f32);
+        let (asked, max) = (asked.pulses_per_cell as f32, present.pulses_per_cell as f32);
         return Err(Refusal::Invalid { field: Field::Limits, asked, min: 0.0, max });
     }
-    Ok(asked)
+    Ok(())
 }
 
 /// The tighter of two limits, each by itself: what was tightened for good, on a board that may have become tighter.
@@ -311,14 +308,14 @@ mod tests {
     #[test]
     fn limits_only_tighten() {
         let tighter = Limits { cell: Volts(2.0), pulses_per_cell: 5, ..LIMITS };
-        assert_eq!(tightened(tighter, LIMITS), Ok(tighter));
-        assert!(tightened(LIMITS, tighter).is_err());
-        assert!(tightened(Limits { dose_per_cell: VoltSeconds(1.1), ..LIMITS }, LIMITS).is_err());
-        assert!(tightened(Limits { energy_per_cell: Joules(f32::NAN), ..LIMITS }, LIMITS).is_err());
+        assert_eq!(tightened(&tighter, &LIMITS), Ok(()));
+        assert!(tightened(&LIMITS, &tighter).is_err());
+        assert!(tightened(&Limits { dose_per_cell: VoltSeconds(1.1), ..LIMITS }, &LIMITS).is_err());
+        assert!(tightened(&Limits { energy_per_cell: Joules(f32::NAN), ..LIMITS }, &LIMITS).is_err());
         assert_eq!(super::tighter(tighter, LIMITS), tighter);
         assert_eq!(super::tighter(LIMITS, tighter), tighter);
-        assert!(tightened(Limits { read: Volts(f32::NAN), ..LIMITS }, LIMITS).is_err());
-        assert!(tightened(Limits { width_min: Seconds(1e-6), ..LIMITS }, LIMITS).is_err());
+        assert!(tightened(&Limits { read: Volts(f32::NAN), ..LIMITS }, &LIMITS).is_err());
+        assert!(tightened(&Limits { width_min: Seconds(1e-6), ..LIMITS }, &LIMITS).is_err());
     }
 
     proptest! {

@@ -144,6 +144,7 @@ impl Products {
 
 impl Measurement {
     /// Conversions made so far is the caller's to count: it gets `true` with each that was read out.
+    #[inline(never)]
     pub(super) fn step(
         &mut self,
         front_end: &mut impl FrontEnd,

@@ -43,7 +43,7 @@ pub use program::JobCell;
 
 use crate::board::log_ring::LogBatch;
 use crate::front_end::{Description, FrontEnd, FrontEndError, Progress, Settle};
-use crate::log::log;
+use crate::log::{Words, log, words};
 use acquire::Step;
 use budgets::Budgets;
 use job::{Job, JobMachine};
@@ -500,6 +500,7 @@ impl<'b> Core<'b> {
     }
 
     /// The present activity has ended by itself: on to SAFE, with its reply in mind.
+    #[inline(never)]
     fn conclude(&mut self, now: Now, front_end: &mut impl FrontEnd) {
         match self.activity {
             Activity::Job(_) => return self.end_job(JobEnd::Finished),
@@ -534,6 +535,7 @@ impl<'b> Core<'b> {
     }
 
     /// One step of the work with the flash.
+    #[inline(never)]
     fn keep(&mut self, task: Task, now: Now, front_end: &mut impl FrontEnd) -> Result<(), FrontEndError> {
         let board = *front_end.description();
         let body = self.pending.map_or(0..0, |p| frame::HEADER_BYTES..frame::HEADER_BYTES + p.body);
@@ -643,12 +645,12 @@ impl<'b> Core<'b> {
 
     /// Ends the running job, keeps its results and goes to SAFE.
     fn end_job(&mut self, end: JobEnd) {
-        let Activity::Job(mut machine) = self.activity else { return };
-        match &mut machine {
+        let Activity::Job(machine) = &self.activity else { return };
+        match machine {
             JobMachine::Program(program) => program.put_down(self.job_cells),
             JobMachine::Wait(_) | JobMachine::Trace(_) => self.wait_until = 0,
         }
-        let job = self.running(&machine);
+        let job = self.running(machine);
         log!(info, "job {} {}, {} cells done", job.id.0, end_name(end), job.progress.finished);
         self.job = Some(Job { end: Some(end), ..job });
         self.settle_due = true;
@@ -665,11 +667,13 @@ impl<'b> Core<'b> {
     }
 
     /// A frame with a good CRC, of a version we speak.
+    #[inline(never)]
     fn frame(&mut self, header: Header, body: usize, link_ns: u64) {
         self.counters.frames = self.counters.frames.wrapping_add(1);
-        let bytes =
-            self.decoder.buffer().get(frame::HEADER_BYTES..frame::HEADER_BYTES + body).unwrap_or_default();
-        let crc = frame::crc32(bytes);
+        let bytes = self.decoder.buffer().get(frame::HEADER_BYTES..).unwrap_or_default();
+        let (bytes, behind) = bytes.split_at_checked(body).unwrap_or_default();
+        // The frame's own CRC tells requests of one session and number apart by their bodies.
+        let crc = behind.first_chunk().map_or(0, |crc| u32::from_le_bytes(*crc));
         match header.kind {
             Kind::Hello => {
                 if let Ok(hello) = frame::decode_body(bytes) {
@@ -752,50 +756,50 @@ impl<'b> Core<'b> {
 }
 
 /// Log lines take names, not `Debug`, which would pull formatting into images.
-fn error_name(error: FrameError) -> &'static str {
+fn error_name(error: FrameError) -> Words {
     match error {
-        FrameError::Cobs => "not COBS",
-        FrameError::Short { .. } => "too short",
-        FrameError::Crc { .. } => "wrong CRC",
-        FrameError::Version { .. } => "another version",
-        FrameError::Kind { .. } => "unknown kind",
-        FrameError::Body { .. } => "not a message",
-        FrameError::TooLarge { .. } => "too large",
+        FrameError::Cobs => words!("not COBS"),
+        FrameError::Short { .. } => words!("too short"),
+        FrameError::Crc { .. } => words!("wrong CRC"),
+        FrameError::Version { .. } => words!("another version"),
+        FrameError::Kind { .. } => words!("unknown kind"),
+        FrameError::Body { .. } => words!("not a message"),
+        FrameError::TooLarge { .. } => words!("too large"),
     }
 }
 
-fn reset_name(reason: ResetReason) -> &'static str {
+fn reset_name(reason: ResetReason) -> Words {
     match reason {
-        ResetReason::PowerOn => "by power-on",
-        ResetReason::External => "by reset pin or debugger",
-        ResetReason::Watchdog => "by the watchdog",
-        ResetReason::BrownOut => "by a supply dip",
-        ResetReason::Panic => "by a panic",
-        ResetReason::Unknown => "for an unknown reason",
+        ResetReason::PowerOn => words!("by power-on"),
+        ResetReason::External => words!("by reset pin or debugger"),
+        ResetReason::Watchdog => words!("by the watchdog"),
+        ResetReason::BrownOut => words!("by a supply dip"),
+        ResetReason::Panic => words!("by a panic"),
+        ResetReason::Unknown => words!("for an unknown reason"),
     }
 }
 
-fn end_name(end: JobEnd) -> &'static str {
+fn end_name(end: JobEnd) -> Words {
     match end {
-        JobEnd::Finished => "finished",
-        JobEnd::Aborted => "aborted",
-        JobEnd::Fault(_) => "ended by a fault",
-        JobEnd::Disarmed => "ended, disarmed",
-        JobEnd::LostSample => "ended, a sample came too late",
+        JobEnd::Finished => words!("finished"),
+        JobEnd::Aborted => words!("aborted"),
+        JobEnd::Fault(_) => words!("ended by a fault"),
+        JobEnd::Disarmed => words!("ended, disarmed"),
+        JobEnd::LostSample => words!("ended, a sample came too late"),
     }
 }
 
-fn fault_name(code: FaultCode) -> &'static str {
+fn fault_name(code: FaultCode) -> Words {
     match code {
-        FaultCode::LinkSilent => "link silent",
-        FaultCode::OverCurrent => "over-current",
-        FaultCode::Chip => "chip",
-        FaultCode::Timeout => "time-out",
-        FaultCode::Bus => "bus",
-        FaultCode::BrownOut => "brown-out",
-        FaultCode::JobStalled => "job stalled",
-        FaultCode::Watchdog => "watchdog",
-        FaultCode::Panic => "panic",
-        FaultCode::Flash => "flash",
+        FaultCode::LinkSilent => words!("link silent"),
+        FaultCode::OverCurrent => words!("over-current"),
+        FaultCode::Chip => words!("chip"),
+        FaultCode::Timeout => words!("time-out"),
+        FaultCode::Bus => words!("bus"),
+        FaultCode::BrownOut => words!("brown-out"),
+        FaultCode::JobStalled => words!("job stalled"),
+        FaultCode::Watchdog => words!("watchdog"),
+        FaultCode::Panic => words!("panic"),
+        FaultCode::Flash => words!("flash"),
     }
 }

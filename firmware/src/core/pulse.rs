@@ -125,6 +125,7 @@ enum Stage {
 }
 
 impl PulseMachine {
+    #[inline(never)]
     pub(super) fn new(order: PulseOrder) -> Self {
         Self {
             order,

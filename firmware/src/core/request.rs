@@ -32,6 +32,7 @@ pub(super) struct Checks<'a> {
 
 #[allow(clippy::cast_precision_loss)] // Numbers for messages only.
 impl Checks<'_> {
+    #[inline(never)]
     fn range(&self, range: u8) -> Result<(), Refusal> {
         let feedback = &self.description.converters.feedback;
         let settings = feedback.iter().take_while(|feedback| feedback.0 > 0.0).count();
@@ -42,6 +43,7 @@ impl Checks<'_> {
         Err(Refusal::Invalid { field: Field::Range, asked: f32::from(range), min: 0.0, max })
     }
 
+    #[inline(never)]
     fn conversions(&self, each: u16, times: u32) -> Result<(), Refusal> {
         if each == 0 {
             let max = MAX_CONVERSIONS as f32;
@@ -59,11 +61,13 @@ impl Checks<'_> {
     }
 
     /// The link doesn't answer meanwhile, so one request waits for a second at most; longer ones are several.
+    #[inline(never)]
     fn duration(&self, conversions: u32, interval_ns: u32) -> Result<(), Refusal> {
         let seconds = conversions as f32 * interval_ns as f32 * 1e-9;
         limits::within(Field::Interval, seconds, 0.0, 1.0)
     }
 
+    #[inline(never)]
     fn reply(&self, bytes: usize) -> Result<(), Refusal> {
         if bytes <= self.reply_bytes {
             return Ok(());
@@ -75,6 +79,7 @@ impl Checks<'_> {
         if self.description.references { Ok(()) } else { Err(Refusal::Unsupported(Field::Source)) }
     }
 
+    #[inline(never)]
     fn region(&self, region: Region) -> Result<(), Refusal> {
         let Description { rows, columns, .. } = *self.description;
         if region.is_within(rows, columns) { Ok(()) } else { Err(Refusal::OutsideArray { rows, columns }) }
@@ -85,6 +90,7 @@ impl Checks<'_> {
         self.reply(region.cells() as usize * BUDGET_BYTES)
     }
 
+    #[inline(never)]
     pub(super) fn read_cells(&self, asked: &ReadCells) -> Result<Measurement, Refusal> {
         self.region(asked.region)?;
         self.range(asked.range)?;
@@ -96,6 +102,7 @@ impl Checks<'_> {
     }
 
     /// The resistors' power is small at any voltage of the DACs; cells are disconnected meanwhile.
+    #[inline(never)]
     pub(super) fn read_reference(&self, asked: &ReadReference) -> Result<Measurement, Refusal> {
         self.references()?;
         let region = match asked.column {
@@ -136,6 +143,7 @@ impl Checks<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn read_column(&self, asked: &ReadColumn) -> Result<Measurement, Refusal> {
         self.region(Region { row: asked.row, column: asked.column, rows: 1, columns: 1 })?;
         self.range(asked.range)?;
@@ -159,6 +167,7 @@ impl Checks<'_> {
         }))
     }
 
+    #[inline(never)]
     pub(super) fn products(&self, asked: &Mvm<'_>) -> Result<Measurement, Refusal> {
         let Description { rows, columns, .. } = *self.description;
         self.range(asked.range)?;
@@ -192,6 +201,7 @@ impl Checks<'_> {
     }
 
     /// Nothing is driven through open rows; reference resistors stand any voltage of the DACs.
+    #[inline(never)]
     pub(super) fn trace(&self, asked: &Trace, ring: &[u8]) -> Result<TraceOrder, Refusal> {
         let Description { rows, columns, .. } = *self.description;
         if !matches!(asked.source, TraceSource::Row(_)) {
@@ -240,6 +250,7 @@ impl Checks<'_> {
     }
 
     /// Checks a write-verify job and copies its targets into the job's cells.
+    #[inline(never)]
     pub(super) fn program(
         &self,
         asked: &Program<'_>,

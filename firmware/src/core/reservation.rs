@@ -6,6 +6,7 @@
 
 use super::budgets::Exposure;
 use ohmrig_protocol::message::Region;
+use ohmrig_protocol::serial;
 use serde::{Deserialize, Serialize};
 
 /// Regions reserved at once.
@@ -79,12 +80,12 @@ impl Reservations {
         }
         let entries = self.entries.get_mut(..self.length).unwrap_or_default();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.region == region) {
-            let used = entry.used.plus(each);
-            if used.is_within(entry.reserved) {
+            let used = entry.used.plus(&each);
+            if used.is_within(&entry.reserved) {
                 entry.used = used;
                 return Cover::Taken;
             }
-            entry.reserved = entry.reserved.plus(each.times(ahead));
+            entry.reserved = entry.reserved.plus(&each.times(ahead));
             return Cover::ToBeWritten;
         }
         let Some(entry) = self.entries.get_mut(self.length) else { return Cover::Full };
@@ -105,26 +106,21 @@ impl Reservations {
 
     /// As in flash.
     pub(super) fn write<'a>(&self, into: &'a mut [u8; RESERVATION_BYTES]) -> Option<&'a [u8]> {
-        let mut length = 0;
-        let mut put = |value: &dyn Fn(&mut [u8]) -> postcard::Result<usize>| -> Option<()> {
-            length += value(into.get_mut(length..)?).ok()?;
-            Some(())
-        };
-        put(&|out| Ok(postcard::to_slice(&(self.epoch, self.length as u8), out)?.len()))?;
+        let mut length = serial::put(&(self.epoch, self.length as u8), into)?;
         for entry in self.entries() {
             let Exposure { pulses, dose, energy, row, column, rest } = entry.reserved;
             let stored = Stored { region: entry.region, pulses, dose, energy, row, column, rest };
-            put(&|out| Ok(postcard::to_slice(&stored, out)?.len()))?;
+            length += serial::put(&stored, into.get_mut(length..)?)?;
         }
         into.get(..length)
     }
 
     /// The reverse of [`write`](Self::write), nothing of it used.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let ((epoch, count), mut rest) = postcard::take_from_bytes::<(u32, u8)>(bytes).ok()?;
+        let ((epoch, count), mut rest) = serial::take::<(u32, u8)>(bytes)?;
         let mut reservations = Self { epoch, ..Self::default() };
         for _ in 0..count {
-            let (stored, behind) = postcard::take_from_bytes::<Stored>(rest).ok()?;
+            let (stored, behind) = serial::take::<Stored>(rest)?;
             rest = behind;
             let Stored { region, pulses, dose, energy, row, column, rest } = stored;
             let reserved = Exposure { pulses, dose, energy, row, column, rest };

@@ -90,6 +90,7 @@ impl TraceMachine {
     }
 
     /// One step, and whether a conversion was read out in it.
+    #[inline(never)]
     pub(super) fn step(
         &mut self,
         front_end: &mut impl FrontEnd,

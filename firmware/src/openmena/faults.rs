@@ -3,7 +3,7 @@
 use super::parts::{ZERO_CODE, ZERO_TOLERANCE};
 use crate::chips::ad5593r::Error;
 use crate::front_end::FrontEndError;
-use crate::log::log;
+use crate::log::{Words, log};
 use ohmrig_protocol::message::FaultCode;
 
 fn fault(code: FaultCode) -> FrontEndError {
@@ -11,7 +11,7 @@ fn fault(code: FaultCode) -> FrontEndError {
 }
 
 /// Called out of order or with an argument no board could take. Nothing was touched.
-pub(super) fn misuse(what: &'static str) -> FrontEndError {
+pub(super) fn misuse(what: Words) -> FrontEndError {
     log!(warn, "refused: {}", what);
     fault(FaultCode::Chip)
 }

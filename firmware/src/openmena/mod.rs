@@ -14,7 +14,7 @@ mod tests;
 use crate::chips::ad5593r::{self, Ad5593r, CHANNELS, Channel, DacCode};
 use crate::front_end::{Description, FrontEnd, FrontEndError, Path, Progress, Selection, Settle};
 use crate::hardware::{Mounted, Peripherals, Persistent, Sequencer};
-use crate::log::log;
+use crate::log::{log, words};
 use ohmrig_protocol::message::Scheme;
 use ohmrig_protocol::units::{Kelvin, Volts};
 use parts::{LINES, ZERO_CODE, ZERO_CONVERSIONS, ZERO_TOLERANCE};
@@ -118,7 +118,7 @@ impl<H: Mounted> OpenMena<H> {
         if matches!(self.phase, Phase::Safe | Phase::Selected(_)) {
             Ok(())
         } else {
-            Err(faults::misuse("not in SAFE or selected"))
+            Err(faults::misuse(words!("not in SAFE or selected")))
         }
     }
 
@@ -127,7 +127,7 @@ impl<H: Mounted> OpenMena<H> {
     }
 
     fn require_up(&self) -> Result<(), FrontEndError> {
-        if self.is_up() { Ok(()) } else { Err(faults::misuse("not set up")) }
+        if self.is_up() { Ok(()) } else { Err(faults::misuse(words!("not set up"))) }
     }
 
     fn set_switches(&mut self, closed: u16) -> Result<(), FrontEndError> {
@@ -193,8 +193,8 @@ impl<H: Mounted> OpenMena<H> {
     }
 
     fn set_bias(&mut self, volts: f32) -> Result<(), FrontEndError> {
-        let code =
-            parts::bias_code(volts).ok_or_else(|| faults::misuse("a column voltage outside the span"))?;
+        let code = parts::bias_code(volts)
+            .ok_or_else(|| faults::misuse(words!("a column voltage outside the span")))?;
         self.hardware.peripherals().set_dac(code).map_err(faults::bus)
     }
 
@@ -291,19 +291,19 @@ impl<H: Mounted + Persistent> FrontEnd for OpenMena<H> {
 
     fn set_range(&mut self, range: u8) -> Result<Settle, FrontEndError> {
         self.require_up()?;
-        if range == 0 { Ok(parts::NONE) } else { Err(faults::misuse("no such feedback setting")) }
+        if range == 0 { Ok(parts::NONE) } else { Err(faults::misuse(words!("no such feedback setting"))) }
     }
 
     fn drive_rows(&mut self, codes: &[u8]) -> Result<Settle, FrontEndError> {
         self.require_idle()?;
         let (codes, rest) = codes.as_chunks::<2>();
         if codes.len() != CHANNELS || !rest.is_empty() {
-            return Err(faults::misuse("not two bytes for each row"));
+            return Err(faults::misuse(words!("not two bytes for each row")));
         }
         let mut whole = GROUNDED;
         for (place, &code) in whole.iter_mut().zip(codes) {
             *place = DacCode::new(u16::from_le_bytes(code))
-                .ok_or_else(|| faults::misuse("a code beyond 12 bits"))?;
+                .ok_or_else(|| faults::misuse(words!("a code beyond 12 bits")))?;
         }
         self.trusting(|this| this.drive(whole))
     }
@@ -315,9 +315,9 @@ impl<H: Mounted + Persistent> FrontEnd for OpenMena<H> {
 
     fn drive_row(&mut self, row: u16, code: u16) -> Result<Settle, FrontEndError> {
         self.require_idle()?;
-        let code = DacCode::new(code).ok_or_else(|| faults::misuse("a code beyond 12 bits"))?;
+        let code = DacCode::new(code).ok_or_else(|| faults::misuse(words!("a code beyond 12 bits")))?;
         let mut codes = self.driven;
-        *codes.get_mut(usize::from(row)).ok_or_else(|| faults::misuse("no such row"))? = code;
+        *codes.get_mut(usize::from(row)).ok_or_else(|| faults::misuse(words!("no such row")))? = code;
         self.trusting(|this| this.drive(codes))
     }
 
@@ -342,10 +342,10 @@ impl<H: Mounted + Persistent> FrontEnd for OpenMena<H> {
         self.require_up()?;
         let mut found = [0; CHANNELS];
         let (Ok(start), Some(found)) = (u8::try_from(first), found.get_mut(..codes.len())) else {
-            return Err(faults::misuse("no such columns"));
+            return Err(faults::misuse(words!("no such columns")));
         };
         if usize::from(first) + codes.len() > CHANNELS {
-            return Err(faults::misuse("no such columns"));
+            return Err(faults::misuse(words!("no such columns")));
         }
         self.trusting(|this| {
             this.hardware.peripherals().read_adc(start, found).map_err(faults::bus)?;
@@ -360,20 +360,20 @@ impl<H: Mounted + Persistent> FrontEnd for OpenMena<H> {
     }
 
     fn connect(&mut self, _path: Path) -> Result<Settle, FrontEndError> {
-        Err(faults::misuse("rows can't be disconnected, and nothing else be connected"))
+        Err(faults::misuse(words!("rows can't be disconnected, and nothing else be connected")))
     }
 
     fn drive_bias(&mut self, _code: u16) -> Result<Settle, FrontEndError> {
-        Err(faults::misuse("there are no bias drivers"))
+        Err(faults::misuse(words!("there are no bias drivers")))
     }
 
     fn select(&mut self, selection: Selection) -> Result<Settle, FrontEndError> {
         self.require_idle()?;
         if selection.row >= LINES || selection.column >= LINES {
-            return Err(faults::misuse("no such cell"));
+            return Err(faults::misuse(words!("no such cell")));
         }
         if selection.forming || !self.description.schemes.contains(&selection.scheme) {
-            return Err(faults::misuse("no such scheme"));
+            return Err(faults::misuse(words!("no such scheme")));
         }
         self.phase = Phase::Selected(selection);
         Ok(parts::NONE)
@@ -386,10 +386,10 @@ impl<H: Mounted + Persistent> FrontEnd for OpenMena<H> {
         _widest: bool,
     ) -> Result<Settle, FrontEndError> {
         let Phase::Selected(selection) = self.phase else {
-            return Err(faults::misuse("nothing is selected"));
+            return Err(faults::misuse(words!("nothing is selected")));
         };
         if gate.is_some() {
-            return Err(faults::misuse("a gate voltage without gates"));
+            return Err(faults::misuse(words!("a gate voltage without gates")));
         }
         let row_switch = 1 << selection.row;
         let (row_volts, column_volts, armed) = match selection.scheme {
@@ -398,9 +398,10 @@ impl<H: Mounted + Persistent> FrontEnd for OpenMena<H> {
             }
             _ => (volts.0, 0.0, row_switch),
         };
-        let code =
-            parts::row_code(row_volts).ok_or_else(|| faults::misuse("a row voltage outside the span"))?;
-        parts::bias_code(column_volts).ok_or_else(|| faults::misuse("a column voltage outside the span"))?;
+        let code = parts::row_code(row_volts)
+            .ok_or_else(|| faults::misuse(words!("a row voltage outside the span")))?;
+        parts::bias_code(column_volts)
+            .ok_or_else(|| faults::misuse(words!("a column voltage outside the span")))?;
         self.trusting(|this| {
             let moved = this.ground()?;
             let mut codes = GROUNDED;
@@ -417,7 +418,7 @@ impl<H: Mounted + Persistent> FrontEnd for OpenMena<H> {
 
     fn start_pulse(&mut self, width_ns: u32) -> Result<(), FrontEndError> {
         let Phase::Loaded(selection) = self.phase else {
-            return Err(faults::misuse("no pulse is loaded"));
+            return Err(faults::misuse(words!("no pulse is loaded")));
         };
         self.phase = Phase::Pulsed(selection);
         self.trusting(|this| this.hardware.sequencer().start_pulse(width_ns).map_err(faults::bus))
@@ -433,7 +434,7 @@ impl<H: Mounted + Persistent> FrontEnd for OpenMena<H> {
 
     fn unload_pulse(&mut self) -> Result<Settle, FrontEndError> {
         let (Phase::Loaded(selection) | Phase::Pulsed(selection)) = self.phase else {
-            return Err(faults::misuse("no pulse is loaded"));
+            return Err(faults::misuse(words!("no pulse is loaded")));
         };
         self.trusting(|this| {
             this.clear()?;
@@ -445,7 +446,7 @@ impl<H: Mounted + Persistent> FrontEnd for OpenMena<H> {
     fn check_chip(&mut self, step: u16) -> Result<Progress, FrontEndError> {
         self.require_idle()?;
         if step > 0 {
-            return Err(faults::misuse("no such part"));
+            return Err(faults::misuse(words!("no such part")));
         }
         self.trusting(|this| {
             let driven = this.driven;

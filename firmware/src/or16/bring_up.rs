@@ -1,6 +1,6 @@
 //! One part of the board at a time: set up after a reset, and asked later whether it still is as it was left.
 
-use super::drive::{self, burst, setting};
+use super::drive::{self, Burst, setting};
 use super::faults;
 use super::population::Part;
 use crate::chips::ad7606c::Ad7606c;
@@ -9,6 +9,7 @@ use crate::chips::ltc2688::{CHANNELS, Register};
 use crate::chips::tmp117::{self, Tmp117};
 use crate::front_end::FrontEndError;
 use crate::hardware::Hardware;
+use crate::log::words;
 use ohmrig_protocol::bench::ChipSelect;
 
 /// Sets up a part that comes out of reset. Switches must be found open: a reset line that doesn't open them is a fault
@@ -20,7 +21,7 @@ pub(super) fn set_up<H: Hardware>(hardware: &mut H, part: Part) -> Result<(), Fr
             chip.init().map_err(|error| faults::switch(select, error))?;
             match chip.get() {
                 Ok(0) => Ok(()),
-                Ok(_) => Err(faults::chip(select, "closed after reset")),
+                Ok(_) => Err(faults::chip(select, words!("closed after reset"))),
                 Err(error) => Err(faults::switch(select, error)),
             }
         }
@@ -34,10 +35,8 @@ pub(super) fn set_up<H: Hardware>(hardware: &mut H, part: Part) -> Result<(), Fr
 
 /// The fault registers of a DAC: over-temperature and whatever else it says is wrong.
 pub(super) fn check_faults<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
-    burst(hardware, select, |burst| {
-        burst.expect(Register::Fault, 0)?.expect(Register::ThermalStatus, 0)?;
-        Ok(())
-    })
+    let mut burst = Burst::new();
+    burst.expect(Register::Fault, 0).expect(Register::ThermalStatus, 0).run(hardware, select)
 }
 
 /// Reads a part back: settings, identity where it has one, and error flags. `closed` are the switches of a switch
@@ -54,36 +53,32 @@ pub(super) fn check<H: Hardware>(
             let switches = chip.get().map_err(|error| faults::switch(select, error))?;
             let flags = chip.error_flags().map_err(|error| faults::switch(select, error))?;
             if switches != closed(select) {
-                return Err(faults::chip(select, "switches have moved by themselves"));
+                return Err(faults::chip(select, words!("switches have moved by themselves")));
             }
-            if flags.is_clear() { Ok(()) } else { Err(faults::chip(select, "error flags")) }
+            if flags.is_clear() { Ok(()) } else { Err(faults::chip(select, words!("error flags"))) }
         }
         Part::Dac(select) => {
-            let setting = setting(select.kind).bits();
-            let driven = driven(select);
-            burst(hardware, select, |burst| {
-                burst.expect_all(Register::Code, |channel| {
-                    driven.get(channel.index()).copied().unwrap_or_default()
-                })?;
-                burst.expect_all(Register::Setting, |_| setting)?;
-                for register in [
-                    Register::PowerDown,
-                    Register::AbSelect,
-                    Register::ToggleEnable,
-                    Register::Fault,
-                    Register::ThermalStatus,
-                ] {
-                    burst.expect(register, 0)?;
-                }
-                Ok(())
-            })?;
+            let mut burst = Burst::new();
+            burst
+                .expect_each(Register::Code, &driven(select))
+                .expect_all(Register::Setting, setting(select.kind).bits());
+            for register in [
+                Register::PowerDown,
+                Register::AbSelect,
+                Register::ToggleEnable,
+                Register::Fault,
+                Register::ThermalStatus,
+            ] {
+                burst.expect(register, 0);
+            }
+            burst.run(hardware, select)?;
             drive::expect_trims(hardware, select)
         }
         Part::Adc(select) => {
             // A register that has changed by itself shows in the memory map's CRC, which is one of these.
             match Ad7606c::new(hardware.chip(select)).diagnostic_errors() {
                 Ok(errors) if errors.is_clear() => Ok(()),
-                Ok(_) => Err(faults::chip(select, "diagnostics have failed")),
+                Ok(_) => Err(faults::chip(select, words!("diagnostics have failed"))),
                 Err(error) => Err(faults::adc(select, error)),
             }
         }

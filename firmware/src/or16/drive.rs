@@ -8,7 +8,7 @@ use crate::chips::ltc2688::{
 };
 use crate::front_end::FrontEndError;
 use crate::hardware::Hardware;
-use crate::log::log;
+use crate::log::{log, words};
 use heapless::Vec;
 use ohmrig_protocol::bench::{ChipKind, ChipSelect};
 
@@ -38,46 +38,55 @@ pub(super) fn zero(kind: ChipKind) -> DacCode {
 pub(super) struct Burst {
     script: Script<BURST>,
     expected: Vec<u16, BURST>,
+    /// The first entry that it couldn't take: then it isn't sent.
+    refused: Option<ScriptError>,
 }
 
 impl Burst {
     #[inline(always)]
-    fn new() -> Self {
-        Self { script: Script::new(), expected: Vec::new() }
+    pub(super) fn new() -> Self {
+        Self { script: Script::new(), expected: Vec::new(), refused: None }
     }
 
-    pub(super) fn write(&mut self, register: Register, value: u16) -> Result<&mut Self, ScriptError> {
-        self.script.write(register, value)?;
-        Ok(self)
+    pub(super) fn write(&mut self, register: Register, value: u16) -> &mut Self {
+        let written = self.script.write(register, value).err();
+        self.refused = self.refused.or(written);
+        self
     }
 
-    pub(super) fn expect(&mut self, register: Register, value: u16) -> Result<&mut Self, ScriptError> {
-        self.script.read_held(register, value)?;
-        self.expected.push(value).map_err(|_| ScriptError::Full { capacity: BURST })?;
-        Ok(self)
+    /// Codes of the channels, where they differ from what is `held`.
+    fn write_changed(&mut self, held: &[u16; CHANNELS], codes: &[u16; CHANNELS]) -> &mut Self {
+        let written = self.script.write_changed(held, codes).err();
+        self.refused = self.refused.or(written);
+        self
+    }
+
+    pub(super) fn expect(&mut self, register: Register, value: u16) -> &mut Self {
+        let read = self.script.read_held(register, value).err();
+        self.expect_reads(read, &[value])
     }
 
     /// A register of every channel, ascending so that a run-coding link moves the scan as one run.
-    pub(super) fn expect_all(
-        &mut self,
-        register: impl Fn(Channel) -> Register,
-        value: impl Fn(Channel) -> u16,
-    ) -> Result<&mut Self, ScriptError> {
-        let mut values = [0; CHANNELS];
-        for (channel, place) in Channel::all().zip(&mut values) {
-            *place = value(channel);
-        }
-        let [first, ..] = values;
-        self.script.read_all(register, first)?;
-        self.expected.extend_from_slice(&values).map_err(|_| ScriptError::Full { capacity: BURST })?;
-        Ok(self)
+    pub(super) fn expect_all(&mut self, register: fn(Channel) -> Register, value: u16) -> &mut Self {
+        self.expect_each(register, &[value; CHANNELS])
     }
 
-    /// The code of every channel.
-    fn expect_codes(&mut self, codes: &[u16; CHANNELS]) -> Result<&mut Self, ScriptError> {
-        self.script.read_all(Register::Code, 0)?;
-        self.expected.extend_from_slice(codes).map_err(|_| ScriptError::Full { capacity: BURST })?;
-        Ok(self)
+    /// The same, each with a value of its own; of settings there is one.
+    pub(super) fn expect_each(
+        &mut self,
+        register: fn(Channel) -> Register,
+        values: &[u16; CHANNELS],
+    ) -> &mut Self {
+        let [first, ..] = *values;
+        let read = self.script.read_all(register, first).err();
+        self.expect_reads(read, values)
+    }
+
+    fn expect_reads(&mut self, read: Option<ScriptError>, values: &[u16]) -> &mut Self {
+        let expected = self.expected.extend_from_slice(values);
+        let full = expected.err().map(|_| ScriptError::Full { capacity: BURST });
+        self.refused = self.refused.or(read).or(full);
+        self
     }
 
     /// Sends it and compares every read.
@@ -86,6 +95,9 @@ impl Burst {
         hardware: &mut H,
         select: ChipSelect,
     ) -> Result<(), FrontEndError> {
+        if let Some(error) = self.refused {
+            return Err(faults::dac::<core::convert::Infallible>(select, error.into()));
+        }
         let mut expected = self.expected.iter();
         let mut wrong = None;
         Ltc2688::new(hardware.chip(select))
@@ -100,21 +112,10 @@ impl Burst {
             None => Ok(()),
             Some((address, read, wanted)) => {
                 log!(warn, "register {} reads {}, must be {}", address, read, wanted);
-                Err(faults::chip(select, "a register reads back wrong"))
+                Err(faults::chip(select, words!("a register reads back wrong")))
             }
         }
     }
-}
-
-/// Builds a burst and runs it.
-pub(super) fn burst<H: Hardware>(
-    hardware: &mut H,
-    select: ChipSelect,
-    build: impl FnOnce(&mut Burst) -> Result<(), ScriptError>,
-) -> Result<(), FrontEndError> {
-    let mut burst = Burst::new();
-    build(&mut burst).map_err(|error| faults::dac::<core::convert::Infallible>(select, error.into()))?;
-    burst.run(hardware, select)
 }
 
 /// After a reset, with every switch open: 0 V into B and A of every channel, the span, everything put out, all read back,
@@ -126,36 +127,35 @@ pub(super) fn set_up<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Resul
     let DacCode(zero) = zero(select.kind);
     let setting = setting(select.kind).bits();
     let b = InputRegister::B.select_mask();
-    burst(hardware, select, |burst| {
-        burst
-            .write(Register::AbSelect, b)?
-            .expect(Register::AbSelect, b)?
-            .write(Register::CodeAll, zero)?
-            .expect_all(Register::Code, |_| zero)?
-            .write(Register::AbSelect, InputRegister::A.select_mask())?
-            .write(Register::CodeAll, zero)?
-            .write(Register::SettingAllUpdateAll, setting)?
-            .write(Register::UpdateAll, 0)?;
-        expect_rest(burst, &[zero; CHANNELS], setting)?.expect(Register::AbSelect, 0).map(drop)
-    })?;
+    let mut burst = Burst::new();
+    burst
+        .write(Register::AbSelect, b)
+        .expect(Register::AbSelect, b)
+        .write(Register::CodeAll, zero)
+        .expect_all(Register::Code, zero)
+        .write(Register::AbSelect, InputRegister::A.select_mask())
+        .write(Register::CodeAll, zero)
+        .write(Register::SettingAllUpdateAll, setting)
+        .write(Register::UpdateAll, 0);
+    expect_rest(&mut burst, &[zero; CHANNELS], setting)
+        .expect(Register::AbSelect, 0)
+        .run(hardware, select)?;
     expect_trims(hardware, select)
 }
 
 /// What is read of a DAC at rest, where `codes` are in A.
-fn expect_rest<'b>(
-    burst: &'b mut Burst,
-    codes: &[u16; CHANNELS],
-    setting: u16,
-) -> Result<&'b mut Burst, ScriptError> {
-    burst.expect_codes(codes)?.expect_all(Register::Setting, |_| setting)?.expect(Register::ToggleEnable, 0)
+fn expect_rest<'b>(burst: &'b mut Burst, codes: &[u16; CHANNELS], setting: u16) -> &'b mut Burst {
+    burst
+        .expect_each(Register::Code, codes)
+        .expect_all(Register::Setting, setting)
+        .expect(Register::ToggleEnable, 0)
 }
 
 /// Offset and gain of every channel as a reset leaves them: nothing here writes them, but a bit turned over in the address
 /// of another write can.
 pub(super) fn expect_trims<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
-    burst(hardware, select, |burst| {
-        burst.expect_all(Register::Offset, |_| TRIM)?.expect_all(Register::Gain, |_| TRIM).map(drop)
-    })
+    let mut burst = Burst::new();
+    burst.expect_all(Register::Offset, TRIM).expect_all(Register::Gain, TRIM).run(hardware, select)
 }
 
 /// Puts out what has been read back to be in A, which is to be [confirmed](Driven::confirm).
@@ -165,9 +165,8 @@ pub(super) fn expect_trims<H: Hardware>(hardware: &mut H, select: ChipSelect) ->
 /// gain of a channel, all with 0 V for data) is no voltage above what is asked, and shows in what is read.
 pub(super) fn update<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), FrontEndError> {
     let DacCode(zero) = zero(select.kind);
-    burst(hardware, select, |burst| {
-        burst.write(Register::UpdateAll, zero)?.write(Register::UpdateAll, zero).map(drop)
-    })
+    let mut burst = Burst::new();
+    burst.write(Register::UpdateAll, zero).write(Register::UpdateAll, zero).run(hardware, select)
 }
 
 /// Puts out what has been read back to be in A, `codes` of the channels, and reads everything back once more.
@@ -177,37 +176,35 @@ fn put_out<H: Hardware>(
     codes: &[u16; CHANNELS],
 ) -> Result<(), FrontEndError> {
     let DacCode(zero) = zero(select.kind);
-    burst(hardware, select, |burst| {
-        burst.write(Register::UpdateAll, zero)?.write(Register::UpdateAll, zero)?;
-        expect_put_out(burst, select, codes)
-    })
+    let mut burst = Burst::new();
+    burst.write(Register::UpdateAll, zero).write(Register::UpdateAll, zero);
+    expect_put_out(&mut burst, select, codes);
+    burst.run(hardware, select)
 }
 
 /// What is read after an update: all of it.
-fn expect_put_out(burst: &mut Burst, select: ChipSelect, codes: &[u16; CHANNELS]) -> Result<(), ScriptError> {
-    burst.expect(GAIN_NEAR_UPDATE_ALL, TRIM)?;
-    expect_rest(burst, codes, setting(select.kind).bits())?;
+fn expect_put_out(burst: &mut Burst, select: ChipSelect, codes: &[u16; CHANNELS]) {
+    burst.expect(GAIN_NEAR_UPDATE_ALL, TRIM);
+    expect_rest(burst, codes, setting(select.kind).bits());
     // Also makes grounding another burst than driving, which a link that remembers bursts tells apart by length.
     if codes == &[zero(select.kind).0; CHANNELS] {
-        burst.expect(Register::AbSelect, 0)?;
+        burst.expect(Register::AbSelect, 0);
     }
-    Ok(())
 }
 
 /// What one bit turned over in an update can have done, and whether the part has been reset since: a code of 0 V in the
 /// channel beside the update's address or in all, a gain, a toggle mask; codes and settings of a reset.
-fn expect_updated(burst: &mut Burst, select: ChipSelect, codes: &[u16; CHANNELS]) -> Result<(), ScriptError> {
+fn expect_updated(burst: &mut Burst, select: ChipSelect, codes: &[u16; CHANNELS]) {
     let DacCode(zero) = zero(select.kind);
     let telling = Channel::all().zip(codes).find(|&(_, &code)| code != zero);
     let telling = telling.map_or(NEAR_UPDATE_ALL, |(channel, _)| channel);
     for channel in [telling, NEAR_UPDATE_ALL] {
-        burst.expect(Register::Code(channel), codes.get(channel.index()).copied().unwrap_or_default())?;
+        burst.expect(Register::Code(channel), codes.get(channel.index()).copied().unwrap_or_default());
     }
     burst
-        .expect(Register::Setting(telling), setting(select.kind).bits())?
-        .expect(GAIN_NEAR_UPDATE_ALL, TRIM)?
-        .expect(Register::ToggleEnable, 0)
-        .map(drop)
+        .expect(Register::Setting(telling), setting(select.kind).bits())
+        .expect(GAIN_NEAR_UPDATE_ALL, TRIM)
+        .expect(Register::ToggleEnable, 0);
 }
 
 /// Codes in A of every channel: of a row's, and of a column's bias driver, of which at most one is not at 0 V.
@@ -266,15 +263,13 @@ impl Driven {
             return Ok(false);
         }
         let [first, ..] = *codes;
-        burst(hardware, select, |burst| {
-            if codes.iter().all(|&code| code == first) {
-                burst.write(Register::CodeAll, first)?.expect(Register::AbSelect, 0)?;
-            } else {
-                burst.script.write_changed(&held, codes)?;
-            }
-            burst.expect_codes(codes)?.expect(Register::ToggleEnable, 0)?;
-            Ok(())
-        })?;
+        let mut burst = Burst::new();
+        if codes.iter().all(|&code| code == first) {
+            burst.write(Register::CodeAll, first).expect(Register::AbSelect, 0);
+        } else {
+            burst.write_changed(&held, codes);
+        }
+        burst.expect_each(Register::Code, codes).expect(Register::ToggleEnable, 0).run(hardware, select)?;
         self.note(select, codes);
         Ok(true)
     }
@@ -290,9 +285,10 @@ impl Driven {
         if self.stage(hardware, select, &zeros)? {
             return put_out(hardware, select, &zeros);
         }
-        burst(hardware, select, |burst| {
-            expect_rest(burst, &zeros, setting(select.kind).bits())?.expect(Register::AbSelect, 0).map(drop)
-        })
+        let mut burst = Burst::new();
+        expect_rest(&mut burst, &zeros, setting(select.kind).bits())
+            .expect(Register::AbSelect, 0)
+            .run(hardware, select)
     }
 
     /// Puts out what was staged, and reads everything back.
@@ -313,7 +309,9 @@ impl Driven {
     ) -> Result<(), FrontEndError> {
         let codes = self.of(select);
         let expect = if everything { expect_put_out } else { expect_updated };
-        burst(hardware, select, |burst| expect(burst, select, &codes))
+        let mut burst = Burst::new();
+        expect(&mut burst, select, &codes);
+        burst.run(hardware, select)
     }
 
     /// The codes of a DAC with that of one line changed, and which DAC it is.

@@ -2,18 +2,18 @@
 
 use crate::chips::{ad7606c, adgs1414d, ltc2688, tmp117};
 use crate::front_end::FrontEndError;
-use crate::log::log;
+use crate::log::{Words, log, words};
 use ohmrig_protocol::bench::ChipSelect;
 use ohmrig_protocol::message::FaultCode;
 
 /// Called out of order or with an argument no board could take. Nothing was touched.
-pub(super) fn misuse(what: &'static str) -> FrontEndError {
+pub(super) fn misuse(what: Words) -> FrontEndError {
     log!(warn, "refused: {}", what);
     FrontEndError { code: FaultCode::Chip, chip: None }
 }
 
 /// A chip that is wrong.
-pub(super) fn chip(chip: ChipSelect, what: &'static str) -> FrontEndError {
+pub(super) fn chip(chip: ChipSelect, what: Words) -> FrontEndError {
     log!(warn, "chip {} of kind {}: {}", chip.index, chip.kind as u8, what);
     FrontEndError { code: FaultCode::Chip, chip: Some(chip) }
 }
@@ -34,8 +34,8 @@ pub(super) fn bus(chip: Option<ChipSelect>) -> FrontEndError {
 pub(super) fn dac<E>(select: ChipSelect, error: ltc2688::Error<E>) -> FrontEndError {
     match error {
         ltc2688::Error::Bus(_) => bus(Some(select)),
-        ltc2688::Error::ReadBack { .. } => chip(select, "a register reads back wrong"),
-        ltc2688::Error::Script(_) => chip(select, "a burst that doesn't fit"),
+        ltc2688::Error::ReadBack { .. } => chip(select, words!("a register reads back wrong")),
+        ltc2688::Error::Script(_) => chip(select, words!("a burst that doesn't fit")),
     }
 }
 
@@ -43,9 +43,9 @@ pub(super) fn dac<E>(select: ChipSelect, error: ltc2688::Error<E>) -> FrontEndEr
 pub(super) fn switch<E>(select: ChipSelect, error: adgs1414d::Error<E>) -> FrontEndError {
     match error {
         adgs1414d::Error::Bus(_) => bus(Some(select)),
-        adgs1414d::Error::Alignment { .. } => chip(select, "no answer or out of step"),
-        adgs1414d::Error::Crc { .. } => chip(select, "an answer with a wrong CRC"),
-        adgs1414d::Error::ReadBack { .. } => chip(select, "a register reads back wrong"),
+        adgs1414d::Error::Alignment { .. } => chip(select, words!("no answer or out of step")),
+        adgs1414d::Error::Crc { .. } => chip(select, words!("an answer with a wrong CRC")),
+        adgs1414d::Error::ReadBack { .. } => chip(select, words!("a register reads back wrong")),
     }
 }
 
@@ -53,10 +53,10 @@ pub(super) fn switch<E>(select: ChipSelect, error: adgs1414d::Error<E>) -> Front
 pub(super) fn adc<E>(select: ChipSelect, error: ad7606c::Error<E>) -> FrontEndError {
     match error {
         ad7606c::Error::Bus(_) => bus(Some(select)),
-        ad7606c::Error::Identity { .. } => chip(select, "not an AD7606C-16"),
-        ad7606c::Error::DataCrc { .. } => chip(select, "samples with a wrong CRC"),
-        ad7606c::Error::RegisterCrc { .. } => chip(select, "a register with a wrong CRC"),
-        ad7606c::Error::ReadBack { .. } => chip(select, "a register reads back wrong"),
+        ad7606c::Error::Identity { .. } => chip(select, words!("not an AD7606C-16")),
+        ad7606c::Error::DataCrc { .. } => chip(select, words!("samples with a wrong CRC")),
+        ad7606c::Error::RegisterCrc { .. } => chip(select, words!("a register with a wrong CRC")),
+        ad7606c::Error::ReadBack { .. } => chip(select, words!("a register reads back wrong")),
     }
 }
 

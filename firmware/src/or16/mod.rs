@@ -21,7 +21,7 @@ use crate::chips::ltc2688;
 use crate::chips::tmp117::{self, Tmp117};
 use crate::front_end::{Description, FrontEnd, FrontEndError, LineSpan, Path, Progress, Selection, Settle};
 use crate::hardware::{Hardware, Persistent, Sequencer};
-use crate::log::log;
+use crate::log::{log, words};
 use drive::Driven;
 use embedded_hal::digital::{OutputPin, PinState};
 use ohmrig_protocol::bench::{ChipKind, OutputLine};
@@ -213,13 +213,14 @@ impl<H: Hardware> Or16<H> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, FrontEndError>,
     ) -> Result<T, FrontEndError> {
-        let outcome = work(self);
-        if outcome.is_err() {
-            self.phase = Phase::Unknown;
-            // Chips that have lost their supply complain in many ways; the supervisor says what it was.
-            self.require_supply()?;
-        }
-        outcome
+        work(self).map_err(|error| self.distrust(error))
+    }
+
+    /// What went wrong. Chips that have lost their supply complain in many ways; the supervisor says what it was.
+    #[inline(never)]
+    fn distrust(&mut self, error: FrontEndError) -> FrontEndError {
+        self.phase = Phase::Unknown;
+        self.require_supply().err().unwrap_or(error)
     }
 
     fn require_supply(&mut self) -> Result<(), FrontEndError> {
@@ -241,11 +242,15 @@ impl<H: Hardware> Or16<H> {
     }
 
     fn require_idle(&self) -> Result<(), FrontEndError> {
-        if self.is_idle() { Ok(()) } else { Err(faults::misuse("not in SAFE, selected or connected")) }
+        if self.is_idle() {
+            Ok(())
+        } else {
+            Err(faults::misuse(words!("not in SAFE, selected or connected")))
+        }
     }
 
     fn require_up(&self) -> Result<(), FrontEndError> {
-        if self.is_up() { Ok(()) } else { Err(faults::misuse("not set up")) }
+        if self.is_up() { Ok(()) } else { Err(faults::misuse(words!("not set up"))) }
     }
 
     /// Into an arrangement, every amplifier on the feedback that is set.
@@ -261,7 +266,7 @@ impl<H: Hardware> Or16<H> {
         }
         let lines = column.map_or(Lines::None, Lines::Only);
         let Self { switches, hardware, population, .. } = self;
-        switches.set_group(hardware, population, ChipKind::Feedback1k, lines)?;
+        switches.set_group(hardware, population, (ChipKind::Feedback1k, lines), true)?;
         self.widened = column;
         Ok(true)
     }
@@ -339,7 +344,7 @@ impl<H: Hardware> Or16<H> {
                 self.set_lines(PinState::High)?;
                 (Phase::SettingUp(0), settling::RESET_OVER)
             }
-            Phase::SettingUp(step) => match self.population.parts().nth(usize::from(step)) {
+            Phase::SettingUp(step) => match self.population.part(step) {
                 Some(part) => {
                     bring_up::set_up(&mut self.hardware, part)?;
                     (Phase::SettingUp(step + 1), settling::NONE)
@@ -354,7 +359,7 @@ impl<H: Hardware> Or16<H> {
             Phase::Selected(_) | Phase::Unloaded(_) | Phase::Connected(_) => {
                 (Phase::Zeroing(0), settling::NONE)
             }
-            Phase::Zeroing(step) => match self.population.dacs().nth(usize::from(step)) {
+            Phase::Zeroing(step) => match self.population.dac(step) {
                 Some(select) => {
                     self.driven.ground(&mut self.hardware, select)?;
                     (Phase::Zeroing(step + 1), settling::NONE)
@@ -406,7 +411,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
             0 => Ok(None),
             1 => Ok(Some(ChipKind::Feedback10k)),
             2 => Ok(Some(ChipKind::Feedback1k)),
-            _ => Err(faults::misuse("no such feedback setting")),
+            _ => Err(faults::misuse(words!("no such feedback setting"))),
         };
         let (from, to) = (branch(self.range)?, branch(range)?);
         if from == to {
@@ -417,7 +422,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
             // The new branch first: in between, the gain is low and no amplifier leaves its range for it.
             for (branch, lines) in [(to, Lines::All), (from, Lines::None)] {
                 if let Some(kind) = branch {
-                    this.switches.set_group(&mut this.hardware, &this.population, kind, lines)?;
+                    this.switches.set_group(&mut this.hardware, &this.population, (kind, lines), true)?;
                 }
             }
             this.range = range;
@@ -429,7 +434,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
         self.require_idle()?;
         let (codes, rest) = codes.as_chunks::<2>();
         if codes.len() != usize::from(self.description.rows) || !rest.is_empty() {
-            return Err(faults::misuse("not two bytes for each row"));
+            return Err(faults::misuse(words!("not two bytes for each row")));
         }
         self.trusting(|this| {
             this.rejoin()?;
@@ -468,7 +473,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
     fn drive_row(&mut self, row: u16, code: u16) -> Result<Settle, FrontEndError> {
         self.require_idle()?;
         if row >= self.description.rows {
-            return Err(faults::misuse("no such row"));
+            return Err(faults::misuse(words!("no such row")));
         }
         self.drive_line(ChipKind::RowDac, row, code)
     }
@@ -484,7 +489,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
     fn start_conversion(&mut self) -> Result<(), FrontEndError> {
         self.require_up()?;
         if self.unconfirmed {
-            return Err(faults::misuse("rows are not confirmed"));
+            return Err(faults::misuse(words!("rows are not confirmed")));
         }
         self.trusting(|this| this.hardware.sequencer().start_conversion().map_err(|_| faults::bus(None)))
     }
@@ -499,7 +504,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
         let first = usize::from(first);
         let end = first + codes.len();
         if end > usize::from(self.description.columns) {
-            return Err(faults::misuse("no such columns"));
+            return Err(faults::misuse(words!("no such columns")));
         }
         self.trusting(|this| {
             let chips = this.population.chips(ChipKind::Adc).zip((0..).step_by(CHANNELS));
@@ -529,7 +534,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
             Path::Forming(row) | Path::Alone(row) => row < rows,
         };
         if !there {
-            return Err(faults::misuse("no such line"));
+            return Err(faults::misuse(words!("no such line")));
         }
         if self.phase == Phase::Connected(path) {
             return Ok(settling::NONE);
@@ -543,7 +548,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
 
     fn drive_bias(&mut self, code: u16) -> Result<Settle, FrontEndError> {
         let Phase::Connected(Path::Bias(column)) = self.phase else {
-            return Err(faults::misuse("no bias driver is connected"));
+            return Err(faults::misuse(words!("no bias driver is connected")));
         };
         self.drive_line(ChipKind::BiasDac, column, code)
     }
@@ -551,7 +556,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
     fn select(&mut self, selection: Selection) -> Result<Settle, FrontEndError> {
         self.require_idle()?;
         if selection.row >= self.description.rows || selection.column >= self.description.columns {
-            return Err(faults::misuse("no such cell"));
+            return Err(faults::misuse(words!("no such cell")));
         }
         self.trusting(|this| {
             let moved = this.arrange(&Arrangement::selected(selection.column))?;
@@ -567,7 +572,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
         widest: bool,
     ) -> Result<Settle, FrontEndError> {
         let (Phase::Selected(selection) | Phase::Unloaded(selection)) = self.phase else {
-            return Err(faults::misuse("nothing is selected"));
+            return Err(faults::misuse(words!("nothing is selected")));
         };
         let plan = Plan::new(&self.population, selection, volts, gate)?;
         self.trusting(|this| {
@@ -583,7 +588,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
 
     fn start_pulse(&mut self, width_ns: u32) -> Result<(), FrontEndError> {
         let Phase::Loaded(plan) = self.phase else {
-            return Err(faults::misuse("no pulse is loaded"));
+            return Err(faults::misuse(words!("no pulse is loaded")));
         };
         self.phase = Phase::Pulsed(plan);
         self.trusting(|this| this.hardware.sequencer().start_pulse(width_ns).map_err(|_| faults::bus(None)))
@@ -599,7 +604,7 @@ impl<H: Persistent> FrontEnd for Or16<H> {
 
     fn unload_pulse(&mut self) -> Result<Settle, FrontEndError> {
         let (Phase::Loaded(plan) | Phase::Pulsed(plan)) = self.phase else {
-            return Err(faults::misuse("no pulse is loaded"));
+            return Err(faults::misuse(words!("no pulse is loaded")));
         };
         self.trusting(|this| {
             plan.unload(&mut this.hardware, &this.population)?;
@@ -610,14 +615,13 @@ impl<H: Persistent> FrontEnd for Or16<H> {
 
     fn check_chip(&mut self, step: u16) -> Result<Progress, FrontEndError> {
         self.require_idle()?;
-        let mut parts = self.population.parts().skip(usize::from(step));
-        let Some(part) = parts.next() else {
-            return Err(faults::misuse("no such part"));
+        let Some(part) = self.population.part(step) else {
+            return Err(faults::misuse(words!("no such part")));
         };
         self.trusting(|this| {
             let Self { hardware, switches, driven, .. } = this;
             bring_up::check(hardware, part, |chip| switches.closed(chip), |chip| driven.of(chip))?;
-            let more = parts.next().is_some();
+            let more = step < u16::MAX && this.population.part(step + 1).is_some();
             Ok(if more { Progress::Again(settling::NONE) } else { Progress::Done(settling::NONE) })
         })
     }

@@ -60,30 +60,50 @@ impl Population {
         }
     }
 
-    /// Chips of `kind`, ascending.
-    pub(super) fn chips(&self, kind: ChipKind) -> impl Iterator<Item = ChipSelect> + use<> {
+    /// How many chips of `kind` there are.
+    fn count(&self, kind: ChipKind) -> u8 {
         let per_chip = if DACS.contains(&kind) { DAC_LINES } else { OCTAL_LINES };
         // At most 256/8 chips.
-        let count = self.lines(kind).div_ceil(per_chip) as u8;
-        (0..count).map(move |index| ChipSelect { kind, index })
+        self.lines(kind).div_ceil(per_chip) as u8
+    }
+
+    /// Chips of `kind`, ascending.
+    pub(super) fn chips(&self, kind: ChipKind) -> impl Iterator<Item = ChipSelect> + use<> {
+        (0..self.count(kind)).map(move |index| ChipSelect { kind, index })
+    }
+
+    /// The chip that `before` others of these kinds are in front of; or how many too few there are.
+    fn chip(&self, kinds: &[ChipKind], mut before: u16) -> Result<ChipSelect, u16> {
+        for &kind in kinds {
+            let count = self.count(kind);
+            match u8::try_from(before) {
+                Ok(index) if index < count => return Ok(ChipSelect { kind, index }),
+                _ => before -= u16::from(count),
+            }
+        }
+        Err(before)
+    }
+
+    /// The DAC that `before` others are in front of.
+    pub(super) fn dac(&self, before: u16) -> Option<ChipSelect> {
+        self.chip(&DACS, before).ok()
     }
 
     /// All DACs.
     pub(super) fn dacs(&self) -> impl Iterator<Item = ChipSelect> + use<> {
         let population = *self;
-        DACS.into_iter().flat_map(move |kind| population.chips(kind))
+        (0..).map_while(move |before| population.dac(before))
     }
 
-    /// Everything, in the order in which it is set up: what opens the array comes first.
-    pub(super) fn parts(&self) -> impl Iterator<Item = Part> + use<> {
-        let population = *self;
-        SWITCHES
-            .into_iter()
-            .flat_map(move |kind| population.chips(kind))
+    /// Of everything, in the order in which it is set up, the part that `before` others are in front of. What opens the array
+    /// comes first.
+    pub(super) fn part(&self, before: u16) -> Option<Part> {
+        self.chip(&SWITCHES, before)
             .map(Part::Switch)
-            .chain(self.dacs().map(Part::Dac))
-            .chain(self.chips(ChipKind::Adc).map(Part::Adc))
-            .chain([Part::Thermometer])
+            .or_else(|before| self.chip(&DACS, before).map(Part::Dac))
+            .or_else(|before| self.chip(&[ChipKind::Adc], before).map(Part::Adc))
+            .or_else(|before| if before == 0 { Ok(Part::Thermometer) } else { Err(before) })
+            .ok()
     }
 }
 

@@ -1,11 +1,12 @@
 //! A write pulse on the DACs: which channels move to which codes, loaded, read back, and taken away.
 
-use super::drive::{burst, setting, zero};
+use super::drive::{Burst, setting, zero};
 use super::faults;
 use super::population::{Population, dac_channel};
-use crate::chips::ltc2688::{Channel, DacCode, InputRegister, Register};
+use crate::chips::ltc2688::{CHANNELS, Channel, DacCode, InputRegister, Register};
 use crate::front_end::{FrontEndError, Selection};
 use crate::hardware::Hardware;
+use crate::log::words;
 use ohmrig_protocol::bench::{ChipKind, ChipSelect};
 use ohmrig_protocol::message::Scheme;
 use ohmrig_protocol::units::Volts;
@@ -55,11 +56,15 @@ struct Share {
 }
 
 impl Share {
-    fn code(&self, channel: Channel) -> u16 {
-        match self.exception {
-            Some((exception, code)) if exception == channel => code.0,
-            _ => self.common.0,
+    /// Codes in B of all channels.
+    fn codes(&self) -> [u16; CHANNELS] {
+        let mut codes = [self.common.0; CHANNELS];
+        if let Some((channel, code)) = self.exception
+            && let Some(place) = codes.get_mut(channel.index())
+        {
+            *place = code.0;
         }
+        codes
     }
 }
 
@@ -77,13 +82,13 @@ impl Plan {
         gate: Option<Volts>,
     ) -> Result<Self, FrontEndError> {
         if gate.is_some() && !population.gates {
-            return Err(faults::misuse("a gate voltage without gates"));
+            return Err(faults::misuse(words!("a gate voltage without gates")));
         }
         let codes = |kind, levels: Levels<f32>| {
             let code = |volts: Option<f32>| volts.map(|volts| setting(kind).span.code(volts)).transpose();
             match (code(levels.selected), code(levels.others)) {
                 (Ok(selected), Ok(others)) => Ok(Levels { selected, others }),
-                _ => Err(faults::misuse("a voltage outside the DACs' span")),
+                _ => Err(faults::misuse(words!("a voltage outside the DACs' span"))),
             }
         };
         let (rows, columns) = levels(selection.scheme, volts.0);
@@ -128,7 +133,7 @@ impl Plan {
     ) -> Result<(), FrontEndError> {
         for select in population.dacs() {
             if self.share(select).is_none() {
-                burst(hardware, select, |burst| burst.expect(Register::ToggleEnable, 0).map(drop))?;
+                Burst::new().expect(Register::ToggleEnable, 0).run(hardware, select)?;
             } else {
                 toggle(hardware, select)?;
             }
@@ -157,16 +162,13 @@ impl Plan {
         }
         let a = InputRegister::A.select_mask();
         for select in population.dacs().filter(|&select| self.share(select).is_some()) {
-            let setting = setting(select.kind).bits();
-            burst(hardware, select, |burst| {
-                burst
-                    .write(Register::ToggleEnable, 0)?
-                    .expect_all(Register::Setting, |_| setting)?
-                    .expect(Register::ToggleEnable, 0)?
-                    .expect(Register::AbSelect, a)?
-                    .expect(Register::Fault, 0)
-                    .map(drop)
-            })?;
+            Burst::new()
+                .write(Register::ToggleEnable, 0)
+                .expect_all(Register::Setting, setting(select.kind).bits())
+                .expect(Register::ToggleEnable, 0)
+                .expect(Register::AbSelect, a)
+                .expect(Register::Fault, 0)
+                .run(hardware, select)?;
         }
         Ok(())
     }
@@ -181,19 +183,17 @@ fn toggle<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), Front
     let DacCode(zero) = zero(select.kind);
     let first = zero | FIRST_TOGGLED;
     let b = InputRegister::B.select_mask();
-    burst(hardware, select, |burst| {
-        burst
-            // A channel still toggling would have ignored the read since the last pulse, and that read been believed.
-            .expect(Register::ToggleEnable, 0)?
-            .write(Register::ToggleEnable, first)?
-            .expect(Register::ToggleEnable, first)?
-            .write(Register::ToggleEnable, ALL_TOGGLED)?
-            .expect(Register::ToggleEnable, ALL_TOGGLED)?
-            .expect_all(Register::Code, |_| zero)?
-            .write(Register::AbSelect, b)?
-            .expect(Register::AbSelect, b)
-            .map(drop)
-    })
+    Burst::new()
+        // A channel still toggling would have ignored the read since the last pulse, and that read been believed.
+        .expect(Register::ToggleEnable, 0)
+        .write(Register::ToggleEnable, first)
+        .expect(Register::ToggleEnable, first)
+        .write(Register::ToggleEnable, ALL_TOGGLED)
+        .expect(Register::ToggleEnable, ALL_TOGGLED)
+        .expect_all(Register::Code, zero)
+        .write(Register::AbSelect, b)
+        .expect(Register::AbSelect, b)
+        .run(hardware, select)
 }
 
 /// The codes into B, codes and settings read back. B holds 0 V before: only what differs from it is written, so that a write
@@ -201,37 +201,34 @@ fn toggle<H: Hardware>(hardware: &mut H, select: ChipSelect) -> Result<(), Front
 /// changes it, but one of that read would, with the pulse in B.
 fn write_b<H: Hardware>(hardware: &mut H, select: ChipSelect, share: &Share) -> Result<(), FrontEndError> {
     let zero = zero(select.kind);
-    let setting = setting(select.kind).bits();
-    burst(hardware, select, |burst| {
-        if share.common != zero {
-            burst.write(Register::CodeAll, share.common.0)?;
-        }
-        if let Some((channel, code)) = share.exception
-            && code != share.common
-        {
-            burst.write(Register::Code(channel), code.0)?;
-        }
-        burst
-            .expect_all(Register::Code, |channel| share.code(channel))?
-            .expect_all(Register::Setting, |_| setting)
-            .map(drop)
-    })
+    let mut burst = Burst::new();
+    if share.common != zero {
+        burst.write(Register::CodeAll, share.common.0);
+    }
+    if let Some((channel, code)) = share.exception
+        && code != share.common
+    {
+        burst.write(Register::Code(channel), code.0);
+    }
+    burst
+        .expect_each(Register::Code, &share.codes())
+        .expect_all(Register::Setting, setting(select.kind).bits())
+        .run(hardware, select)
 }
 
 /// 0 V into B, where anything else is in it, and A selected again.
 fn clear_b<H: Hardware>(hardware: &mut H, select: ChipSelect, share: &Share) -> Result<(), FrontEndError> {
     let DacCode(zero) = zero(select.kind);
     let a = InputRegister::A.select_mask();
-    burst(hardware, select, |burst| {
-        if let Some(moved) = Channel::all().find(|&channel| share.code(channel) != zero) {
-            burst.write(Register::CodeAll, zero)?.expect(Register::Code(moved), zero)?;
-        }
-        burst
-            .write(Register::AbSelect, a)?
-            .expect_all(Register::Code, |_| zero)?
-            .expect(Register::AbSelect, a)
-            .map(drop)
-    })
+    let mut burst = Burst::new();
+    if let Some((moved, _)) = Channel::all().zip(share.codes()).find(|&(_, code)| code != zero) {
+        burst.write(Register::CodeAll, zero).expect(Register::Code(moved), zero);
+    }
+    burst
+        .write(Register::AbSelect, a)
+        .expect_all(Register::Code, zero)
+        .expect(Register::AbSelect, a)
+        .run(hardware, select)
 }
 
 #[cfg(test)]

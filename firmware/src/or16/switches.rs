@@ -6,6 +6,7 @@ use super::population::{MAX_OCTALS, Population, SWITCHES};
 use crate::chips::adgs1414d::Adgs1414d;
 use crate::front_end::{FrontEndError, Path, Selection};
 use crate::hardware::Hardware;
+use crate::log::words;
 use ohmrig_protocol::bench::{ChipKind, ChipSelect};
 use ohmrig_protocol::message::Scheme;
 
@@ -144,7 +145,7 @@ impl Switches {
         let place = group
             .and_then(|group| self.closed.get_mut(group))
             .and_then(|chips| chips.get_mut(usize::from(select.index)))
-            .ok_or_else(|| faults::misuse("no such switch chip"))?;
+            .ok_or_else(|| faults::misuse(words!("no such switch chip")))?;
         if *place == byte {
             return Ok(false);
         }
@@ -153,19 +154,23 @@ impl Switches {
         Ok(true)
     }
 
-    /// Closes `lines` of one group and opens its others.
+    /// Opens what isn't among `lines` of one group, and if `close`, closes what is; whether any chip changed.
+    #[inline(never)]
     pub(super) fn set_group<H: Hardware>(
         &mut self,
         hardware: &mut H,
         population: &Population,
-        kind: ChipKind,
-        lines: Lines,
-    ) -> Result<(), FrontEndError> {
+        (kind, lines): (ChipKind, Lines),
+        close: bool,
+    ) -> Result<bool, FrontEndError> {
         let count = population.lines(kind);
+        let mut moved = false;
         for select in population.chips(kind) {
-            self.put(hardware, select, lines.byte(select.index, count))?;
+            let closed = lines.byte(select.index, count);
+            let staying = if close { closed } else { closed & self.closed(select) };
+            moved |= self.put(hardware, select, staying)?;
         }
-        Ok(())
+        Ok(moved)
     }
 
     /// Opens everything that `to` has open, reads that back, and only then closes what `to` has closed. Writes only
@@ -179,18 +184,11 @@ impl Switches {
         to: &Arrangement,
     ) -> Result<bool, FrontEndError> {
         let mut moved = false;
-        for (kind, lines) in to.groups().into_iter().rev() {
-            let count = population.lines(kind);
-            for select in population.chips(kind) {
-                let staying = self.closed(select) & lines.byte(select.index, count);
-                moved |= self.put(hardware, select, staying)?;
-            }
+        for group in to.groups().into_iter().rev() {
+            moved |= self.set_group(hardware, population, group, false)?;
         }
-        for (kind, lines) in to.groups() {
-            let count = population.lines(kind);
-            for select in population.chips(kind) {
-                moved |= self.put(hardware, select, lines.byte(select.index, count))?;
-            }
+        for group in to.groups() {
+            moved |= self.set_group(hardware, population, group, true)?;
         }
         Ok(moved)
     }

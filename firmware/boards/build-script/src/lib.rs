@@ -26,6 +26,8 @@ pub fn image(scripts: &[&str]) -> Result<(), Box<dyn Error>> {
         println!("cargo:rustc-link-arg=-T{script}");
     }
     println!("cargo:rustc-link-arg=--build-id=sha1");
+    // Functions with the same code are one: nothing compares the addresses of functions.
+    println!("cargo:rustc-link-arg=--icf=all");
     if Path::new("tests").is_dir() {
         println!("cargo:rustc-link-arg-tests=-Tembedded-test.x");
         // Asked for by embedded-test's macro.

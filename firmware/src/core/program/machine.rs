@@ -140,7 +140,7 @@ impl ProgramMachine {
     }
 
     /// Keeps what is known of the cell at hand when the job ends early.
-    pub(in super::super) fn put_down(&mut self, cells: &mut [JobCell]) {
+    pub(in super::super) fn put_down(&self, cells: &mut [JobCell]) {
         if let Some(cell) = cells.get_mut(self.index())
             && self.finished < self.order.region.cells()
         {
@@ -149,6 +149,7 @@ impl ProgramMachine {
     }
 
     /// One step, and whether a conversion was read out in it.
+    #[inline(never)]
     pub(in super::super) fn step(
         &mut self,
         front_end: &mut impl FrontEnd,
