@@ -30,13 +30,13 @@ struct Budget {
 /// panic sites are the overflow checks that board images keep; the number is what the image has and room for another
 /// compiler's taste, so that new ones are looked at.
 const BUDGETS: [Budget; 7] = [
-    budget("mps2-an386", 122, 128, 215),
-    budget("mps2-an386-emulated", 368, 320, 800),
-    budget("nucleo-g474re", 115, 24, 204),
-    budget("nucleo-g474re-emulated", 374, 90, 810),
-    budget("pico", 416, 128, 1040),
-    budget("pico2", 132, 48, 300),
-    budget("pico2-emulated", 416, 128, 860),
+    budget("mps2-an386", 123, 128, 220),
+    budget("mps2-an386-emulated", 369, 320, 800),
+    budget("nucleo-g474re", 116, 24, 210),
+    budget("nucleo-g474re-emulated", 375, 90, 810),
+    budget("pico", 417, 128, 1040),
+    budget("pico2", 133, 48, 305),
+    budget("pico2-emulated", 387, 128, 860),
 ];
 
 const fn budget(image: &'static str, flash_kib: u64, ram_kib: u64, panic_sites: usize) -> Budget {
