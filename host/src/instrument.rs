@@ -216,11 +216,12 @@ impl Instrument {
         f64::from(converters.adc_linear) * f64::from(converters.adc_step.0)
     }
 
-    /// What the row driver puts out when asked for `volts`: the nearest code's voltage.
+    /// What the row driver puts out when asked for `volts`: the nearest code's voltage. In the device's own single precision,
+    /// where a voltage close to the middle between two codes may be nearest to the other one.
     #[must_use]
     pub fn applied_volts(&self, volts: f64) -> f64 {
-        let step = f64::from(self.device().converters.dac_step.0);
-        (volts / step).round() * step
+        let step = self.device().converters.dac_step.0;
+        f64::from((volts as f32 / step).round()) * f64::from(step)
     }
 
     /// 0.2 V, the usual voltage of reads, or less where the limits in force allow less.

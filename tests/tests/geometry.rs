@@ -78,3 +78,24 @@ fn products_are_linear_to_the_resolution_of_the_converters() {
     }
     assert_eq!(got.dim(), (8, m));
 }
+
+#[test]
+fn a_voltage_halfway_between_two_codes_is_the_same_one_to_host_and_device() {
+    let mut instrument = instrument(1, 1);
+    instrument.arm(10_000).unwrap();
+    for _ in 0..50 {
+        let (volts, width) = (Volts(1.5), Seconds(1e-4));
+        instrument
+            .pulse(Pulse { row: 0, column: 0, volts, width, scheme: Scheme::Half, gate: None })
+            .unwrap();
+    }
+    instrument.safe().unwrap();
+    let mut read = |volts| {
+        let settings = ReadSettings { volts, range: Some(0), conversions: 1 };
+        instrument.read_cells(instrument.whole(), &settings).unwrap().conductance[[0, 0]]
+    };
+    // 1961.499994 codes of 153 µV, in single precision 1961.5; and one that is clear.
+    let (halfway, clear) = (read(0.299_301_138_195_489_5), read(0.3));
+    // Another code would be 0.051 % of difference; the converters' rounding is half a code of 153 µV in a volt or more, twice.
+    assert!((halfway / clear - 1.0).abs() < 2.6e-4, "{halfway} {clear}");
+}
