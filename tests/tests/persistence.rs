@@ -362,8 +362,10 @@ fn cut_everywhere(tear: Tear) {
 fn cut(contents: &[u8], tear: Tear) {
     let (mut talk, promises, _, got) = live(contents, None);
     let operations = flash(&mut talk).operations();
-    let journal = 2 * SECTOR_BYTES as usize;
-    assert_ne!(flash(&mut talk).contents()[..journal], contents[..journal], "nothing was erased");
+    let first_words =
+        |bytes: &[u8]| bytes.chunks(SECTOR_BYTES as usize).map(|s| s[..32].to_vec()).collect::<Vec<_>>();
+    let (before, after) = (first_words(contents), first_words(flash(&mut talk).contents()));
+    assert!(before.iter().zip(after).filter(|(before, after)| *before != after).count() > 2, "too little erased");
     talk.power_cycle();
     assert_eq!(Promises::kept(&mut talk), promises);
     check_budgets(&mut talk, &got, 0, "no power loss");
@@ -613,7 +615,7 @@ fn a_flash_that_cannot_be_used_is_named_left_alone_and_no_hindrance_to_reading()
     for (contents, problem) in [
         (Vec::new(), StorageProblem::TooSmall { bytes: 0, needed }),
         (vec![0xFF; 8192], StorageProblem::TooSmall { bytes: 8192, needed }),
-        (newer, StorageProblem::Layout { found: 2, own: 1 }),
+        (newer, StorageProblem::Layout { found: 3, own: 2 }),
         (foreign, StorageProblem::Foreign),
         (elsewhere, StorageProblem::Foreign),
     ] {

@@ -1,18 +1,17 @@
-//! Which sectors of the flash hold what. The sizes follow from one rule of `sequential-storage`: items of a map can be
-//! replaced for ever if all of them together fill at most its pages less three (one is kept erased, one is being
-//! filled, one gives room to what is replaced).
+//! Which sectors of the flash hold what. The sizes follow from one rule: items of a map can be replaced for ever if all of
+//! them together fill at most its sectors less three (one is kept erased, one is being filled, one gives room to what is
+//! replaced).
 //!
 //! | sectors | what |
 //! | --- | --- |
-//! | 0, 1 | layout version, journal of erases |
-//! | 2 to 7 | small things: boots, limits, fault, panic, arrays, reservations, list of records |
-//! | 8 to 22 | calibration records |
-//! | 23 … | budgets, in maps of 8 sectors |
+//! | 0 to 5 | small things: boots, limits, fault, panic, arrays, reservations, list of records |
+//! | 6 to 20 | calibration records |
+//! | 21 … | budgets, in maps of 8 sectors |
 
 use ohmrig_protocol::message::{RECORD_CHUNK_BYTES, RECORD_HISTORY, StorageProblem};
 
 /// Version of everything below; another number is not touched.
-pub(super) const LAYOUT: u16 = 1;
+pub(super) const LAYOUT: u16 = 2;
 
 /// Erase unit, bytes.
 pub(super) const SECTOR_BYTES: u32 = 4096;
@@ -20,15 +19,9 @@ pub(super) const SECTOR_BYTES: u32 = 4096;
 /// Every write is a multiple of this, at a multiple of it.
 pub(super) const WORD_BYTES: u32 = 32;
 
-/// Sectors of the journal.
-pub(super) const JOURNAL_SECTORS: u32 = 2;
-
-const SETTINGS: Span = Span { first: JOURNAL_SECTORS, sectors: 6 };
+const SETTINGS: Span = Span { first: 0, sectors: 6 };
 const RECORDS: Span = Span { first: SETTINGS.first + SETTINGS.sectors, sectors: 15 };
 const BUDGETS: Span = Span { first: RECORDS.first + RECORDS.sectors, sectors: 8 };
-
-/// Most sectors of a map.
-pub(super) const MAX_SPAN: usize = 15;
 
 /// Records a device keeps; there is room for one more on its way.
 pub const RECORDS_KEPT: usize = RECORD_HISTORY;
@@ -49,26 +42,19 @@ const BLOCKS: u32 = 25;
 /// Most arrays whose budgets are kept, however large the flash.
 pub const MAX_ARRAYS: usize = 16;
 
-/// Items in a page of a map, with their key of 2 bytes and their header of a word.
-const fn items_in_page(bytes: usize) -> usize {
+/// Items in a sector of a map, with their header of a word.
+const fn items_in_sector(bytes: usize) -> usize {
     let word = WORD_BYTES as usize;
-    (SECTOR_BYTES as usize - 2 * word) / (word + (bytes + 2).next_multiple_of(word))
+    (SECTOR_BYTES as usize - 2 * word) / (word + bytes.next_multiple_of(word))
 }
-const _: () = assert!(MAX_ITEMS <= (RECORDS.sectors as usize - 3) * items_in_page(MAX_ITEM_BYTES));
-const _: () = assert!(BLOCKS as usize <= (BUDGETS.sectors as usize - 3) * items_in_page(BLOCK_BYTES));
-const _: () = assert!(RECORDS.sectors as usize == MAX_SPAN && SETTINGS.sectors <= RECORDS.sectors);
+const _: () = assert!(MAX_ITEMS <= (RECORDS.sectors as usize - 3) * items_in_sector(MAX_ITEM_BYTES));
+const _: () = assert!(BLOCKS as usize <= (BUDGETS.sectors as usize - 3) * items_in_sector(BLOCK_BYTES));
 
 /// Some sectors in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) first: u32,
     pub(super) sectors: u32,
-}
-
-impl Span {
-    pub(super) fn bytes(self) -> core::ops::Range<u32> {
-        self.first * SECTOR_BYTES..(self.first + self.sectors) * SECTOR_BYTES
-    }
 }
 
 /// One map of items by key.
