@@ -365,7 +365,10 @@ fn cut(contents: &[u8], tear: Tear) {
     let first_words =
         |bytes: &[u8]| bytes.chunks(SECTOR_BYTES as usize).map(|s| s[..32].to_vec()).collect::<Vec<_>>();
     let (before, after) = (first_words(contents), first_words(flash(&mut talk).contents()));
-    assert!(before.iter().zip(after).filter(|(before, after)| *before != after).count() > 2, "too little erased");
+    assert!(
+        before.iter().zip(after).filter(|(before, after)| *before != after).count() > 2,
+        "too little erased"
+    );
     talk.power_cycle();
     assert_eq!(Promises::kept(&mut talk), promises);
     check_budgets(&mut talk, &got, 0, "no power loss");

@@ -10,8 +10,8 @@
 //! | at the loss of power, the device was | what is found | what follows |
 //! | --- | --- | --- |
 //! | writing an item | something behind the last item | nothing more is written to this sector |
-//! | moving to the next sector | that sector without its mark | it is erased, and the move begins anew |
-//! | erasing the oldest | the sector behind the newest, neither blank nor with the next number | it is erased |
+//! | moving to the next sector | that sector without its mark | before the next move it is erased |
+//! | erasing the oldest | anything in the sector behind the newest | the same |
 
 use super::layout::{Area, LAYOUT, MAX_ITEM_BYTES, MAX_ITEMS, SECTOR_BYTES, WORD_BYTES};
 use super::words::{self, Word};
@@ -84,6 +84,9 @@ pub(super) struct Map {
     sequence: u32,
     /// Where the next item goes in the newest sector, bytes; a whole sector where none does.
     end: u32,
+    /// The sector behind the newest was erased since the last start. Before that, who knows: one in which a move was
+    /// interrupted may look erased and take nothing.
+    next_is_erased: bool,
     /// By key: the valid item, in words from the map's start. 0 for none: there is a header.
     places: [u16; MAX_ITEMS],
 }
@@ -92,7 +95,8 @@ impl Map {
     /// Finds everything in the map of this area.
     #[inline(never)]
     pub(super) fn load(flash: &mut impl Flash, area: Area) -> Result<Self, StorageProblem> {
-        let mut map = Self { area, sequence: 0, end: SECTOR_BYTES, places: [0; MAX_ITEMS] };
+        let mut map =
+            Self { area, sequence: 0, end: SECTOR_BYTES, next_is_erased: false, places: [0; MAX_ITEMS] };
         let sectors = area.span().sectors;
         let mut last = 0;
         for place in 0..sectors {
@@ -197,15 +201,35 @@ impl Map {
         if item.key >= MAX_ITEMS || value.len() > MAX_ITEM_BYTES {
             return Err(StorageProblem::Damaged);
         }
-        let mut turns = 0;
-        while self.end + item.bytes() > SECTOR_BYTES {
-            // Full it can't be by the layout's arithmetic: once around, there is room.
-            if turns > self.area.span().sectors {
-                return Err(StorageProblem::Damaged);
+        let mut failed = false;
+        loop {
+            self.make_room(flash, item.bytes())?;
+            match self.append(flash, &item, value) {
+                // What an interrupted write has left may look erased and take nothing all the same: words with a checksum of
+                // their own don't, if they were programmed with ones. The next sector has been erased.
+                Err(StorageProblem::Failed { .. }) if !failed => {
+                    failed = true;
+                    self.end = SECTOR_BYTES;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Goes on until `bytes` bytes have room in the newest sector.
+    fn make_room(&mut self, flash: &mut impl Flash, bytes: u32) -> Result<(), StorageProblem> {
+        // Full it can't be by the layout's arithmetic: once around, there is room.
+        for _ in 0..=self.area.span().sectors {
+            if self.end + bytes <= SECTOR_BYTES {
+                return Ok(());
             }
             self.turn(flash)?;
-            turns += 1;
         }
+        Err(StorageProblem::Damaged)
+    }
+
+    /// Writes an item that has room.
+    fn append(&mut self, flash: &mut impl Flash, item: &Item, value: &[u8]) -> Result<(), StorageProblem> {
         let offset = self.start(self.sequence) + self.end;
         let (whole, rest) = value.as_chunks::<{ WORD_BYTES as usize }>();
         let whole = whole.as_flattened();
@@ -231,12 +255,10 @@ impl Map {
     fn turn(&mut self, flash: &mut impl Flash) -> Result<(), StorageProblem> {
         let next = self.sequence + 1;
         let start = self.start(next);
-        let is_ready = words::read_word(flash, start)? == header(next)
-            && words::is_blank(flash, start + WORD_BYTES, SECTOR_BYTES - WORD_BYTES)?;
-        if !is_ready {
+        if !self.next_is_erased {
             self.prepare(flash, next)?;
         }
-        let mut moved = Self { sequence: next, end: ITEMS, ..*self };
+        let mut moved = Self { sequence: next, end: ITEMS, next_is_erased: false, ..*self };
         let oldest = self.start(next + 1);
         for key in 0..MAX_ITEMS {
             let from = self.offset(self.places.get(key).copied().unwrap_or(0));
@@ -253,7 +275,9 @@ impl Map {
         }
         words::program(flash, start + WORD_BYTES, &mark(next))?;
         *self = moved;
-        self.prepare(flash, next + 1)
+        self.prepare(flash, next + 1)?;
+        self.next_is_erased = true;
+        Ok(())
     }
 
     /// Erases the sector that will have this number, and gives it.

@@ -59,8 +59,9 @@ pub(super) fn program(flash: &mut impl Flash, offset: u32, bytes: &[u8]) -> Resu
     flash.write(offset, bytes).map_err(failed(offset))?;
     #[allow(clippy::cast_possible_truncation)] // Less than a sector.
     let length = bytes.len() as u32;
-    let is_there =
-        all(flash, offset, length, |chunk, done| bytes.get(done..).is_some_and(|rest| rest.starts_with(chunk)))?;
+    let is_there = all(flash, offset, length, |chunk, done| {
+        bytes.get(done..).is_some_and(|rest| rest.starts_with(chunk))
+    })?;
     if is_there { Ok(()) } else { Err(StorageProblem::Failed { offset }) }
 }
 

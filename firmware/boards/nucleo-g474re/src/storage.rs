@@ -1,7 +1,8 @@
 //! The instrument's storage: the last pages of flash bank 2, through the HAL's driver.
 
+use cortex_m_rt::exception;
 use embassy_stm32::flash::{self, Blocking, Flash as Driver};
-use embassy_stm32::{Peri, peripherals};
+use embassy_stm32::{Peri, pac, peripherals};
 use ohmrig_firmware::hardware::Flash;
 
 use crate::board::{STORAGE_BYTES, STORAGE_OFFSET};
@@ -62,4 +63,17 @@ impl Flash for Storage {
         let from = place(offset, ERASE_BYTES as usize)?;
         self.0.blocking_erase(from, from + ERASE_BYTES).map_err(StorageError::Driver)
     }
+}
+
+/// Two bits or more of a flash word are wrong (RM0440, "Error code correction"). In the bank of the storage that is what a
+/// write leaves in which power was lost, and the store finds by its own checks that there is nothing: without this every
+/// start would end in the same read. Anywhere else the image itself is damaged.
+#[exception]
+unsafe fn NonMaskableInt() {
+    let errors = pac::FLASH.eccr().read();
+    if !(errors.eccd() && errors.bk_ecc()) {
+        panic!("the image in flash is damaged, or the clock has failed");
+    }
+    // Writing the flag as it was read clears it.
+    pac::FLASH.eccr().write_value(errors);
 }
