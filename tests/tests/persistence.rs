@@ -11,7 +11,7 @@ use ohmrig_emulator::board::{Board, BoardOptions};
 use ohmrig_emulator::crossbar::Crossbar;
 use ohmrig_emulator::flash::{Flash, PowerCut, SECTOR_BYTES, Tear};
 use ohmrig_firmware::bench_hardware::BenchHardware;
-use ohmrig_firmware::board::last_words::LastWords;
+use ohmrig_firmware::board::last_words::{LastWords, Word};
 use ohmrig_firmware::core::{Boot, CellCount, Core, JobCell, Nameplate, Next, Now, Storage, flash_bytes};
 use ohmrig_firmware::or16::{Or16, Or16Config};
 use ohmrig_firmware::store::STORE_BYTES;
@@ -639,7 +639,7 @@ fn the_last_panic_is_told_in_every_start_after_it_and_nothing_is_written_until_i
     let long =
         "index 7 of 7 at firmware/src/core/measure.rs:12:34, and much more that nobody needs, said at length";
     let mut memory = LastWords::NONE;
-    memory.keep(format_args!("{long}"));
+    memory.keep(&[Word::Text(long)]);
     let words: &'static str = memory.take().unwrap().as_str().to_owned().leak();
     assert!(memory.take().is_none(), "told twice");
     let latched = Answer::Refused(Refusal::Faulted(FaultCode::Panic));

@@ -44,18 +44,19 @@ fn refusal() -> String {
     )
 }
 
-/// Runs the images that end badly on purpose: QEMU must end with their status and their last words.
-pub(crate) fn check_crashes(root: &Path, toolchain: &Toolchain) -> Result<()> {
+/// Runs the images that end by themselves, most of them badly and on purpose: QEMU must end with their status and words.
+pub(crate) fn check_endings(root: &Path, toolchain: &Toolchain) -> Result<()> {
     const PANIC: &str = "panic on purpose";
     const FAULT: &str = "HardFault at 0x";
-    // Statuses: `EXIT_PANIC` and `EXIT_HARD_FAULT` of the board's hal.rs, `BITTEN` and `TOLD` of the examples.
-    let crashes: [(&str, &[&str], i32, &[&str]); 4] = [
+    // Statuses: `EXIT_PANIC` and `EXIT_HARD_FAULT` of the board's hal.rs, `BITTEN`, `TOLD` and `RIGHT` of the examples.
+    let endings: [(&str, &[&str], i32, &[&str]); 5] = [
         ("panic", &[], 101, &[PANIC]),
         ("hardfault", &[], 102, &[FAULT]),
         ("hang", &[], 103, &["reset by the watchdog"]),
-        ("last_words", &["--features", "reset-on-panic"], 104, &[PANIC, FAULT]),
+        ("last_words", &["--features", "reset-on-panic"], 104, &[PANIC, "examples/last_words.rs:15", FAULT]),
+        ("memory_functions", &[], 105, &["checks of memory functions"]),
     ];
-    for (example, options, status, words) in crashes {
+    for (example, options, status, words) in endings {
         let image = images::example(root, toolchain, BOARD, example, options)?;
         let (ended, said) = run_image(&image, &[])?;
         if ended != Some(status) || !words.iter().all(|words| said.contains(words)) {

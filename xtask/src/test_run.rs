@@ -137,7 +137,7 @@ fn stages(root: &Path, extent: Extent, times: &mut Times) -> Result<()> {
     times.stage(Part::Boards, "sizes", || sizes::check(root))?;
     times.stage(Part::Boards, "new board", || images::check_skeleton(root))?;
 
-    times.stage(Part::Qemu, "crashes", || qemu::check_crashes(root, &toolchain))?;
+    times.stage(Part::Qemu, "endings", || qemu::check_endings(root, &toolchain))?;
     times.stage(Part::Qemu, "stack", || qemu::check_stack(root, &toolchain))?;
     times.stage(Part::Qemu, "instructions", || qemu::check_instructions(root, &toolchain))?;
     times.stage(Part::Qemu, "tests", || qemu_tests(root, &["qemu", "--skip", "full"]))?;
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn the_table_sums_stages_and_marks_a_part_over_its_budget() {
         let times = Times(vec![
-            (Part::Qemu, "crashes", Duration::from_secs(200)),
+            (Part::Qemu, "endings", Duration::from_secs(200)),
             (Part::Qemu, "tests", Duration::from_secs(161)),
         ]);
         let table = times.to_string();

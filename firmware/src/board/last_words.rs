@@ -1,7 +1,5 @@
 //! The message of a panic, kept in memory that a reset leaves alone, for the boot after it to tell.
 
-use core::fmt;
-
 /// Says that what follows was written by us and not by power-on.
 const MARK: u32 = 0x6f68_6d21;
 /// Bytes of the message; the rest of a longer one is lost.
@@ -21,13 +19,18 @@ impl LastWords {
     /// No message.
     pub const NONE: Self = Self { mark: 0, length: 0, crc: 0, text: [0; CAPACITY] };
 
-    /// Keeps `words`, cut to what there is room for.
-    pub fn keep(&mut self, words: fmt::Arguments<'_>) {
-        *self = Self::NONE;
-        let mut writer = Writer { words: self, length: 0 };
-        // It only ends early, and then what fitted is what there is.
-        let _ = fmt::write(&mut writer, words);
-        let length = writer.length;
+    /// Keeps `words`, one behind the other, cut to what there is room for.
+    pub fn keep(&mut self, words: &[Word<'_>]) {
+        let mut room = self.text.iter_mut();
+        let mut write = |bytes: &[u8]| room.by_ref().zip(bytes).map(|(to, from)| *to = *from).count();
+        let mut length = 0;
+        for word in words {
+            length += match *word {
+                Word::Text(text) => write(text.as_bytes()),
+                Word::Decimal(number) => number_digits(number, 10, &mut write),
+                Word::Hexadecimal(number) => number_digits(number, 16, &mut write),
+            };
+        }
         self.length = u32::try_from(length).unwrap_or(0);
         self.crc = ohmrig_protocol::frame::crc32(self.text.get(..length).unwrap_or_default());
         self.mark = MARK;
@@ -64,19 +67,33 @@ impl Message {
     }
 }
 
-struct Writer<'w> {
-    words: &'w mut LastWords,
-    length: usize,
+/// A part of a message. A panic's own arguments aren't here: their formatting takes 3 KB of `core::fmt`, which nothing else
+/// in an image needs, and what a panic is about is clear from its place.
+#[derive(Clone, Copy, Debug)]
+pub enum Word<'w> {
+    /// As it is.
+    Text(&'w str),
+    /// Without leading zeros.
+    Decimal(u32),
+    /// The same, small letters.
+    Hexadecimal(u32),
 }
 
-impl fmt::Write for Writer<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            *self.words.text.get_mut(self.length).ok_or(fmt::Error)? = byte;
-            self.length += 1;
+fn number_digits(number: u32, base: u32, write: &mut dyn FnMut(&[u8]) -> usize) -> usize {
+    let mut digits = [0; 10];
+    let mut left = number;
+    let mut first = digits.len();
+    for (index, digit) in digits.iter_mut().enumerate().rev() {
+        #[allow(clippy::cast_possible_truncation)] // Less than 16.
+        let value = (left % base) as u8;
+        *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
+        left /= base;
+        first = index;
+        if left == 0 {
+            break;
         }
-        Ok(())
     }
+    write(digits.get(first..).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -87,9 +104,11 @@ mod tests {
     #[test]
     fn a_message_is_told_once() {
         let mut words = LastWords::NONE;
-        words.keep(format_args!("row {} of {}", 17, 16));
-        assert_eq!(words.take().unwrap().as_str(), "row 17 of 16");
+        words.keep(&[Word::Text("row "), Word::Decimal(17), Word::Text(" of "), Word::Decimal(0)]);
+        assert_eq!(words.take().unwrap().as_str(), "row 17 of 0");
         assert!(words.take().is_none());
+        words.keep(&[Word::Hexadecimal(0x0800_a1ef), Word::Text(" "), Word::Decimal(u32::MAX)]);
+        assert_eq!(words.take().unwrap().as_str(), "800a1ef 4294967295");
     }
 
     #[test]
@@ -97,7 +116,7 @@ mod tests {
         let mut noise = LastWords { mark: 0x1234_5678, length: 7, crc: 1, text: [0xA5; CAPACITY] };
         assert!(noise.take().is_none());
         let mut nearly = LastWords::NONE;
-        nearly.keep(format_args!("panicked"));
+        nearly.keep(&[Word::Text("panicked")]);
         nearly.text[0] ^= 1;
         assert!(nearly.take().is_none());
         let mut longer_than_there_is =
@@ -108,7 +127,7 @@ mod tests {
     #[test]
     fn a_long_message_is_cut_between_characters() {
         let mut words = LastWords::NONE;
-        words.keep(format_args!("{}µµ", std::string::String::from("x").repeat(CAPACITY - 1)));
+        words.keep(&[Word::Text(&"x".repeat(CAPACITY - 1)), Word::Text("µµ"), Word::Decimal(1)]);
         assert_eq!(words.take().unwrap().as_str(), "x".repeat(CAPACITY - 1));
     }
 }

@@ -22,7 +22,7 @@ use critical_section::Mutex;
 #[cfg(feature = "heap")]
 use embedded_alloc::LlffHeap;
 
-use ohmrig_firmware::board::last_words::{LastWords, Message};
+use ohmrig_firmware::board::last_words::{LastWords, Message, Word};
 use ohmrig_firmware::board::stack::{PAINT, high_water_bytes};
 use ohmrig_protocol::message::{BUILD_BYTES, Stack};
 
@@ -61,7 +61,17 @@ pub fn take_last_words() -> Option<Message> {
 #[cfg(feature = "reset-on-panic")]
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    with_last_words(|kept| kept.keep(format_args!("{info}")));
+    let message = info.message().as_str().unwrap_or("panicked");
+    let (file, line) = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
+    with_last_words(|kept| {
+        kept.keep(&[
+            Word::Text(message),
+            Word::Text(" at "),
+            Word::Text(file),
+            Word::Text(":"),
+            Word::Decimal(line),
+        ]);
+    });
     SCB::sys_reset()
 }
 
@@ -69,7 +79,14 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
     let (at, from) = (frame.pc(), frame.lr());
-    with_last_words(|kept| kept.keep(format_args!("HardFault at {at:#010x}, called from {from:#010x}")));
+    with_last_words(|kept| {
+        kept.keep(&[
+            Word::Text("HardFault at 0x"),
+            Word::Hexadecimal(at),
+            Word::Text(", called from 0x"),
+            Word::Hexadecimal(from),
+        ]);
+    });
     SCB::sys_reset()
 }
 

@@ -16,6 +16,7 @@ use critical_section::Mutex;
 use heapless::spsc::{Consumer, Producer, Queue};
 use ohmrig_firmware::board::log_ring::LogBatch;
 use ohmrig_firmware::board::serve::Station;
+use ohmrig_memory_functions as _;
 use ohmrig_protocol::message::ResetReason;
 
 /// System clock, Hz: `SYSCLK_FRQ` in `hw/arm/mps2.c`.

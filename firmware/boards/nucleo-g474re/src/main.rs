@@ -22,6 +22,7 @@ use ohmrig_firmware::core::{Boot, Core, Nameplate};
 #[cfg(not(feature = "emulated"))]
 use ohmrig_firmware::hardware::WithFlash;
 use ohmrig_firmware::or16::Or16;
+use ohmrig_memory_functions as _;
 use static_cell::ConstStaticCell;
 
 /// 16 × 16 cells, frames that hold a target for each of them, one reply leaving while the next is made.
