@@ -22,7 +22,9 @@ use critical_section::Mutex;
 #[cfg(feature = "heap")]
 use embedded_alloc::LlffHeap;
 
-use ohmrig_firmware::board::last_words::{LastWords, Message, Word};
+#[cfg(feature = "reset-on-panic")]
+use ohmrig_firmware::board::last_words::Word;
+use ohmrig_firmware::board::last_words::{LastWords, Message};
 use ohmrig_firmware::board::stack::{PAINT, high_water_bytes};
 use ohmrig_protocol::message::{BUILD_BYTES, Stack};
 

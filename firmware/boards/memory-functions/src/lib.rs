@@ -17,7 +17,16 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, bytes: usize) -> *mut
         if (to as usize).wrapping_sub(from as usize) >= bytes {
             let (mut to, mut from) = (to, from);
             let end = to.add(bytes);
-            let words_end = to.add(bytes & !3);
+            let (blocks_end, words_end) = (to.add(bytes & !15), to.add(bytes & !3));
+            while to < blocks_end {
+                // Word by word: four in one value would be copied by a call to this function.
+                let (word, source) = (to.cast::<u32>(), from.cast::<u32>());
+                word.write_unaligned(source.read_unaligned());
+                word.add(1).write_unaligned(source.add(1).read_unaligned());
+                word.add(2).write_unaligned(source.add(2).read_unaligned());
+                word.add(3).write_unaligned(source.add(3).read_unaligned());
+                (to, from) = (to.add(16), from.add(16));
+            }
             while to < words_end {
                 to.cast::<u32>().write_unaligned(from.cast::<u32>().read_unaligned());
                 (to, from) = (to.add(4), from.add(4));
@@ -52,7 +61,15 @@ unsafe extern "C" fn memset(to: *mut u8, value: i32, bytes: usize) -> *mut u8 {
     unsafe {
         let mut next = to;
         let end = to.add(bytes);
-        let words_end = to.add(bytes & !3);
+        let (blocks_end, words_end) = (to.add(bytes & !15), to.add(bytes & !3));
+        while next < blocks_end {
+            let words = next.cast::<u32>();
+            words.write_unaligned(word);
+            words.add(1).write_unaligned(word);
+            words.add(2).write_unaligned(word);
+            words.add(3).write_unaligned(word);
+            next = next.add(16);
+        }
         while next < words_end {
             next.cast::<u32>().write_unaligned(word);
             next = next.add(4);
