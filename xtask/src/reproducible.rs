@@ -26,12 +26,12 @@ pub(crate) fn build<'c>(cargo: &'c mut Command, root: &Path) -> Result<&'c mut C
         registries.sort();
         folders.extend(registries);
     }
-    // Separated as cargo wants it, so that folders may have spaces in their names.
     let flags: Vec<String> =
         folders.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
-    let flags = flags.join("\u{1f}");
+    // As configuration, which cargo joins with the flags that a board has of its own; a list of strings is the same in Rust
+    // and in TOML.
     Ok(cargo
-        .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        .args(["--config", &format!("target.'cfg(all())'.rustflags={flags:?}")])
         .env("RUSTC_WRAPPER", std::env::current_exe()?)
         .env(ROOT, root))
 }
