@@ -3,15 +3,15 @@
 use super::budgets::Exposure;
 use super::job::{Job, JobMachine, Wait};
 use super::kept::Task;
+use super::limits::{Checks, Refused};
 use super::link::CachedReply;
 use super::measure::{Measurement, Products};
 use super::program::ProgramMachine;
 use super::pulse::{self, PulseMachine, PulseOrder, Sense};
-use super::request::Checks;
 use super::reservation::{Cover, PULSES_AHEAD};
 use super::safety::Stalled;
 use super::trace::{SAMPLES_OVERHEAD_BYTES, Tape, TraceMachine};
-use super::{Activity, Answer, Core, Now, Pending, limits, request};
+use super::{Activity, Answer, Core, Now, Pending, request};
 use crate::front_end::{FrontEnd, Selection};
 use ohmrig_protocol::frame::{self, FrameError, Kind};
 use ohmrig_protocol::message::{
@@ -66,11 +66,19 @@ impl Core<'_> {
                     return true;
                 }
                 Ok(Started::Answered) => {}
-                Err(refusal) => self.answer = Some(Answer::Plain(Reply::Refused(refusal))),
+                Err(Refused) => {
+                    self.answer = self.refusal.take().map(|refusal| Answer::Plain(Reply::Refused(refusal)));
+                }
             }
         }
         self.reply(pending, front_end);
         true
+    }
+
+    /// See [`Refused`].
+    fn refuse(&self, refusal: Refusal) -> Refused {
+        self.refusal.set(Some(refusal));
+        Refused
     }
 
     fn answer(&mut self, answer: Answer) -> Started {
@@ -108,7 +116,7 @@ impl Core<'_> {
 
     /// Checks a request, and notes its answer or what front end or flash are to do for it.
     #[inline(never)]
-    fn start(&mut self, now: Now, front_end: &impl FrontEnd) -> Result<Started, Refusal> {
+    fn start(&mut self, now: Now, front_end: &impl FrontEnd) -> Result<Started, Refused> {
         let body = self.pending.map_or(0, |pending| pending.body);
         let body =
             self.decoder.buffer().get(frame::HEADER_BYTES..frame::HEADER_BYTES + body).unwrap_or_default();
@@ -119,7 +127,7 @@ impl Core<'_> {
         let limits = self.limits.as_ref().unwrap_or(&description.limits);
         let reply_bytes =
             self.data.len().min(frame::body_bytes(self.max_frame).saturating_sub(REPLY_OVERHEAD_BYTES));
-        let checks = Checks { description, limits, reply_bytes };
+        let checks = Checks { description, limits, reply_bytes, refusal: &self.refusal };
         self.permits(request, now)?;
         Ok(match request {
             Request::Identify => self.answer(Answer::Identity { at_ns: now.instrument_ns }),
@@ -135,13 +143,13 @@ impl Core<'_> {
                 if offset > cells {
                     #[allow(clippy::cast_precision_loss)] // For the message only.
                     let (asked, max) = (offset as f32, cells as f32);
-                    return Err(Refusal::Invalid { field: Field::Offset, asked, min: 0.0, max });
+                    return Err(self.refuse(Refusal::Invalid { field: Field::Offset, asked, min: 0.0, max }));
                 }
                 self.answer(Answer::Results { offset, cells })
             }
             &Request::Arm { milliseconds } => {
                 #[allow(clippy::cast_precision_loss)] // At most 3.6 million: exact.
-                limits::within(Field::Arm, milliseconds as f32, 1.0, MAX_ARM_MS as f32)?;
+                checks.within(Field::Arm, milliseconds as f32, 1.0, MAX_ARM_MS as f32)?;
                 if let Activity::Job(machine) = &self.activity
                     && machine.writes()
                     && self.safety.armed_ms(now.link_ns) == 0
@@ -167,7 +175,7 @@ impl Core<'_> {
             }
             Request::ClearFault(code) => {
                 if !self.safety.clear(*code) {
-                    return Err(Refusal::NoSuchFault);
+                    return Err(self.refuse(Refusal::NoSuchFault));
                 }
                 self.kept.note_cleared();
                 if self.mode == Mode::Dead {
@@ -176,16 +184,18 @@ impl Core<'_> {
                 self.then_safe()
             }
             Request::TightenLimits(asked) => {
-                limits::tightened(asked, limits)?;
+                checks.tightened(asked)?;
                 self.may_keep()?;
                 let limits = *asked;
                 self.work(Activity::Keep(Task::Limits(limits)))
             }
             Request::Pulse(pulse) => {
-                let width_ns = limits::check_pulse(pulse, limits, description)?;
+                let width_ns = checks.pulse(pulse)?;
                 let cell = (pulse.row, pulse.column);
                 let exposure = Exposure::of(pulse.volts, width_ns, pulse.scheme, limits.current);
-                self.budgets.check(cell, &exposure, limits, description)?;
+                self.budgets
+                    .check(cell, &exposure, limits, description)
+                    .map_err(|refusal| self.refuse(refusal))?;
                 let region = Region { row: pulse.row, column: pulse.column, rows: 1, columns: 1 };
                 match self.kept.reservations.cover(region, &exposure, PULSES_AHEAD) {
                     Cover::Taken => {}
@@ -193,7 +203,9 @@ impl Core<'_> {
                     Cover::Full => return Ok(self.first(Task::Settle(0))),
                 }
                 // Counted before the edge: a reset in between over-counts, never under-counts.
-                self.budgets.charge(cell, &exposure, limits, description)?;
+                self.budgets
+                    .charge(cell, &exposure, limits, description)
+                    .map_err(|refusal| self.refuse(refusal))?;
                 let selection =
                     Selection { row: pulse.row, column: pulse.column, scheme: pulse.scheme, forming: false };
                 let machine = PulseMachine::new(PulseOrder {
@@ -225,7 +237,12 @@ impl Core<'_> {
                 if until_ns > MAX_INSTANT_NS {
                     let seconds = |ns: u64| ns as f32 * 1e-9;
                     let (asked, max) = (seconds(until_ns), seconds(MAX_INSTANT_NS));
-                    return Err(Refusal::Invalid { field: Field::Interval, asked, min: 0.0, max });
+                    return Err(self.refuse(Refusal::Invalid {
+                        field: Field::Interval,
+                        asked,
+                        min: 0.0,
+                        max,
+                    }));
                 }
                 self.begin_job(JobMachine::Wait(Wait { id: job, until_ns }));
                 self.done()
@@ -251,7 +268,7 @@ impl Core<'_> {
             }
             &Request::ReleaseJob(id) => {
                 if self.job(id)?.end.is_none() {
-                    return Err(Refusal::JobRuns(id));
+                    return Err(self.refuse(Refusal::JobRuns(id)));
                 }
                 self.job = None;
                 self.tape = None;
@@ -265,9 +282,9 @@ impl Core<'_> {
             Request::PlugArray { name } => {
                 if name.is_empty() {
                     let (asked, max) = (0.0, MAX_ARRAY_NAME_BYTES as f32);
-                    return Err(Refusal::Invalid { field: Field::Name, asked, min: 1.0, max });
+                    return Err(self.refuse(Refusal::Invalid { field: Field::Name, asked, min: 1.0, max }));
                 }
-                let (name, already) = self.kept.plug(name)?;
+                let (name, already) = self.kept.plug(name).map_err(|refusal| self.refuse(refusal))?;
                 if already {
                     return Ok(self.done());
                 }
@@ -278,13 +295,15 @@ impl Core<'_> {
                 }
                 self.work(Activity::Keep(Task::Plug(name)))
             }
-            Request::ForgetArray { name } => self.work(Activity::Keep(Task::Forget(self.kept.forget(name)?))),
+            Request::ForgetArray { name } => self.work(Activity::Keep(Task::Forget(
+                self.kept.forget(name).map_err(|refusal| self.refuse(refusal))?,
+            ))),
             Request::ListRecords => self.answer(Answer::Records),
             &Request::ReadRecord { number, offset } => {
                 self.work(Activity::Keep(Task::ReadRecord(number, offset)))
             }
             Request::BeginRecord(label) => {
-                self.kept.begin_record(*label)?;
+                self.kept.begin_record(*label).map_err(|refusal| self.refuse(refusal))?;
                 self.done()
             }
             Request::RecordChunk { .. } => self.work(Activity::Keep(Task::Chunk)),
@@ -295,7 +314,7 @@ impl Core<'_> {
 
     /// Refuses what mustn't be done in the state that everything is in, whatever exactly is asked for.
     #[inline(never)]
-    fn permits(&self, request: &Request<'_>, now: Now) -> Result<(), Refusal> {
+    fn permits(&self, request: &Request<'_>, now: Now) -> Result<(), Refused> {
         match request {
             Request::Program(_) => {
                 self.may_write(now)?;
@@ -351,15 +370,15 @@ impl Core<'_> {
         arrived: u32,
         reply_bytes: usize,
         now: Now,
-    ) -> Result<Started, Refusal> {
+    ) -> Result<Started, Refused> {
         let running = self.job(job)?.end.is_none();
-        let boot_nonce = self.link.boot_nonce();
-        let tape = self.tape.as_mut().filter(|tape| tape.job == job);
-        let tape = tape.ok_or(Refusal::NoSuchJob { boot_nonce })?;
+        let Some(tape) = self.tape.as_mut().filter(|tape| tape.job == job) else {
+            return Err(self.no_such_job());
+        };
         #[allow(clippy::cast_precision_loss)] // For the message only.
         if offset < tape.arrived || offset > tape.taken || arrived > offset {
             let (asked, min, max) = (offset as f32, tape.arrived.max(arrived) as f32, tape.taken as f32);
-            return Err(Refusal::Invalid { field: Field::Offset, asked, min, max });
+            return Err(self.refuse(Refusal::Invalid { field: Field::Offset, asked, min, max }));
         }
         tape.arrived = tape.arrived.max(arrived);
         let bytes = reply_bytes.saturating_sub(SAMPLES_OVERHEAD_BYTES);
@@ -372,21 +391,21 @@ impl Core<'_> {
         Ok(self.answer(Answer::Samples { offset, samples }))
     }
 
-    fn no_job(&self) -> Result<(), Refusal> {
-        self.job.map_or(Ok(()), |job| Err(Refusal::ResultsHeld(job.id)))
+    fn no_job(&self) -> Result<(), Refused> {
+        self.job.map_or(Ok(()), |job| Err(self.refuse(Refusal::ResultsHeld(job.id))))
     }
 
     /// Flash isn't touched while a job runs.
-    fn may_keep(&self) -> Result<(), Refusal> {
+    fn may_keep(&self) -> Result<(), Refused> {
         if let Activity::Job(machine) = &self.activity {
-            return Err(Refusal::JobRuns(machine.id()));
+            return Err(self.refuse(Refusal::JobRuns(machine.id())));
         }
-        self.kept.usable()
+        self.kept.usable().map_err(|refusal| self.refuse(refusal))
     }
 
-    fn may_measure(&self) -> Result<(), Refusal> {
+    fn may_measure(&self) -> Result<(), Refused> {
         if let Activity::Job(machine) = &self.activity {
-            return Err(Refusal::JobRuns(machine.id()));
+            return Err(self.refuse(Refusal::JobRuns(machine.id())));
         }
         match self.safety.fault() {
             // What a chip that isn't in order says is not a measurement.
@@ -394,33 +413,37 @@ impl Core<'_> {
                 if self.mode == Mode::Dead
                     || matches!(fault.code, FaultCode::Chip | FaultCode::Bus | FaultCode::Timeout) =>
             {
-                Err(Refusal::Faulted(fault.code))
+                Err(self.refuse(Refusal::Faulted(fault.code)))
             }
             _ => Ok(()),
         }
     }
 
-    fn no_fault(&self) -> Result<(), Refusal> {
-        self.safety.fault().map_or(Ok(()), |fault| Err(Refusal::Faulted(fault.code)))
+    fn no_fault(&self) -> Result<(), Refused> {
+        self.safety.fault().map_or(Ok(()), |fault| Err(self.refuse(Refusal::Faulted(fault.code))))
     }
 
-    fn may_write(&self, now: Now) -> Result<(), Refusal> {
+    fn may_write(&self, now: Now) -> Result<(), Refused> {
         self.no_fault()?;
         self.may_measure()?;
         // What cells get must be counted for good.
-        self.kept.usable()?;
+        self.kept.usable().map_err(|refusal| self.refuse(refusal))?;
         if self.safety.armed_ms(now.link_ns) == 0 {
-            return Err(Refusal::NotArmed);
+            return Err(self.refuse(Refusal::NotArmed));
         }
         Ok(())
     }
 
-    fn job(&self, id: JobId) -> Result<Job, Refusal> {
-        self.job.filter(|job| job.id == id).ok_or(Refusal::NoSuchJob { boot_nonce: self.link.boot_nonce() })
+    fn job(&self, id: JobId) -> Result<Job, Refused> {
+        self.job.filter(|job| job.id == id).ok_or_else(|| self.no_such_job())
+    }
+
+    fn no_such_job(&self) -> Refused {
+        self.refuse(Refusal::NoSuchJob { boot_nonce: self.link.boot_nonce() })
     }
 
     fn job_state(&self, id: JobId) -> JobState {
-        let Ok(job) = self.job(id) else {
+        let Some(job) = self.job.filter(|job| job.id == id) else {
             return JobState::Unknown { boot_nonce: self.link.boot_nonce() };
         };
         match &self.activity {

@@ -46,6 +46,7 @@ use crate::front_end::{Description, FrontEnd, FrontEndError, Progress, Settle};
 use crate::log::{Words, log, words};
 use acquire::Step;
 use budgets::Budgets;
+use core::cell::Cell;
 use job::{Job, JobMachine};
 use kept::{Desk, Keep, Kept, Task};
 use link::{Greeting, Link, Verdict};
@@ -214,6 +215,8 @@ pub struct Core<'b> {
     activity: Activity,
     /// The reply of the pending request, sent once the front end is in SAFE.
     answer: Option<Answer>,
+    /// Why the request that is being checked is refused.
+    refusal: Cell<Option<Refusal>>,
     wait_ns: Option<u32>,
     wait_until: u64,
     job: Option<Job>,
@@ -264,6 +267,7 @@ impl<'b> Core<'b> {
             pending: None,
             activity: Activity::Keep(Task::Boot),
             answer: None,
+            refusal: Cell::new(None),
             wait_ns: None,
             wait_until: 0,
             job: None,
