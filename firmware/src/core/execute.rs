@@ -152,7 +152,7 @@ impl Core<'_> {
                 checks.within(Field::Arm, milliseconds as f32, 1.0, MAX_ARM_MS as f32)?;
                 if let Activity::Job(machine) = &self.activity
                     && machine.writes()
-                    && self.safety.armed_ms(now.link_ns) == 0
+                    && !self.safety.is_armed(now.link_ns)
                 {
                     // Its arming has ended, perhaps with its session, and it ends after its present pulse: whoever arms
                     // next doesn't mean this job.
@@ -428,7 +428,7 @@ impl Core<'_> {
         self.may_measure()?;
         // What cells get must be counted for good.
         self.kept.usable().map_err(|refusal| self.refuse(refusal))?;
-        if self.safety.armed_ms(now.link_ns) == 0 {
+        if !self.safety.is_armed(now.link_ns) {
             return Err(self.refuse(Refusal::NotArmed));
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The bounds no request passes: voltage on every cell with tolerance, pulse width, pulses per cell.
 
-use crate::front_end::Description;
+use crate::front_end::{Description, LineSpan};
 use core::cell::Cell;
 use ohmrig_protocol::message::{Field, LimitName, Limits, Pulse, Refusal, Scheme};
 use ohmrig_protocol::units::{Amperes, Joules, Seconds, VoltSeconds, Volts};
@@ -11,6 +11,7 @@ const TOLERANCE_VOLTS: f32 = 0.020;
 const TOLERANCE_SHARE: f32 = 0.005;
 
 /// The largest |V| a cell can see for a commanded difference.
+#[inline(never)]
 pub(super) fn worst_volts(commanded: f32) -> f32 {
     let magnitude = if commanded < 0.0 { -commanded } else { commanded };
     magnitude + TOLERANCE_VOLTS + TOLERANCE_SHARE * magnitude
@@ -105,13 +106,15 @@ impl Checks<'_> {
             )?;
         }
         let (row, column) = lines(volts.0, scheme);
-        for (volts, span) in
-            [row, column].into_iter().zip([self.description.spans.0, self.description.spans.1])
-        {
-            let allowed = if volts > 0.0 { span.highest } else { span.lowest };
-            if !(span.lowest.0..=span.highest.0).contains(&volts) {
-                return Err(self.beyond(LimitName::DacSpan, volts, allowed.0));
-            }
+        self.span(row, &self.description.spans.0)?;
+        self.span(column, &self.description.spans.1)
+    }
+
+    #[inline(never)]
+    fn span(&self, volts: f32, span: &LineSpan) -> Result<(), Refused> {
+        let allowed = if volts > 0.0 { span.highest } else { span.lowest };
+        if !(span.lowest.0..=span.highest.0).contains(&volts) {
+            return Err(self.beyond(LimitName::DacSpan, volts, allowed.0));
         }
         Ok(())
     }
@@ -191,8 +194,8 @@ impl Checks<'_> {
 
     /// Refuses new limits of which any is looser than those in force.
     pub(super) fn tightened(&self, asked: &Limits) -> Result<(), Refused> {
-        for (asked, present) in upper(asked).into_iter().zip(upper(self.limits)) {
-            self.within(Field::Limits, asked, 0.0, present)?;
+        for (asked, present) in upper(asked).iter().zip(&upper(self.limits)) {
+            self.within(Field::Limits, *asked, 0.0, *present)?;
         }
         self.within(Field::Limits, asked.width_min.0, self.limits.width_min.0, self.limits.width_max.0)?;
         if asked.pulses_per_cell > self.limits.pulses_per_cell {
@@ -213,16 +216,22 @@ fn upper(limits: &Limits) -> [f32; 7] {
 /// The tighter of two limits, each by itself: what was tightened for good, on a board that may have become tighter.
 pub(super) fn tighter(one: Limits, other: Limits) -> Limits {
     Limits {
-        cell: Volts(one.cell.0.min(other.cell.0)),
-        half_select: Volts(one.half_select.0.min(other.half_select.0)),
-        read: Volts(one.read.0.min(other.read.0)),
+        cell: Volts(lower(one.cell.0, other.cell.0)),
+        half_select: Volts(lower(one.half_select.0, other.half_select.0)),
+        read: Volts(lower(one.read.0, other.read.0)),
         width_min: Seconds(one.width_min.0.max(other.width_min.0)),
-        width_max: Seconds(one.width_max.0.min(other.width_max.0)),
-        current: Amperes(one.current.0.min(other.current.0)),
+        width_max: Seconds(lower(one.width_max.0, other.width_max.0)),
+        current: Amperes(lower(one.current.0, other.current.0)),
         pulses_per_cell: one.pulses_per_cell.min(other.pulses_per_cell),
-        dose_per_cell: VoltSeconds(one.dose_per_cell.0.min(other.dose_per_cell.0)),
-        energy_per_cell: Joules(one.energy_per_cell.0.min(other.energy_per_cell.0)),
+        dose_per_cell: VoltSeconds(lower(one.dose_per_cell.0, other.dose_per_cell.0)),
+        energy_per_cell: Joules(lower(one.energy_per_cell.0, other.energy_per_cell.0)),
     }
+}
+
+/// Not inlined: a comparison that minds NaN is long.
+#[inline(never)]
+fn lower(one: f32, other: f32) -> f32 {
+    one.min(other)
 }
 
 /// Whether a measured pulse current passes its limit; NaN passes none and is refused.

@@ -456,7 +456,7 @@ impl<'b> Core<'b> {
                 step
             }
             Activity::Job(machine)
-                if machine.writes() && machine.may_end() && self.safety.armed_ms(now.link_ns) == 0 =>
+                if machine.writes() && machine.may_end() && !self.safety.is_armed(now.link_ns) =>
             {
                 self.end_job(JobEnd::Disarmed);
                 return Ok(Some(Settle::default()));
@@ -533,8 +533,7 @@ impl<'b> Core<'b> {
 
     /// What has to be written to flash before anything else happens, now that nothing is driven.
     fn due(&self, now: Now) -> Option<Task> {
-        let may_settle =
-            self.mode == Mode::Safe && (self.settle_due || self.safety.armed_ms(now.link_ns) == 0);
+        let may_settle = self.mode == Mode::Safe && (self.settle_due || !self.safety.is_armed(now.link_ns));
         matches!(self.mode, Mode::Safe | Mode::Dead).then(|| self.kept.due(may_settle)).flatten()
     }
 
