@@ -7,7 +7,6 @@
 
 pub use crate::checksum::{RunningCrc, crc32};
 use crate::serial::{self, Writer};
-use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -162,7 +161,9 @@ pub enum FrameError {
 /// # Errors
 /// [`FrameError::TooLarge`] if `out` is too small.
 pub fn encode<B: Serialize + ?Sized>(header: Header, body: &B, out: &mut [u8]) -> Result<usize, FrameError> {
-    encode_with(header, out, |writer| postcard::serialize_with_flavor(body, writer))
+    encode_with(header, out, |writer| {
+        let Ok(()) = body.serialize(writer);
+    })
 }
 
 /// As [`encode`], for a body that is serialized already.
@@ -170,21 +171,19 @@ pub fn encode<B: Serialize + ?Sized>(header: Header, body: &B, out: &mut [u8]) -
 /// # Errors
 /// [`FrameError::TooLarge`] if `out` is too small.
 pub fn encode_bytes(header: Header, body: &[u8], out: &mut [u8]) -> Result<usize, FrameError> {
-    encode_with(header, out, |mut writer| {
-        writer.write(body);
-        writer.finalize()
-    })
+    encode_with(header, out, |writer| writer.write(body))
 }
 
 fn encode_with(
     header: Header,
     out: &mut [u8],
-    body: impl FnOnce(Writer<'_>) -> postcard::Result<usize>,
+    body: impl FnOnce(&mut Writer<'_>),
 ) -> Result<usize, FrameError> {
     let too_large = FrameError::TooLarge { capacity: out.len() };
     let mut writer = Writer::frame(out);
     writer.write(&header.to_bytes());
-    let bytes = body(writer).map_err(|_| too_large)?;
+    body(&mut writer);
+    let bytes = writer.end().ok_or(too_large)?;
     *out.get_mut(bytes).ok_or(too_large)? = 0;
     Ok(bytes + 1)
 }

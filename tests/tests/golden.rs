@@ -8,9 +8,10 @@ use ohmrig_protocol::bench::ChipKind;
 use ohmrig_protocol::frame::{self, Header, Kind, SessionId};
 use ohmrig_protocol::log::LogRecords;
 use ohmrig_protocol::message::*;
+use ohmrig_protocol::serial;
 use ohmrig_protocol::session::{Hello, Mismatch, Unexecuted, Welcome};
 use ohmrig_protocol::units::*;
-use std::fmt::Write;
+use std::fmt::{Debug, Write};
 
 const REGION: Region = Region { row: 1, column: 2, rows: 3, columns: 300 };
 const LIMITS: Limits = Limits {
@@ -425,6 +426,53 @@ fn golden_requests_and_replies_decode_to_what_they_were_made_from() {
         let body = postcard::to_slice(&reply, &mut bytes).unwrap();
         assert_eq!(frame::decode_body::<Reply<'_>>(body), Ok(reply));
     }
+}
+
+/// Reads bytes as a body of one type, writes what came of it, and holds both against `postcard`. Whether it was a body.
+fn as_postcard_does<'a, T: serde::Deserialize<'a> + serde::Serialize + Debug>(bytes: &'a [u8]) -> bool {
+    let own = serial::take::<T>(bytes);
+    // As text: NaN is no number, not even itself.
+    assert_eq!(format!("{own:?}"), format!("{:?}", postcard::take_from_bytes::<T>(bytes).ok()), "{bytes:?}");
+    let Some((value, _)) = own else { return false };
+    let (mut own, mut other) = ([0; 1024], [0; 1024]);
+    let length = serial::put(&value, &mut own).unwrap();
+    assert_eq!(own[..length], *postcard::to_slice(&value, &mut other).unwrap());
+    true
+}
+
+#[test]
+fn golden_bodies_with_a_byte_changed_or_missing_are_read_or_refused_as_postcard_does() {
+    let (mut read, mut refused) = (0, 0);
+    for line in golden().lines() {
+        let hex = line.rsplit(' ').next().unwrap().as_bytes().chunks_exact(2);
+        let mut bytes: Vec<u8> =
+            hex.map(|hex| u8::from_str_radix(str::from_utf8(hex).unwrap(), 16).unwrap()).collect();
+        let without_delimiter = bytes.len() - 1;
+        let (header, body) = frame::decode(&mut bytes[..without_delimiter]).unwrap();
+        let mut compare = |body: &[u8]| {
+            let is_one = match header.kind {
+                Kind::Hello => as_postcard_does::<Hello>(body),
+                Kind::Welcome => as_postcard_does::<Welcome>(body),
+                Kind::Request => as_postcard_does::<Request<'_>>(body),
+                Kind::Reply => as_postcard_does::<Reply<'_>>(body),
+                Kind::Unexecuted => as_postcard_does::<Unexecuted>(body),
+                Kind::Log => as_postcard_does::<LogRecords<'_>>(body),
+                Kind::Mismatch => as_postcard_does::<Mismatch>(body),
+            };
+            *(if is_one { &mut read } else { &mut refused }) += 1;
+        };
+        for at in 0..body.len() {
+            compare(&body[..at]);
+            for value in 0..=u8::MAX {
+                let mut changed = body.to_vec();
+                changed[at] = value;
+                compare(&changed);
+                changed.insert(at, !value);
+                compare(&changed);
+            }
+        }
+    }
+    assert!(read > 100_000 && refused > 10_000, "{read} read, {refused} refused");
 }
 
 /// Of a batch of 16 products of 16 × 16, all bytes besides the codes themselves.

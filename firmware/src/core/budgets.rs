@@ -129,19 +129,26 @@ impl Exposure {
 
 /// A non-negative number in steps of 1/`scale`, rounded up; what is no number is as much as can be.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Saturates, as it should.
+#[inline(never)]
 fn steps_up(value: f32, scale: f32) -> u64 {
     if value.is_nan() { u64::MAX } else { libm::ceilf(value * scale) as u64 }
 }
 
+/// `one` times `other`, as far as that can be told, in whole `parts`, rounded up.
+#[inline(never)] // 64 bits wide.
+fn share(one: u64, other: u64, parts: u64) -> u64 {
+    one.saturating_mul(other).div_ceil(parts)
+}
+
 /// V·ns, rounded up.
 fn dose(volts: f32, width_ns: u32) -> u64 {
-    steps_up(volts, 1e6).saturating_mul(width_ns.into()).div_ceil(1_000_000)
+    share(steps_up(volts, 1e6), width_ns.into(), 1_000_000)
 }
 
 /// fJ, rounded up: µV times nA in whole nW, times ns.
 fn energy(volts: f32, current: Amperes, width_ns: u32) -> u64 {
-    let nanowatts = steps_up(volts, 1e6).saturating_mul(steps_up(current.0, 1e9)).div_ceil(1_000_000);
-    nanowatts.saturating_mul(width_ns.into()).div_ceil(1_000)
+    let nanowatts = share(steps_up(volts, 1e6), steps_up(current.0, 1e9), 1_000_000);
+    share(nanowatts, width_ns.into(), 1_000)
 }
 
 /// The energy of a pulse sampled at `samples_ns` behind its edge and before, fJ: up to there at the largest current

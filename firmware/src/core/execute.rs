@@ -3,15 +3,15 @@
 use super::budgets::Exposure;
 use super::job::{Job, JobMachine, Wait};
 use super::kept::Task;
+use super::limits::{Checks, Refused};
 use super::link::CachedReply;
 use super::measure::{Measurement, Products};
 use super::program::ProgramMachine;
 use super::pulse::{self, PulseMachine, PulseOrder, Sense};
-use super::request::Checks;
 use super::reservation::{Cover, PULSES_AHEAD};
 use super::safety::Stalled;
 use super::trace::{SAMPLES_OVERHEAD_BYTES, Tape, TraceMachine};
-use super::{Activity, Answer, Core, Now, Pending, limits, request};
+use super::{Activity, Answer, Core, Now, Pending, request};
 use crate::front_end::{FrontEnd, Selection};
 use ohmrig_protocol::frame::{self, FrameError, Kind};
 use ohmrig_protocol::message::{
@@ -32,22 +32,15 @@ const FETCH_PATIENCE_NS: u64 = 50_000_000;
 /// What became of a request.
 enum Started {
     /// It can be answered now.
-    Answered(Answer),
+    Answered,
     /// The front end works for it.
-    Working(Activity),
-    /// The front end goes to SAFE; then this is the answer.
-    ThenSafe(Reply<'static>),
+    Working,
+    /// The front end goes to SAFE; then it is answered.
+    ThenSafe,
     /// Not yet: a pulse has to end first.
     Later,
-    /// Something has to be written to flash first, then the request is started anew.
-    First(Task),
-}
-
-impl From<Reply<'static>> for Started {
-    #[inline(never)]
-    fn from(reply: Reply<'static>) -> Self {
-        Self::Answered(Answer::Plain(reply))
-    }
+    /// Something is written to flash first, then the request is started anew.
+    First,
 }
 
 impl Core<'_> {
@@ -59,123 +52,163 @@ impl Core<'_> {
         if !self.outbox.has_room(self.max_frame) || !(idle || runs_job && !pending.started) {
             return false;
         }
-        if let Some(answer) = self.answer.take() {
-            self.reply(pending, answer, front_end);
-            return true;
-        }
-        match self.start(now, front_end) {
-            Ok(Started::Later) => return false,
-            Ok(Started::First(task)) => self.activity = Activity::Keep(task),
-            Ok(Started::Answered(answer)) => self.reply(pending, answer, front_end),
-            Ok(Started::ThenSafe(reply)) => {
-                self.begin(pending, Activity::MakeSafe);
-                self.answer = Some(Answer::Plain(reply));
+        if self.answer.is_none() {
+            match self.start(now, front_end) {
+                Ok(Started::Later) => return false,
+                Ok(Started::First) => return true,
+                Ok(Started::ThenSafe) => {
+                    self.pending = Some(Pending { started: true, ..pending });
+                    return true;
+                }
+                Ok(Started::Working) => {
+                    self.pending = Some(Pending { started: true, ..pending });
+                    self.note_temperature(now, front_end);
+                    return true;
+                }
+                Ok(Started::Answered) => {}
+                Err(Refused) => {
+                    self.answer = self.refusal.take().map(|refusal| Answer::Plain(Reply::Refused(refusal)));
+                }
             }
-            Ok(Started::Working(activity)) => {
-                self.begin(pending, activity);
-                self.note_temperature(now, front_end);
-            }
-            Err(refusal) => self.reply(pending, Answer::Plain(Reply::Refused(refusal)), front_end),
         }
+        self.reply(pending, front_end);
         true
     }
 
-    fn begin(&mut self, pending: Pending, activity: Activity) {
-        self.pending = Some(Pending { started: true, ..pending });
-        self.activity = activity;
+    /// See [`Refused`].
+    fn refuse(&self, refusal: Refusal) -> Refused {
+        self.refusal.set(Some(refusal));
+        Refused
     }
 
-    /// Checks a request and decides what to do for it.
+    fn answer(&mut self, answer: Answer) -> Started {
+        self.answer = Some(answer);
+        Started::Answered
+    }
+
+    fn reply_with(&mut self, reply: Reply<'static>) -> Started {
+        self.answer(Answer::Plain(reply))
+    }
+
+    fn done(&mut self) -> Started {
+        self.reply_with(Reply::Done)
+    }
+
+    fn work(&mut self, activity: Activity) -> Started {
+        self.activity = activity;
+        Started::Working
+    }
+
+    fn measure(&mut self, measurement: Measurement) -> Started {
+        self.work(Activity::Measure(measurement))
+    }
+
+    fn first(&mut self, task: Task) -> Started {
+        self.activity = Activity::Keep(task);
+        Started::First
+    }
+
+    fn then_safe(&mut self) -> Started {
+        self.answer = Some(Answer::Plain(Reply::Done));
+        self.activity = Activity::MakeSafe;
+        Started::ThenSafe
+    }
+
+    /// Checks a request, and notes its answer or what front end or flash are to do for it.
     #[inline(never)]
-    fn start(&mut self, now: Now, front_end: &impl FrontEnd) -> Result<Started, Refusal> {
+    fn start(&mut self, now: Now, front_end: &impl FrontEnd) -> Result<Started, Refused> {
         let body = self.pending.map_or(0, |pending| pending.body);
         let body =
             self.decoder.buffer().get(frame::HEADER_BYTES..frame::HEADER_BYTES + body).unwrap_or_default();
-        let Some(request) = request::asked(body) else {
-            return Ok(Started::Answered(Answer::Malformed));
-        };
+        let request = request::asked(body);
+        // Not taken out of it: it is large.
+        let Some(request) = &request else { return Ok(self.answer(Answer::Malformed)) };
         let description = front_end.description();
         let limits = self.limits.as_ref().unwrap_or(&description.limits);
         let reply_bytes =
             self.data.len().min(frame::body_bytes(self.max_frame).saturating_sub(REPLY_OVERHEAD_BYTES));
-        let checks = Checks { description, limits, reply_bytes };
-        let measure = |measurement| Started::Working(Activity::Measure(measurement));
-        self.permits(&request, now)?;
+        let checks = Checks { description, limits, reply_bytes, refusal: &self.refusal };
+        self.permits(request, now)?;
         Ok(match request {
-            Request::Identify => Started::Answered(Answer::Identity { at_ns: now.instrument_ns }),
-            Request::Status => self.status(now).into(),
-            Request::ReadCells(asked) => measure(checks.read_cells(&asked)?),
-            Request::ReadColumn(asked) => measure(checks.read_column(&asked)?),
-            Request::ReadReference(asked) => measure(checks.read_reference(&asked)?),
-            Request::Mvm(asked) => measure(checks.products(&asked)?),
-            Request::CheckChips => Started::Working(Activity::Check(0)),
-            Request::JobStatus(id) => Reply::Job(self.job_state(id)).into(),
-            Request::JobResults { job, offset } => {
+            Request::Identify => self.answer(Answer::Identity { at_ns: now.instrument_ns }),
+            Request::Status => self.reply_with(self.status(now)),
+            Request::ReadCells(asked) => self.measure(checks.read_cells(asked)?),
+            Request::ReadColumn(asked) => self.measure(checks.read_column(asked)?),
+            Request::ReadReference(asked) => self.measure(checks.read_reference(asked)?),
+            Request::Mvm(asked) => self.measure(checks.products(asked)?),
+            Request::CheckChips => self.work(Activity::Check(0)),
+            Request::JobStatus(id) => self.reply_with(Reply::Job(self.job_state(*id))),
+            &Request::JobResults { job, offset } => {
                 let cells = self.job(job)?.progress.cells;
                 if offset > cells {
                     #[allow(clippy::cast_precision_loss)] // For the message only.
                     let (asked, max) = (offset as f32, cells as f32);
-                    return Err(Refusal::Invalid { field: Field::Offset, asked, min: 0.0, max });
+                    return Err(self.refuse(Refusal::Invalid { field: Field::Offset, asked, min: 0.0, max }));
                 }
-                Started::Answered(Answer::Results { offset, cells })
+                self.answer(Answer::Results { offset, cells })
             }
-            Request::Arm { milliseconds } => {
+            &Request::Arm { milliseconds } => {
                 #[allow(clippy::cast_precision_loss)] // At most 3.6 million: exact.
-                limits::within(Field::Arm, milliseconds as f32, 1.0, MAX_ARM_MS as f32)?;
+                checks.within(Field::Arm, milliseconds as f32, 1.0, MAX_ARM_MS as f32)?;
                 if let Activity::Job(machine) = &self.activity
                     && machine.writes()
-                    && self.safety.armed_ms(now.link_ns) == 0
+                    && !self.safety.is_armed(now.link_ns)
                 {
                     // Its arming has ended, perhaps with its session, and it ends after its present pulse: whoever arms
                     // next doesn't mean this job.
                     return Ok(Started::Later);
                 }
                 self.safety.arm(now.link_ns, milliseconds);
-                Reply::Done.into()
+                self.done()
             }
             Request::Safe => {
                 self.safety.disarm();
                 match &self.activity {
                     Activity::Job(machine) if !machine.may_end() => Started::Later,
                     // DEAD is safer than SAFE, and left only by clearing the fault.
-                    _ if self.mode == Mode::Dead => Reply::Done.into(),
+                    _ if self.mode == Mode::Dead => self.done(),
                     _ => {
                         self.end_job(JobEnd::Aborted);
-                        Started::ThenSafe(Reply::Done)
+                        self.then_safe()
                     }
                 }
             }
             Request::ClearFault(code) => {
-                if !self.safety.clear(code) {
-                    return Err(Refusal::NoSuchFault);
+                if !self.safety.clear(*code) {
+                    return Err(self.refuse(Refusal::NoSuchFault));
                 }
                 self.kept.note_cleared();
                 if self.mode == Mode::Dead {
                     self.mode = Mode::Starting;
                 }
-                Started::ThenSafe(Reply::Done)
+                self.then_safe()
             }
             Request::TightenLimits(asked) => {
-                limits::tightened(&asked, limits)?;
+                checks.tightened(asked)?;
                 self.may_keep()?;
-                Started::Working(Activity::Keep(Task::Limits(asked)))
+                let limits = *asked;
+                self.work(Activity::Keep(Task::Limits(limits)))
             }
             Request::Pulse(pulse) => {
-                let width_ns = limits::check_pulse(&pulse, limits, description)?;
+                let width_ns = checks.pulse(pulse)?;
                 let cell = (pulse.row, pulse.column);
                 let exposure = Exposure::of(pulse.volts, width_ns, pulse.scheme, limits.current);
-                self.budgets.check(cell, &exposure, limits, description)?;
+                self.budgets
+                    .check(cell, &exposure, limits, description)
+                    .map_err(|refusal| self.refuse(refusal))?;
                 let region = Region { row: pulse.row, column: pulse.column, rows: 1, columns: 1 };
-                match self.kept.reservations.cover(region, exposure, PULSES_AHEAD) {
+                match self.kept.reservations.cover(region, &exposure, PULSES_AHEAD) {
                     Cover::Taken => {}
-                    Cover::ToBeWritten => return Ok(Started::First(Task::Reserve)),
-                    Cover::Full => return Ok(Started::First(Task::Settle(0))),
+                    Cover::ToBeWritten => return Ok(self.first(Task::Reserve)),
+                    Cover::Full => return Ok(self.first(Task::Settle(0))),
                 }
                 // Counted before the edge: a reset in between over-counts, never under-counts.
-                self.budgets.charge(cell, &exposure, limits, description)?;
+                self.budgets
+                    .charge(cell, &exposure, limits, description)
+                    .map_err(|refusal| self.refuse(refusal))?;
                 let selection =
                     Selection { row: pulse.row, column: pulse.column, scheme: pulse.scheme, forming: false };
-                Started::Working(Activity::Pulse(PulseMachine::new(PulseOrder {
+                let machine = PulseMachine::new(PulseOrder {
                     selection,
                     volts: pulse.volts,
                     width_ns,
@@ -185,97 +218,103 @@ impl Core<'_> {
                         widest: false,
                         report: true,
                     },
-                })))
+                });
+                self.work(Activity::Pulse(machine))
             }
             Request::Program(asked) => {
-                let order = checks.program(&asked, self.job_cells)?;
-                match self.kept.reservations.cover(order.region, order.most(limits), 1) {
+                let order = checks.program(asked, self.job_cells)?;
+                match self.kept.reservations.cover(order.region, &order.most(limits), 1) {
                     Cover::Taken => {}
-                    Cover::ToBeWritten => return Ok(Started::First(Task::Reserve)),
-                    Cover::Full => return Ok(Started::First(Task::Settle(0))),
+                    Cover::ToBeWritten => return Ok(self.first(Task::Reserve)),
+                    Cover::Full => return Ok(self.first(Task::Settle(0))),
                 }
                 let current_limited = pulse::is_current_limited(order.scheme, order.width_ns, description);
                 self.begin_job(JobMachine::Program(ProgramMachine::new(order)));
-                Reply::Started { current_limited }.into()
+                self.reply_with(Reply::Started { current_limited })
             }
-            Request::Wait { job, until_ns } => {
+            &Request::Wait { job, until_ns } => {
                 #[allow(clippy::cast_precision_loss)] // For the message only.
                 if until_ns > MAX_INSTANT_NS {
                     let seconds = |ns: u64| ns as f32 * 1e-9;
                     let (asked, max) = (seconds(until_ns), seconds(MAX_INSTANT_NS));
-                    return Err(Refusal::Invalid { field: Field::Interval, asked, min: 0.0, max });
+                    return Err(self.refuse(Refusal::Invalid {
+                        field: Field::Interval,
+                        asked,
+                        min: 0.0,
+                        max,
+                    }));
                 }
                 self.begin_job(JobMachine::Wait(Wait { id: job, until_ns }));
-                Reply::Done.into()
+                self.done()
             }
             Request::Trace(asked) => {
-                let machine = TraceMachine::new(checks.trace(&asked, self.ring)?);
-                self.tape = Some(Tape::new(&asked, self.ring));
+                let machine = TraceMachine::new(checks.trace(asked, self.ring)?);
+                self.tape = Some(Tape::new(asked, self.ring));
                 self.begin_job(JobMachine::Trace(machine));
-                Reply::Done.into()
+                self.done()
             }
-            Request::FetchSamples { job, offset, arrived } => {
+            &Request::FetchSamples { job, offset, arrived } => {
                 return self.fetch_samples(job, offset, arrived, reply_bytes, now);
             }
-            Request::AbortJob(id) => {
+            &Request::AbortJob(id) => {
                 self.job(id)?;
                 match &self.activity {
                     Activity::Job(machine) if !machine.may_end() => Started::Later,
                     _ => {
                         self.end_job(JobEnd::Aborted);
-                        Reply::Done.into()
+                        self.done()
                     }
                 }
             }
-            Request::ReleaseJob(id) => {
+            &Request::ReleaseJob(id) => {
                 if self.job(id)?.end.is_none() {
-                    return Err(Refusal::JobRuns(id));
+                    return Err(self.refuse(Refusal::JobRuns(id)));
                 }
                 self.job = None;
                 self.tape = None;
-                Reply::Done.into()
+                self.done()
             }
-            Request::ReadBudgets(region) => {
+            &Request::ReadBudgets(region) => {
                 checks.budgets(region)?;
-                Started::Answered(Answer::Budgets(region))
+                self.answer(Answer::Budgets(region))
             }
-            Request::ListArrays => Started::Answered(Answer::Arrays),
+            Request::ListArrays => self.answer(Answer::Arrays),
             Request::PlugArray { name } => {
                 if name.is_empty() {
                     let (asked, max) = (0.0, MAX_ARRAY_NAME_BYTES as f32);
-                    return Err(Refusal::Invalid { field: Field::Name, asked, min: 1.0, max });
+                    return Err(self.refuse(Refusal::Invalid { field: Field::Name, asked, min: 1.0, max }));
                 }
-                let (name, already) = self.kept.plug(name)?;
+                let (name, already) = self.kept.plug(name).map_err(|refusal| self.refuse(refusal))?;
                 if already {
-                    return Ok(Reply::Done.into());
+                    return Ok(self.done());
                 }
                 // What was reserved was for the array that is plugged in now. The other one is armed for anew.
                 self.safety.disarm();
                 if !self.kept.reservations.is_empty() {
-                    return Ok(Started::First(Task::Settle(0)));
+                    return Ok(self.first(Task::Settle(0)));
                 }
-                Started::Working(Activity::Keep(Task::Plug(name)))
+                self.work(Activity::Keep(Task::Plug(name)))
             }
-            Request::ForgetArray { name } => {
-                Started::Working(Activity::Keep(Task::Forget(self.kept.forget(name)?)))
-            }
-            Request::ListRecords => Started::Answered(Answer::Records),
-            Request::ReadRecord { number, offset } => {
-                Started::Working(Activity::Keep(Task::ReadRecord(number, offset)))
+            Request::ForgetArray { name } => self.work(Activity::Keep(Task::Forget(
+                self.kept.forget(name).map_err(|refusal| self.refuse(refusal))?,
+            ))),
+            Request::ListRecords => self.answer(Answer::Records),
+            &Request::ReadRecord { number, offset } => {
+                self.work(Activity::Keep(Task::ReadRecord(number, offset)))
             }
             Request::BeginRecord(label) => {
-                self.kept.begin_record(label)?;
-                Reply::Done.into()
+                self.kept.begin_record(*label).map_err(|refusal| self.refuse(refusal))?;
+                self.done()
             }
-            Request::RecordChunk { .. } => Started::Working(Activity::Keep(Task::Chunk)),
-            Request::CommitRecord => Started::Working(Activity::Keep(Task::Commit)),
-            Request::RollBackRecord { number } => Started::Working(Activity::Keep(Task::RollBack(number))),
+            Request::RecordChunk { .. } => self.work(Activity::Keep(Task::Chunk)),
+            Request::CommitRecord => self.work(Activity::Keep(Task::Commit)),
+            &Request::RollBackRecord { number } => self.work(Activity::Keep(Task::RollBack(number))),
         })
     }
 
     /// Refuses what mustn't be done in the state that everything is in, whatever exactly is asked for.
     #[inline(never)]
-    fn permits(&self, request: &Request<'_>, now: Now) -> Result<(), Refusal> {
+    fn permits(&self, request: &Request<'_>, now: Now) -> Result<(), Refused> {
         match request {
             Request::Program(_) => {
                 self.may_write(now)?;
@@ -331,15 +370,15 @@ impl Core<'_> {
         arrived: u32,
         reply_bytes: usize,
         now: Now,
-    ) -> Result<Started, Refusal> {
+    ) -> Result<Started, Refused> {
         let running = self.job(job)?.end.is_none();
-        let boot_nonce = self.link.boot_nonce();
-        let tape = self.tape.as_mut().filter(|tape| tape.job == job);
-        let tape = tape.ok_or(Refusal::NoSuchJob { boot_nonce })?;
+        let Some(tape) = self.tape.as_mut().filter(|tape| tape.job == job) else {
+            return Err(self.no_such_job());
+        };
         #[allow(clippy::cast_precision_loss)] // For the message only.
         if offset < tape.arrived || offset > tape.taken || arrived > offset {
             let (asked, min, max) = (offset as f32, tape.arrived.max(arrived) as f32, tape.taken as f32);
-            return Err(Refusal::Invalid { field: Field::Offset, asked, min, max });
+            return Err(self.refuse(Refusal::Invalid { field: Field::Offset, asked, min, max }));
         }
         tape.arrived = tape.arrived.max(arrived);
         let bytes = reply_bytes.saturating_sub(SAMPLES_OVERHEAD_BYTES);
@@ -349,24 +388,24 @@ impl Core<'_> {
         if running && samples < room && !tape.is_full() && waited_ns < FETCH_PATIENCE_NS {
             return Ok(Started::Later);
         }
-        Ok(Started::Answered(Answer::Samples { offset, samples }))
+        Ok(self.answer(Answer::Samples { offset, samples }))
     }
 
-    fn no_job(&self) -> Result<(), Refusal> {
-        self.job.map_or(Ok(()), |job| Err(Refusal::ResultsHeld(job.id)))
+    fn no_job(&self) -> Result<(), Refused> {
+        self.job.map_or(Ok(()), |job| Err(self.refuse(Refusal::ResultsHeld(job.id))))
     }
 
     /// Flash isn't touched while a job runs.
-    fn may_keep(&self) -> Result<(), Refusal> {
+    fn may_keep(&self) -> Result<(), Refused> {
         if let Activity::Job(machine) = &self.activity {
-            return Err(Refusal::JobRuns(machine.id()));
+            return Err(self.refuse(Refusal::JobRuns(machine.id())));
         }
-        self.kept.usable()
+        self.kept.usable().map_err(|refusal| self.refuse(refusal))
     }
 
-    fn may_measure(&self) -> Result<(), Refusal> {
+    fn may_measure(&self) -> Result<(), Refused> {
         if let Activity::Job(machine) = &self.activity {
-            return Err(Refusal::JobRuns(machine.id()));
+            return Err(self.refuse(Refusal::JobRuns(machine.id())));
         }
         match self.safety.fault() {
             // What a chip that isn't in order says is not a measurement.
@@ -374,33 +413,37 @@ impl Core<'_> {
                 if self.mode == Mode::Dead
                     || matches!(fault.code, FaultCode::Chip | FaultCode::Bus | FaultCode::Timeout) =>
             {
-                Err(Refusal::Faulted(fault.code))
+                Err(self.refuse(Refusal::Faulted(fault.code)))
             }
             _ => Ok(()),
         }
     }
 
-    fn no_fault(&self) -> Result<(), Refusal> {
-        self.safety.fault().map_or(Ok(()), |fault| Err(Refusal::Faulted(fault.code)))
+    fn no_fault(&self) -> Result<(), Refused> {
+        self.safety.fault().map_or(Ok(()), |fault| Err(self.refuse(Refusal::Faulted(fault.code))))
     }
 
-    fn may_write(&self, now: Now) -> Result<(), Refusal> {
+    fn may_write(&self, now: Now) -> Result<(), Refused> {
         self.no_fault()?;
         self.may_measure()?;
         // What cells get must be counted for good.
-        self.kept.usable()?;
-        if self.safety.armed_ms(now.link_ns) == 0 {
-            return Err(Refusal::NotArmed);
+        self.kept.usable().map_err(|refusal| self.refuse(refusal))?;
+        if !self.safety.is_armed(now.link_ns) {
+            return Err(self.refuse(Refusal::NotArmed));
         }
         Ok(())
     }
 
-    fn job(&self, id: JobId) -> Result<Job, Refusal> {
-        self.job.filter(|job| job.id == id).ok_or(Refusal::NoSuchJob { boot_nonce: self.link.boot_nonce() })
+    fn job(&self, id: JobId) -> Result<Job, Refused> {
+        self.job.filter(|job| job.id == id).ok_or_else(|| self.no_such_job())
+    }
+
+    fn no_such_job(&self) -> Refused {
+        self.refuse(Refusal::NoSuchJob { boot_nonce: self.link.boot_nonce() })
     }
 
     fn job_state(&self, id: JobId) -> JobState {
-        let Ok(job) = self.job(id) else {
+        let Some(job) = self.job.filter(|job| job.id == id) else {
             return JobState::Unknown { boot_nonce: self.link.boot_nonce() };
         };
         match &self.activity {
@@ -428,9 +471,10 @@ impl Core<'_> {
     }
 
     /// Sends the answer to the pending request and remembers that it was dealt with.
-    fn reply(&mut self, pending: Pending, answer: Answer, front_end: &impl FrontEnd) {
+    fn reply(&mut self, pending: Pending, front_end: &impl FrontEnd) {
         let session = self.link.session();
         let description = front_end.description();
+        let Some(answer) = &self.answer else { return };
         let reply = match answer {
             Answer::Malformed => {
                 self.counters.unexecuted = self.counters.unexecuted.wrapping_add(1);
@@ -440,14 +484,14 @@ impl Core<'_> {
                 return self.replied(sent);
             }
             Answer::Plain(reply) => {
-                let (sent, cached) = self.outbox.push_once(session, pending.sequence, &reply);
+                let (sent, cached) = self.outbox.push_once(session, pending.sequence, reply);
                 // Every reply of a once request fits (tested); were one not to, an empty one would be sent again
                 // rather than the request be executed again.
                 let cached = cached.or(CachedReply::new(&[])).filter(|_| self.is_once(pending));
                 self.link.executed(pending.sequence, pending.crc, cached);
                 return self.replied(sent);
             }
-            Answer::Identity { at_ns } => Reply::Identity(Identity {
+            &Answer::Identity { at_ns } => Reply::Identity(Identity {
                 board: self.nameplate.board,
                 emulated: self.nameplate.emulated,
                 front_end: description.name,
@@ -467,7 +511,7 @@ impl Core<'_> {
                 last_panic: self.kept.last_panic(),
                 build: self.nameplate.build,
             }),
-            Answer::Budgets(region) => {
+            &Answer::Budgets(region) => {
                 let mut slots = self.data.as_chunks_mut::<BUDGET_BYTES>().0.iter_mut();
                 for row in region.row..region.row + region.rows {
                     for column in region.column..region.column + region.columns {
@@ -489,7 +533,7 @@ impl Core<'_> {
                 let entries = self.data.get(..bytes).unwrap_or_default();
                 Reply::Records { entries }
             }
-            Answer::Record { offset, bytes } => {
+            &Answer::Record { offset, bytes } => {
                 let data = self.data.get(..bytes).unwrap_or_default();
                 Reply::Record { offset, data }
             }
@@ -508,8 +552,8 @@ impl Core<'_> {
                 let codes = self.data.get(..bytes).unwrap_or_default();
                 Reply::Mvm { saturated: products.saturated, codes }
             }
-            Answer::Samples { offset, samples } => {
-                let Some(tape) = self.tape else { return };
+            &Answer::Samples { offset, samples } => {
+                let Some(tape) = self.tape else { return self.replied(Ok(())) };
                 let places = self.data.chunks_exact_mut(tape.sample_bytes.max(1));
                 for (index, place) in (offset..offset.saturating_add(samples)).zip(places) {
                     if let Some(sample) = self.ring.get(tape.place(index)) {
@@ -521,7 +565,7 @@ impl Core<'_> {
                 let first_at_ns = first_at_ns.unwrap_or_default();
                 Reply::Samples(Samples { offset, taken, saturated, first_at_ns, codes })
             }
-            Answer::Results { offset, cells } => {
+            &Answer::Results { offset, cells } => {
                 let room = frame::body_bytes(self.max_frame).saturating_sub(REPLY_OVERHEAD_BYTES);
                 let left = self.job_cells.get(offset as usize..cells as usize).unwrap_or_default();
                 let mut bytes = 0;
@@ -540,7 +584,7 @@ impl Core<'_> {
     }
 
     fn replied(&mut self, sent: Result<(), FrameError>) {
-        self.pending = None;
+        (self.pending, self.answer) = (None, None);
         self.note_unsent(sent);
     }
 

@@ -46,6 +46,7 @@ use crate::front_end::{Description, FrontEnd, FrontEndError, Progress, Settle};
 use crate::log::{Words, log, words};
 use acquire::Step;
 use budgets::Budgets;
+use core::cell::Cell;
 use job::{Job, JobMachine};
 use kept::{Desk, Keep, Kept, Task};
 use link::{Greeting, Link, Verdict};
@@ -214,6 +215,8 @@ pub struct Core<'b> {
     activity: Activity,
     /// The reply of the pending request, sent once the front end is in SAFE.
     answer: Option<Answer>,
+    /// Why the request that is being checked is refused.
+    refusal: Cell<Option<Refusal>>,
     wait_ns: Option<u32>,
     wait_until: u64,
     job: Option<Job>,
@@ -264,6 +267,7 @@ impl<'b> Core<'b> {
             pending: None,
             activity: Activity::Keep(Task::Boot),
             answer: None,
+            refusal: Cell::new(None),
             wait_ns: None,
             wait_until: 0,
             job: None,
@@ -452,7 +456,7 @@ impl<'b> Core<'b> {
                 step
             }
             Activity::Job(machine)
-                if machine.writes() && machine.may_end() && self.safety.armed_ms(now.link_ns) == 0 =>
+                if machine.writes() && machine.may_end() && !self.safety.is_armed(now.link_ns) =>
             {
                 self.end_job(JobEnd::Disarmed);
                 return Ok(Some(Settle::default()));
@@ -529,8 +533,7 @@ impl<'b> Core<'b> {
 
     /// What has to be written to flash before anything else happens, now that nothing is driven.
     fn due(&self, now: Now) -> Option<Task> {
-        let may_settle =
-            self.mode == Mode::Safe && (self.settle_due || self.safety.armed_ms(now.link_ns) == 0);
+        let may_settle = self.mode == Mode::Safe && (self.settle_due || !self.safety.is_armed(now.link_ns));
         matches!(self.mode, Mode::Safe | Mode::Dead).then(|| self.kept.due(may_settle)).flatten()
     }
 

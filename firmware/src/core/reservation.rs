@@ -74,13 +74,13 @@ impl Reservations {
     }
 
     /// Takes `each` for every cell of `region`; if too little is reserved, notes `ahead` times as much.
-    pub(super) fn cover(&mut self, region: Region, each: Exposure, ahead: u32) -> Cover {
+    pub(super) fn cover(&mut self, region: Region, each: &Exposure, ahead: u32) -> Cover {
         if self.settling {
             return Cover::Full;
         }
         let entries = self.entries.get_mut(..self.length).unwrap_or_default();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.region == region) {
-            let used = entry.used.plus(&each);
+            let used = entry.used.plus(each);
             if used.is_within(&entry.reserved) {
                 entry.used = used;
                 return Cover::Taken;
@@ -153,30 +153,30 @@ mod tests {
     #[test]
     fn pulses_are_taken_from_what_was_written_down_before() {
         let mut reservations = Reservations::default();
-        assert_eq!(reservations.cover(CELL, PULSE, 4), Cover::ToBeWritten);
+        assert_eq!(reservations.cover(CELL, &PULSE, 4), Cover::ToBeWritten);
         for _ in 0..4 {
-            assert_eq!(reservations.cover(CELL, PULSE, 4), Cover::Taken);
+            assert_eq!(reservations.cover(CELL, &PULSE, 4), Cover::Taken);
         }
-        assert_eq!(reservations.cover(CELL, PULSE, 4), Cover::ToBeWritten);
+        assert_eq!(reservations.cover(CELL, &PULSE, 4), Cover::ToBeWritten);
         // Twice the voltage counts twice.
         let double = Exposure { dose: 20, ..PULSE };
-        assert_eq!(reservations.cover(CELL, double, 4), Cover::Taken);
-        assert_eq!(reservations.cover(CELL, double, 4), Cover::Taken);
-        assert_eq!(reservations.cover(CELL, double, 4), Cover::ToBeWritten);
+        assert_eq!(reservations.cover(CELL, &double, 4), Cover::Taken);
+        assert_eq!(reservations.cover(CELL, &double, 4), Cover::Taken);
+        assert_eq!(reservations.cover(CELL, &double, 4), Cover::ToBeWritten);
     }
 
     #[test]
     fn a_full_list_and_one_being_settled_take_no_more() {
         let mut reservations = Reservations::default();
         for row in 0..ENTRIES as u16 {
-            assert_eq!(reservations.cover(Region { row, ..CELL }, PULSE, 1), Cover::ToBeWritten);
+            assert_eq!(reservations.cover(Region { row, ..CELL }, &PULSE, 1), Cover::ToBeWritten);
         }
-        assert_eq!(reservations.cover(Region { row: 100, ..CELL }, PULSE, 1), Cover::Full);
+        assert_eq!(reservations.cover(Region { row: 100, ..CELL }, &PULSE, 1), Cover::Full);
         reservations.settle();
-        assert_eq!(reservations.cover(CELL, PULSE, 1), Cover::Full);
+        assert_eq!(reservations.cover(CELL, &PULSE, 1), Cover::Full);
         let mut next = reservations.settled();
         assert_eq!((next.epoch(), next.is_empty()), (2, true));
-        assert_eq!(next.cover(CELL, PULSE, 1), Cover::ToBeWritten);
+        assert_eq!(next.cover(CELL, &PULSE, 1), Cover::ToBeWritten);
     }
 
     #[test]

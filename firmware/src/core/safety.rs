@@ -63,6 +63,10 @@ impl Safety {
         self.armed_until_ns = None;
     }
 
+    pub(super) fn is_armed(&self, link_ns: u64) -> bool {
+        self.armed_until_ns.is_some_and(|until| until > link_ns)
+    }
+
     /// Milliseconds of arming left, rounded up; 0 is disarmed.
     pub(super) fn armed_ms(&self, link_ns: u64) -> u32 {
         let left = self.armed_until_ns.map_or(0, |until| until.saturating_sub(link_ns));
@@ -71,7 +75,7 @@ impl Safety {
 
     /// Ends an arming that ran out, and names the fault if the link has gone silent while armed.
     pub(super) fn watch(&mut self, link_ns: u64) -> Option<FaultCode> {
-        if self.armed_ms(link_ns) == 0 {
+        if !self.is_armed(link_ns) {
             self.armed_until_ns = None;
             return None;
         }

@@ -131,6 +131,7 @@ impl Present {
     }
 
     /// The next step of a staircase, or its first; the answer is its top.
+    #[inline(never)]
     fn climb(&mut self, stairs: &Staircase, fresh: bool) -> f32 {
         let next = self.attempt.amplitude + stairs.step.0;
         self.attempt.amplitude = if fresh { stairs.start.0 } else { next.min(stairs.stop.0) };

@@ -97,6 +97,7 @@ impl<'a> Direction<'a> {
     }
 
     /// Distance to the bound, S.
+    #[inline(never)]
     fn distance(&self, conductance: f32) -> f32 {
         libm::fabsf(conductance - self.bound).max(LEAST_LEFT * self.range)
     }
