@@ -9,8 +9,8 @@ pub use log_inbox::{LogBatch, LogListener};
 
 use crate::transport::{Transport, TransportError};
 use flight::{Flight, InFlight};
-use link::{Frame, Link, encode};
-use ohmrig_protocol::frame::{Kind, SessionId, decode_body, encoded_bytes};
+use link::{Frame, Link, decode_body, encode};
+use ohmrig_protocol::frame::{Kind, SessionId, encoded_bytes};
 use ohmrig_protocol::message::{
     Converters, Fault, Identity, Limits, Reply, Request, ResetReason, StorageProblem,
 };

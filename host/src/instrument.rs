@@ -32,6 +32,7 @@ use crate::client::{Client, Device, LinkError, wrong_reply};
 use ohmrig_protocol::message::{
     FaultCode, JobEnd, JobId, LimitName, MAX_RANGES, Pulse, Refusal, Region, Reply, Request, Status,
 };
+use ohmrig_protocol::units::Volts;
 use thiserror::Error;
 
 /// A request that didn't lead to what was asked for.
@@ -216,12 +217,11 @@ impl Instrument {
         f64::from(converters.adc_linear) * f64::from(converters.adc_step.0)
     }
 
-    /// What the row driver puts out when asked for `volts`: the nearest code's voltage. In the device's own single precision,
-    /// where a voltage close to the middle between two codes may be nearest to the other one.
+    /// What the row driver puts out when asked for `volts`: the nearest code's voltage.
     #[must_use]
     pub fn applied_volts(&self, volts: f64) -> f64 {
-        let step = self.device().converters.dac_step.0;
-        f64::from((volts as f32 / step).round()) * f64::from(step)
+        let converters = &self.device().converters;
+        f64::from(converters.dac_steps(Volts(volts as f32))) * f64::from(converters.dac_step.0)
     }
 
     /// 0.2 V, the usual voltage of reads, or less where the limits in force allow less.

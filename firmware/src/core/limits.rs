@@ -178,7 +178,7 @@ impl Checks<'_> {
     pub(super) fn row_code(&self, volts: Volts) -> Result<u16, Refused> {
         let converters = &self.description.converters;
         let step = converters.dac_step.0;
-        let code = libm::roundf(volts.0 / step) + f32::from(converters.dac_zero);
+        let code = converters.dac_steps(volts) + f32::from(converters.dac_zero);
         if (0.0..=f32::from(self.description.dac_top)).contains(&code) {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Just checked.
             Ok(code as u16)

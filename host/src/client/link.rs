@@ -7,7 +7,7 @@ use ohmrig_protocol::frame::{self, FrameError, Header, Kind, SessionId};
 use ohmrig_protocol::message::Request;
 use ohmrig_protocol::session::Mismatch;
 use ohmrig_protocol::version;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -284,7 +284,7 @@ impl Link {
             self.partial.clear();
             match decoded {
                 Ok(Frame { header, body }) if header.kind == Kind::Mismatch => {
-                    return Err(match frame::decode_body::<Mismatch>(&body) {
+                    return Err(match decode_body::<Mismatch>(&body) {
                         Ok(Mismatch { min, current, .. }) => LinkError::Version { min, current },
                         Err(_) => LinkError::Version { min: header.version, current: header.version },
                     });
@@ -320,7 +320,19 @@ pub(super) fn encode<B: Serialize>(
 ) -> Option<Vec<u8>> {
     let mut out = vec![0; max_frame as usize];
     let header = Header { version: version::CURRENT, kind, session, sequence };
-    let bytes = frame::encode(header, body, &mut out).ok()?;
+    // By postcard itself, as everything in this crate: the device has a smaller writer and reader of the format, and so every
+    // exchange holds the one to the other.
+    let body = postcard::to_allocvec(body).ok()?;
+    let bytes = frame::encode_bytes(header, &body, &mut out).ok()?;
     out.truncate(bytes);
     Some(out)
+}
+
+/// What a body says.
+pub(super) fn decode_body<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, FrameError> {
+    match postcard::take_from_bytes(body) {
+        Ok((message, [])) => Ok(message),
+        Ok((_, rest)) => Err(FrameError::Body { left_over: rest.len() }),
+        Err(_) => Err(FrameError::Body { left_over: 0 }),
+    }
 }

@@ -1,7 +1,7 @@
 //! Log frames of a session, on their way to whoever reads them.
 
-use super::link::Frame;
-use ohmrig_protocol::frame::{SessionId, decode_body};
+use super::link::{Frame, decode_body};
+use ohmrig_protocol::frame::SessionId;
 use ohmrig_protocol::log::LogRecords;
 use std::collections::VecDeque;
 

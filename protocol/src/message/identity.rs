@@ -96,6 +96,15 @@ pub struct Converters {
     pub reference: Ohms,
 }
 
+impl Converters {
+    /// Steps of the DAC nearest to a voltage, in the single precision that both sides reckon in: in double precision one
+    /// close to the middle between two may be nearest to the other.
+    #[must_use]
+    pub fn dac_steps(&self, volts: Volts) -> f32 {
+        libm::roundf(volts.0 / self.dac_step.0)
+    }
+}
+
 /// Why a device started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ResetReason {
