@@ -51,7 +51,7 @@ use job::{Job, JobMachine};
 use kept::{Desk, Keep, Kept, Task};
 use link::{Greeting, Link, Verdict};
 use measure::{Measurement, Workspace};
-use ohmrig_protocol::frame::{self, Decoder, FrameError, Header, Kind, SessionId};
+use ohmrig_protocol::frame::{self, Body, Decoder, FrameError, Header, Kind, Serialized, SessionId};
 use ohmrig_protocol::log::{LogRecords, MAX_RECORD_BYTES};
 use ohmrig_protocol::message::{
     Counters, Fault, FaultCode, JobEnd, Limits, Mode, Refusal, Region, Reply, ResetReason, Stack,
@@ -703,10 +703,8 @@ impl<'b> Core<'b> {
                     }
                     Verdict::Resend(reply) => {
                         self.counters.repeated = self.counters.repeated.wrapping_add(1);
-                        let session = self.link.session();
-                        let sent =
-                            self.outbox.push_bytes(Kind::Reply, session, header.sequence, reply.body());
-                        self.note_unsent(sent);
+                        let body = Serialized(reply.body());
+                        self.send(Kind::Reply, self.link.session(), header.sequence, &body);
                     }
                     Verdict::Refuse(why) => {
                         self.counters.unexecuted = self.counters.unexecuted.wrapping_add(1);
@@ -744,7 +742,7 @@ impl<'b> Core<'b> {
     }
 
     /// Sends a frame of the link itself; `receive` made sure of the room.
-    fn send(&mut self, kind: Kind, session: SessionId, sequence: u32, body: &impl serde::Serialize) {
+    fn send(&mut self, kind: Kind, session: SessionId, sequence: u32, body: &dyn Body) {
         let sent = self.outbox.push(kind, session, sequence, body);
         self.note_unsent(sent);
     }
