@@ -355,6 +355,7 @@ impl Core<'_> {
         }
     }
 
+    #[inline(never)]
     fn begin_job(&mut self, machine: JobMachine) {
         self.job = Some(self.running(&machine));
         self.activity = Activity::Job(machine);
