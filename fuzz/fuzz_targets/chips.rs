@@ -220,7 +220,7 @@ fuzz_target!(|input: ((u8, u8), Vec<Asked>, Vec<u8>)| {
         let mut out = vec![0; frame::encoded_bytes(body.len())];
         let session = welcome.session();
         let header = Header { version: version::CURRENT, kind, session, sequence };
-        let length = frame::encode_bytes(header, body, &mut out).expect("room for a frame");
+        let length = frame::encode(header, &frame::Serialized(body), &mut out).expect("room for a frame");
         if length <= FRAME {
             exchange(&mut core, &mut front_end, &mut link_ns, &out[..length]);
         }

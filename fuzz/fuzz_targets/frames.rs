@@ -62,7 +62,7 @@ fuzz_target!(|data: &[u8]| {
         sequence: u32::from(cut),
     };
     let mut out = vec![0; frame::encoded_bytes(rest.len())];
-    let length = frame::encode_bytes(header, rest, &mut out).expect("room for it");
+    let length = frame::encode(header, &frame::Serialized(rest), &mut out).expect("room for it");
     let mut buffer = vec![0; length];
     let mut decoder = Decoder::new(&mut buffer);
     let (taken, frame) = decoder.feed(&out[..length]);

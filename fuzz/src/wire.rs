@@ -72,7 +72,7 @@ impl Wire {
     pub fn frame(&self, kind: Kind, session: SessionId, sequence: u32, body: &[u8]) -> Vec<u8> {
         let mut out = vec![0; frame::encoded_bytes(body.len())];
         let header = Header { version: version::CURRENT, kind, session, sequence };
-        let length = frame::encode_bytes(header, body, &mut out).expect("room for a frame");
+        let length = frame::encode(header, &frame::Serialized(body), &mut out).expect("room for a frame");
         out.truncate(length);
         out
     }

@@ -156,33 +156,37 @@ pub enum FrameError {
     },
 }
 
+/// What a frame can carry: every message. Behind a pointer, so that an image has one [`encode`].
+pub trait Body {
+    /// Writes it.
+    fn write(&self, to: &mut Writer<'_>);
+}
+
+impl<B: Serialize> Body for B {
+    fn write(&self, to: &mut Writer<'_>) {
+        let Ok(()) = self.serialize(to);
+    }
+}
+
+/// A body that is serialized already.
+#[derive(Clone, Copy, Debug)]
+pub struct Serialized<'a>(pub &'a [u8]);
+
+impl Body for Serialized<'_> {
+    fn write(&self, to: &mut Writer<'_>) {
+        to.write(self.0);
+    }
+}
+
 /// Builds a frame in `out` and returns its length, delimiter included.
 ///
 /// # Errors
 /// [`FrameError::TooLarge`] if `out` is too small.
-pub fn encode<B: Serialize + ?Sized>(header: Header, body: &B, out: &mut [u8]) -> Result<usize, FrameError> {
-    encode_with(header, out, |writer| {
-        let Ok(()) = body.serialize(writer);
-    })
-}
-
-/// As [`encode`], for a body that is serialized already.
-///
-/// # Errors
-/// [`FrameError::TooLarge`] if `out` is too small.
-pub fn encode_bytes(header: Header, body: &[u8], out: &mut [u8]) -> Result<usize, FrameError> {
-    encode_with(header, out, |writer| writer.write(body))
-}
-
-fn encode_with(
-    header: Header,
-    out: &mut [u8],
-    body: impl FnOnce(&mut Writer<'_>),
-) -> Result<usize, FrameError> {
+pub fn encode(header: Header, body: &dyn Body, out: &mut [u8]) -> Result<usize, FrameError> {
     let too_large = FrameError::TooLarge { capacity: out.len() };
     let mut writer = Writer::frame(out);
     writer.write(&header.to_bytes());
-    body(&mut writer);
+    body.write(&mut writer);
     let bytes = writer.end().ok_or(too_large)?;
     *out.get_mut(bytes).ok_or(too_large)? = 0;
     Ok(bytes + 1)
@@ -297,7 +301,7 @@ mod tests {
 
     fn frame(body: &[u8]) -> std::vec::Vec<u8> {
         let mut out = std::vec![0; encoded_bytes(body.len() + 5)];
-        let bytes = encode(header(), body, &mut out).unwrap();
+        let bytes = encode(header(), &body, &mut out).unwrap();
         out.truncate(bytes);
         out
     }
@@ -308,12 +312,12 @@ mod tests {
         for capacity in 0..whole.len() {
             let mut out = std::vec![0; capacity];
             assert_eq!(
-                encode(header(), [1u8; 300].as_slice(), &mut out),
+                encode(header(), &[1u8; 300].as_slice(), &mut out),
                 Err(FrameError::TooLarge { capacity })
             );
         }
         let mut out = std::vec![0; whole.len()];
-        assert_eq!(encode(header(), [1u8; 300].as_slice(), &mut out), Ok(whole.len()));
+        assert_eq!(encode(header(), &[1u8; 300].as_slice(), &mut out), Ok(whole.len()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod writer;
 use core::fmt::{self, Display};
 use reader::Reader;
 use serde::{Deserialize, Serialize};
-pub(crate) use writer::Writer;
+pub use writer::Writer;
 
 /// Puts a value as it would stand in a body at the start of `out`, and says how many bytes that is; `None` if `out` is too
 /// small.
@@ -30,7 +30,7 @@ pub fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<(T, &'a [u8])> {
 
 /// An error that doesn't happen.
 #[derive(Debug)]
-pub(crate) enum Never {}
+pub enum Never {}
 
 impl Display for Never {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -77,10 +77,12 @@ impl Default for Turn {
 }
 
 impl Turn {
-    /// One turn of the loop.
+    /// One turn of the loop. Not inlined into it: the compiler would keep every address that a turn needs on the stack, from
+    /// one turn to the next.
     ///
     /// # Errors
     /// The instrument clock's.
+    #[inline(never)]
     pub fn once<F: FrontEnd, C: InstrumentClock>(
         &mut self,
         core: &mut Core<'_>,

@@ -118,12 +118,12 @@ impl Register {
     pub fn address(self) -> u8 {
         match self {
             Self::Code(channel) => channel.0,
-            Self::Setting(channel) => 0x10 + channel.0,
-            Self::Offset(channel) => 0x20 + channel.0,
-            Self::Gain(channel) => 0x30 + channel.0,
-            Self::CodeUpdate(channel) => 0x40 + channel.0,
-            Self::CodeUpdateAll(channel) => 0x50 + channel.0,
-            Self::Update(channel) => 0x60 + channel.0,
+            Self::Setting(channel) => 0x10 | channel.0,
+            Self::Offset(channel) => 0x20 | channel.0,
+            Self::Gain(channel) => 0x30 | channel.0,
+            Self::CodeUpdate(channel) => 0x40 | channel.0,
+            Self::CodeUpdateAll(channel) => 0x50 | channel.0,
+            Self::Update(channel) => 0x60 | channel.0,
             Self::Config => 0x70,
             Self::PowerDown => 0x71,
             Self::AbSelect => 0x72,

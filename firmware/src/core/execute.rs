@@ -11,7 +11,7 @@ use super::pulse::{self, PulseMachine, PulseOrder, Sense};
 use super::reservation::{Cover, PULSES_AHEAD};
 use super::safety::Stalled;
 use super::trace::{SAMPLES_OVERHEAD_BYTES, Tape, TraceMachine};
-use super::{Activity, Answer, Core, Now, Pending, request};
+use super::{Activity, Answer, Core, Now, Pending, body, request};
 use crate::front_end::{FrontEnd, Selection};
 use ohmrig_protocol::frame::{self, FrameError, Kind};
 use ohmrig_protocol::message::{
@@ -117,10 +117,7 @@ impl Core<'_> {
     /// Checks a request, and notes its answer or what front end or flash are to do for it.
     #[inline(never)]
     fn start(&mut self, now: Now, front_end: &impl FrontEnd) -> Result<Started, Refused> {
-        let body = self.pending.map_or(0, |pending| pending.body);
-        let body =
-            self.decoder.buffer().get(frame::HEADER_BYTES..frame::HEADER_BYTES + body).unwrap_or_default();
-        let request = request::asked(body);
+        let request = request::asked(body(&self.pending, &self.decoder));
         // Not taken out of it: it is large.
         let Some(request) = &request else { return Ok(self.answer(Answer::Malformed)) };
         let description = front_end.description();
@@ -355,6 +352,7 @@ impl Core<'_> {
         }
     }
 
+    #[inline(never)]
     fn begin_job(&mut self, machine: JobMachine) {
         self.job = Some(self.running(&machine));
         self.activity = Activity::Job(machine);
@@ -487,7 +485,7 @@ impl Core<'_> {
                 let (sent, cached) = self.outbox.push_once(session, pending.sequence, reply);
                 // Every reply of a once request fits (tested); were one not to, an empty one would be sent again
                 // rather than the request be executed again.
-                let cached = cached.or(CachedReply::new(&[])).filter(|_| self.is_once(pending));
+                let cached = cached.or(CachedReply::new(&[])).filter(|_| self.is_once());
                 self.link.executed(pending.sequence, pending.crc, cached);
                 return self.replied(sent);
             }
@@ -513,8 +511,8 @@ impl Core<'_> {
             }),
             &Answer::Budgets(region) => {
                 let mut slots = self.data.as_chunks_mut::<BUDGET_BYTES>().0.iter_mut();
-                for row in region.row..region.row + region.rows {
-                    for column in region.column..region.column + region.columns {
+                for row in (region.row..).take(region.rows.into()) {
+                    for column in (region.column..).take(region.columns.into()) {
                         if let Some(slot) = slots.next() {
                             *slot = self.budgets.of(row, column, description).to_bytes();
                         }
@@ -588,10 +586,9 @@ impl Core<'_> {
         self.note_unsent(sent);
     }
 
-    fn is_once(&self, pending: Pending) -> bool {
-        let body = self.decoder.buffer().get(frame::HEADER_BYTES..frame::HEADER_BYTES + pending.body);
+    fn is_once(&self) -> bool {
         // Anything undecodable is not executed, so nothing of it needs to be remembered.
-        body.and_then(request::asked).is_some_and(|request| request.is_once())
+        request::asked(body(&self.pending, &self.decoder)).is_some_and(|request| request.is_once())
     }
 
     /// Measures the temperature if it is due; `start of an activity` is the same moment in every body of the

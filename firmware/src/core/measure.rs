@@ -189,8 +189,8 @@ impl CellScan {
             ScanStage::Plus | ScanStage::Minus => return self.sample(front_end, work),
             ScanStage::Ground => {
                 let settle = front_end.drive_row(self.row, self.zero)?;
-                self.row += 1;
-                if self.row >= self.region.row + self.region.rows {
+                self.row = self.row.saturating_add(1);
+                if self.row >= self.region.row.saturating_add(self.region.rows) {
                     return Ok((Step::Done, false));
                 }
                 self.stage = ScanStage::DrivePlus;
@@ -214,7 +214,7 @@ impl CellScan {
             Step::Done => {}
         }
         let linear = front_end.description().converters.adc_linear;
-        let line = usize::from(self.row - self.region.row) * codes.len();
+        let line = usize::from(self.row.saturating_sub(self.region.row)) * codes.len();
         let cells = work.data.as_chunks_mut::<CELL_SUMS_BYTES>().0.iter_mut().skip(line);
         for (cell, &code) in cells.zip(codes.iter()) {
             let mut sums = CellSums::from_bytes(cell);
@@ -231,7 +231,7 @@ impl CellScan {
             }
             *cell = sums.to_bytes();
         }
-        self.done += 1;
+        self.done = self.done.saturating_add(1);
         if self.done >= self.conversions {
             self.done = 0;
             self.pace.first_at_ns = None;
@@ -269,7 +269,7 @@ impl ColumnTrace {
         if let Some(slot) = work.data.as_chunks_mut::<2>().0.get_mut(usize::from(self.done)) {
             *slot = code.to_le_bytes();
         }
-        self.done += 1;
+        self.done = self.done.saturating_add(1);
         Ok((if self.done >= self.samples { Step::Done } else { Step::NOW }, true))
     }
 }
@@ -289,7 +289,7 @@ impl Products {
             ProductStage::Drive => return Ok((self.drive(front_end, work.body)?, false)),
             ProductStage::Confirm { settle } => {
                 self.stage = ProductStage::Settle { until_ns: work.now_ns.saturating_add(settle.ns.into()) };
-                front_end.confirm_rows(self.vector + 1 >= self.vectors)?;
+                front_end.confirm_rows(self.vector.saturating_add(1) >= self.vectors)?;
                 let Some(before) = self.vector.checked_sub(1) else { return Ok((Step::NOW, false)) };
                 self.read(front_end, before, work)?;
                 return Ok((Step::NOW, true));
@@ -311,18 +311,18 @@ impl Products {
             step @ Step::Again(_) => return Ok((step, false)),
             Step::Done => {}
         }
-        self.done += 1;
+        self.done = self.done.saturating_add(1);
         if self.done < self.conversions {
             self.read(front_end, self.vector, work)?;
             return Ok((Step::NOW, true));
         }
         self.done = 0;
         self.pace.first_at_ns = None;
-        if self.vector + 1 >= self.vectors {
+        if self.vector.saturating_add(1) >= self.vectors {
             self.read(front_end, self.vector, work)?;
             return Ok((Step::Done, true));
         }
-        self.vector += 1;
+        self.vector = self.vector.saturating_add(1);
         Ok((self.drive(front_end, work.body)?, false))
     }
 
@@ -331,9 +331,9 @@ impl Products {
     /// [`Mvm`]: ohmrig_protocol::message::Mvm
     fn drive(&mut self, front_end: &mut impl FrontEnd, body: &[u8]) -> Result<Step, FrontEndError> {
         let bytes = usize::from(front_end.description().rows) * 2;
-        let first = body.len().saturating_sub(usize::from(self.vectors) * bytes);
-        let start = first + usize::from(self.vector) * bytes;
-        let settle = front_end.drive_rows(body.get(start..start + bytes).unwrap_or_default())?;
+        let left = usize::from(self.vectors.saturating_sub(self.vector)).saturating_mul(bytes);
+        let codes = body.get(body.len().saturating_sub(left)..).and_then(|codes| codes.get(..bytes));
+        let settle = front_end.drive_rows(codes.unwrap_or_default())?;
         self.stage = ProductStage::Confirm { settle };
         Ok(Step::NOW)
     }
@@ -347,8 +347,10 @@ impl Products {
     ) -> Result<(), FrontEndError> {
         front_end.read_codes(0, work.codes)?;
         let linear = front_end.description().converters.adc_linear;
-        let first = usize::from(vector) * work.codes.len();
-        self.saturated += work.codes.iter().map(|&code| u32::from(is_saturated(code, linear))).sum::<u32>();
+        let first = usize::from(vector).saturating_mul(work.codes.len());
+        for &code in work.codes.iter() {
+            self.saturated = self.saturated.saturating_add(is_saturated(code, linear).into());
+        }
         if self.conversions == 1 {
             let slots = work.data.as_chunks_mut::<2>().0.iter_mut().skip(first);
             slots.zip(work.codes.iter()).for_each(|(slot, code)| *slot = code.to_le_bytes());

@@ -51,7 +51,7 @@ use job::{Job, JobMachine};
 use kept::{Desk, Keep, Kept, Task};
 use link::{Greeting, Link, Verdict};
 use measure::{Measurement, Workspace};
-use ohmrig_protocol::frame::{self, Decoder, FrameError, Header, Kind, SessionId};
+use ohmrig_protocol::frame::{self, Body, Decoder, FrameError, Header, Kind, Serialized, SessionId};
 use ohmrig_protocol::log::{LogRecords, MAX_RECORD_BYTES};
 use ohmrig_protocol::message::{
     Counters, Fault, FaultCode, JobEnd, Limits, Mode, Refusal, Region, Reply, ResetReason, Stack,
@@ -146,6 +146,13 @@ struct Pending {
     started: bool,
     /// When it came, by the link clock.
     since_ns: u64,
+}
+
+/// The body of a request that is being executed or waits to be.
+#[inline(never)]
+fn body<'a>(pending: &Option<Pending>, decoder: &'a Decoder<'_>) -> &'a [u8] {
+    let body = pending.and_then(|pending| decoder.buffer().get(frame::HEADER_BYTES..)?.get(..pending.body));
+    body.unwrap_or_default()
 }
 
 /// The answer to a request, short of the bulk data it points to.
@@ -305,7 +312,8 @@ impl<'b> Core<'b> {
             let (used, frame) = self.decoder.feed(rest);
             let decoded = frame.map(|bytes| frame::decode(bytes).map(|(header, body)| (header, body.len())));
             taken += used;
-            self.counters.bad_frames += self.decoder.dropped() - dropped;
+            let dropped = self.decoder.dropped().wrapping_sub(dropped);
+            self.counters.bad_frames = self.counters.bad_frames.wrapping_add(dropped);
             match decoded {
                 None => {}
                 Some(Ok((header, body))) => self.frame(header, body, link_ns),
@@ -315,7 +323,7 @@ impl<'b> Core<'b> {
                 }
                 Some(Err(error)) => {
                     log!(debug, "frame dropped: {}", error_name(error));
-                    self.counters.bad_frames += 1;
+                    self.counters.bad_frames = self.counters.bad_frames.wrapping_add(1);
                 }
             }
         }
@@ -417,10 +425,9 @@ impl<'b> Core<'b> {
             self.watch(now, front_end)?;
             return Ok(Some(Settle::default()));
         }
-        let Self {
-            activity, decoder, data, codes, budgets, job_cells, ring, tape, pending, counters, ..
-        } = self;
+        let Self { activity, decoder, data, codes, budgets, job_cells, ring, tape, pending, .. } = self;
         let limits = &self.limits;
+        let (mut converted, mut pulsed) = (false, false);
         let step = match activity {
             Activity::None | Activity::Keep(_) => return Ok(None),
             Activity::MakeSafe => match front_end.make_safe()? {
@@ -439,20 +446,19 @@ impl<'b> Core<'b> {
                 Progress::Done(_) => Step::Done,
             },
             Activity::Measure(measurement) => {
-                let body = pending.map_or(0..0, |p| frame::HEADER_BYTES..frame::HEADER_BYTES + p.body);
-                let body = decoder.buffer().get(body).unwrap_or_default();
+                let body = body(pending, decoder);
                 let columns = usize::from(front_end.description().columns);
                 let codes = codes.get_mut(..columns).unwrap_or_default();
                 let work = Workspace { data, codes, body, now_ns: now.instrument_ns };
-                let (step, converted) = measurement.step(front_end, work)?;
-                counters.conversions += u64::from(converted);
+                let step;
+                (step, converted) = measurement.step(front_end, work)?;
                 step
             }
             Activity::Pulse(pulse) => {
                 let before = pulse.edge_at_ns.is_some();
                 let limits = limits.unwrap_or(front_end.description().limits);
                 let step = pulse.step(front_end, &limits, now.instrument_ns)?;
-                counters.pulses += u64::from(!before && pulse.edge_at_ns.is_some());
+                pulsed = !before && pulse.edge_at_ns.is_some();
                 step
             }
             Activity::Job(machine)
@@ -470,19 +476,19 @@ impl<'b> Core<'b> {
             Activity::Job(JobMachine::Program(program)) => {
                 let before = program.pulses;
                 let limits = limits.unwrap_or(front_end.description().limits);
-                let (step, converted) =
+                let step;
+                (step, converted) =
                     program.step(front_end, &limits, job_cells, budgets, now.instrument_ns)?;
-                counters.pulses += program.pulses - before;
-                counters.conversions += u64::from(converted);
-                if self.stalled.watch(converted || program.pulses != before, now.instrument_ns) {
+                pulsed = program.pulses != before;
+                if self.stalled.watch(converted || pulsed, now.instrument_ns) {
                     return Err(FrontEndError { code: FaultCode::JobStalled, chip: None });
                 }
                 step
             }
             Activity::Job(JobMachine::Trace(trace)) => {
                 let Some(tape) = tape else { return Ok(None) };
-                let (step, converted) = trace.step(front_end, tape, ring, codes, now.instrument_ns)?;
-                counters.conversions += u64::from(converted);
+                let step;
+                (step, converted) = trace.step(front_end, tape, ring, codes, now.instrument_ns)?;
                 match step {
                     TraceStep::On(step) => step,
                     TraceStep::Full => return Ok(None),
@@ -493,6 +499,8 @@ impl<'b> Core<'b> {
                 }
             }
         };
+        self.counters.conversions += u64::from(converted);
+        self.counters.pulses += u64::from(pulsed);
         match step {
             Step::Again(settle) => Ok(Some(settle)),
             Step::Done => {
@@ -541,11 +549,10 @@ impl<'b> Core<'b> {
     #[inline(never)]
     fn keep(&mut self, task: Task, now: Now, front_end: &mut impl FrontEnd) -> Result<(), FrontEndError> {
         let board = *front_end.description();
-        let body = self.pending.map_or(0..0, |p| frame::HEADER_BYTES..frame::HEADER_BYTES + p.body);
         let desk = Desk {
             budgets: &mut self.budgets,
             board: &board,
-            body: self.decoder.buffer().get(body).unwrap_or_default(),
+            body: body(&self.pending, &self.decoder),
             data: self.data,
             panic: self.boot.panic,
         };
@@ -703,10 +710,8 @@ impl<'b> Core<'b> {
                     }
                     Verdict::Resend(reply) => {
                         self.counters.repeated = self.counters.repeated.wrapping_add(1);
-                        let session = self.link.session();
-                        let sent =
-                            self.outbox.push_bytes(Kind::Reply, session, header.sequence, reply.body());
-                        self.note_unsent(sent);
+                        let body = Serialized(reply.body());
+                        self.send(Kind::Reply, self.link.session(), header.sequence, &body);
                     }
                     Verdict::Refuse(why) => {
                         self.counters.unexecuted = self.counters.unexecuted.wrapping_add(1);
@@ -744,7 +749,7 @@ impl<'b> Core<'b> {
     }
 
     /// Sends a frame of the link itself; `receive` made sure of the room.
-    fn send(&mut self, kind: Kind, session: SessionId, sequence: u32, body: &impl serde::Serialize) {
+    fn send(&mut self, kind: Kind, session: SessionId, sequence: u32, body: &dyn Body) {
         let sent = self.outbox.push(kind, session, sequence, body);
         self.note_unsent(sent);
     }

@@ -1,13 +1,10 @@
 //! Encoded frames on their way to the host.
 
 use super::link::CachedReply;
-use ohmrig_protocol::frame::{
-    FrameError, Header, Kind, SessionId, decode, encode, encode_bytes, encoded_bytes,
-};
+use ohmrig_protocol::frame::{Body, FrameError, Header, Kind, SessionId, decode, encode, encoded_bytes};
 use ohmrig_protocol::log::LogRecords;
 use ohmrig_protocol::session::MAX_CACHED_REPLY_BYTES;
 use ohmrig_protocol::version;
-use serde::Serialize;
 
 /// Largest body of a frame the link itself sends (a welcome).
 const LINK_BODY_BYTES: usize = 48;
@@ -66,33 +63,26 @@ impl<'b> Outbox<'b> {
         self.has_room(encoded_bytes(LINK_BODY_BYTES))
     }
 
-    pub(super) fn push<B: Serialize>(
+    #[inline(never)]
+    pub(super) fn push(
         &mut self,
         kind: Kind,
         session: SessionId,
         sequence: u32,
-        body: &B,
+        body: &dyn Body,
     ) -> Result<(), FrameError> {
-        self.append(kind, session, sequence, |header, out| encode(header, body, out))
-    }
-
-    pub(super) fn push_bytes(
-        &mut self,
-        kind: Kind,
-        session: SessionId,
-        sequence: u32,
-        body: &[u8],
-    ) -> Result<(), FrameError> {
-        self.append(kind, session, sequence, |header, out| encode_bytes(header, body, out))
+        let header = Header { version: version::CURRENT, kind, session, sequence };
+        self.filled += encode(header, body, self.buffer.get_mut(self.filled..).unwrap_or_default())?;
+        Ok(())
     }
 
     /// As [`push`](Self::push), and gives back what the link has to remember of a *once* request's reply. Taken from the
     /// frame itself, so that images needn't carry a second serializer.
-    pub(super) fn push_once<B: Serialize>(
+    pub(super) fn push_once(
         &mut self,
         session: SessionId,
         sequence: u32,
-        body: &B,
+        body: &dyn Body,
     ) -> (Result<(), FrameError>, Option<CachedReply>) {
         let from = self.filled;
         let pushed = self.push(Kind::Reply, session, sequence, body);
@@ -105,18 +95,6 @@ impl<'b> Outbox<'b> {
             CachedReply::new(body)
         });
         (pushed, body)
-    }
-
-    fn append(
-        &mut self,
-        kind: Kind,
-        session: SessionId,
-        sequence: u32,
-        write: impl FnOnce(Header, &mut [u8]) -> Result<usize, FrameError>,
-    ) -> Result<(), FrameError> {
-        let header = Header { version: version::CURRENT, kind, session, sequence };
-        self.filled += write(header, self.buffer.get_mut(self.filled..).unwrap_or_default())?;
-        Ok(())
     }
 }
 

@@ -106,12 +106,16 @@ impl Records {
         let number = self.last_number.saturating_add(1);
         let entry = RecordEntry { number, in_force: true, label: upload.label };
         let mut records = Self { kept: [None; RECORDS_KEPT], last_number: number };
-        let others = self.entries().filter(|kept| Some(kept.entry.number) != dropped).map(|kept| {
-            let in_force = kept.entry.in_force && kept.entry.label.kind != upload.label.kind;
-            Kept { entry: RecordEntry { in_force, ..kept.entry }, ..*kept }
-        });
-        let all = others.chain([Kept { entry, place: upload.place }]);
-        records.kept.iter_mut().zip(all).for_each(|(to, from)| *to = Some(from));
+        let mut places = records.kept.iter_mut();
+        for kept in self.entries().filter(|kept| Some(kept.entry.number) != dropped) {
+            if let Some(to) = places.next() {
+                let kept = to.insert(*kept);
+                kept.entry.in_force &= kept.entry.label.kind != upload.label.kind;
+            }
+        }
+        if let Some(to) = places.next() {
+            *to = Some(Kept { entry, place: upload.place });
+        }
         Ok((records, number, dropped))
     }
 

@@ -12,7 +12,7 @@ use serde::ser::{
 
 /// Writes values into a buffer: bytes as they are, or straight through COBS, so that no second buffer is needed. One type
 /// for both, that an image has one serializer for what it sends and for what it keeps.
-pub(crate) struct Writer<'a> {
+pub struct Writer<'a> {
     to: Destination<'a>,
     wrong: bool,
 }

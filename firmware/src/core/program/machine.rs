@@ -90,6 +90,7 @@ enum Stage {
 }
 
 impl ProgramMachine {
+    #[inline(never)]
     pub(in super::super) fn new(order: ProgramOrder) -> Self {
         let experiences = [Experience::NONE; 2];
         Self {
