@@ -5,8 +5,8 @@
 //!
 //! Header, 8 bytes: `version << 4 | kind`, session (u24 LE), sequence number (u32 LE).
 
-pub use crate::checksum::{RunningCrc, crc32};
 use crate::serial::{self, Writer};
+use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -103,6 +103,37 @@ impl Header {
         let [s0, s1, s2, _] = self.session.0.to_le_bytes();
         let [n0, n1, n2, n3] = self.sequence.to_le_bytes();
         [(self.version << 4) | self.kind as u8, s0, s1, s2, n0, n1, n2, n3]
+    }
+}
+
+static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+
+/// The CRC-32 (ISO-HDLC, as in Ethernet) of frames and of what is kept in flash.
+#[must_use]
+pub fn crc32(bytes: &[u8]) -> u32 {
+    CRC.checksum(bytes)
+}
+
+/// The same CRC of bytes that come in pieces.
+#[derive(Clone)]
+pub struct RunningCrc(Digest<'static, u32, Table<1>>);
+
+impl Default for RunningCrc {
+    fn default() -> Self {
+        Self(CRC.digest())
+    }
+}
+
+impl RunningCrc {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The CRC of all bytes so far.
+    #[must_use]
+    pub fn value(self) -> u32 {
+        self.0.finalize()
     }
 }
 
@@ -304,6 +335,16 @@ mod tests {
         let bytes = encode(header(), &body, &mut out).unwrap();
         out.truncate(bytes);
         out
+    }
+
+    #[test]
+    fn crc_is_the_one_of_the_catalogue_in_one_piece_or_two() {
+        // Check value of CRC-32/ISO-HDLC in the CRC RevEng catalogue.
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+        let mut crc = RunningCrc::default();
+        crc.update(b"1234");
+        crc.update(b"56789");
+        assert_eq!(crc.value(), 0xCBF4_3926);
     }
 
     #[test]

@@ -17,7 +17,6 @@ extern crate std;
 
 pub mod bench;
 pub mod bytes;
-mod checksum;
 pub mod frame;
 pub mod log;
 pub mod message;

@@ -1,7 +1,7 @@
 //! A serde serializer of `postcard`'s format in which writing a piece never fails: see [`Writer::end`].
 
 use super::{Never, unknown};
-use crate::checksum::RunningCrc;
+use crate::frame::RunningCrc;
 use cobs::CobsEncoder;
 use core::fmt::Display;
 use serde::Serialize;
@@ -51,8 +51,9 @@ impl<'a> Writer<'a> {
 
     /// How many bytes the values and, in a frame, their CRC have become; `None` if they don't fit.
     pub(crate) fn end(mut self) -> Option<usize> {
-        if let Destination::Frame { crc, .. } = self.to {
-            self.write(&crc.value().to_le_bytes());
+        if let Destination::Frame { crc, .. } = &self.to {
+            let crc = crc.clone().value();
+            self.write(&crc.to_le_bytes());
         }
         match self.to {
             _ if self.wrong => None,
