@@ -6,7 +6,7 @@
 //! the next frame. A first read frame enters register mode; writing 0 to register 0 leaves it.
 
 use crate::hardware::FramedSpi;
-use crc::{CRC_8_SMBUS, Crc, NoTable};
+use crc::{CRC_8_SMBUS, CRC_16_OPENSAFETY_B, Crc, NoTable, Table};
 
 #[cfg(test)]
 mod tests;
@@ -37,37 +37,7 @@ const LEAVE: [u8; 2] = [0, 0];
 
 /// Conversion frames: polynomial 0x755B, seed 0, over the 16 data bytes (no-OS `ad7606_spi_data_read`).
 /// Catalogued as CRC-16/OPENSAFETY-B.
-const DATA_POLYNOMIAL: u16 = 0x755B;
-
-/// What four bits shifted out do to the others. By half bytes it takes 1 % of a product longer than by bytes, with a table of
-/// 32 bytes instead of 512.
-#[allow(clippy::indexing_slicing)] // Evaluated by the compiler.
-static DATA_TABLE: [u16; 16] = {
-    let mut table = [0; 16];
-    let mut bits = 0;
-    while bits < 16 {
-        let mut crc = (bits as u16) << 12;
-        let mut shifted = 0;
-        while shifted < 4 {
-            crc = if crc >> 15 == 1 { crc << 1 ^ DATA_POLYNOMIAL } else { crc << 1 };
-            shifted += 1;
-        }
-        table[bits] = crc;
-        bits += 1;
-    }
-    table
-};
-
-/// The CRC of a conversion frame's samples.
-fn data_crc(samples: &[u8]) -> u16 {
-    // Four bits: there always is an entry.
-    let half = |crc: u16, bits: u8| {
-        let entry = usize::from(crc >> 12 ^ u16::from(bits));
-        crc << 4 ^ DATA_TABLE.get(entry).copied().unwrap_or_default()
-    };
-    samples.iter().fold(0, |crc, byte| half(half(crc, byte >> 4), byte & 0xF))
-}
-
+static DATA_CRC: Crc<u16, Table<1>> = Crc::<u16, Table<1>>::new(&CRC_16_OPENSAFETY_B);
 /// Register frames: polynomial 0x07, seed 0, over both bytes, either way (no-OS `ad7606_spi_reg_read`). Catalogued as CRC-8/SMBUS.
 static REGISTER_CRC: Crc<u8, NoTable> = Crc::<u8, NoTable>::new(&CRC_8_SMBUS);
 
@@ -261,7 +231,7 @@ impl<S: FramedSpi> Ad7606c<S> {
             .transfer_frames(CONVERSION, &[0; CONVERSION], frame.as_flattened_mut())
             .map_err(Error::Bus)?;
         let [samples @ .., crc] = frame;
-        let computed = data_crc(samples.as_flattened());
+        let computed = DATA_CRC.checksum(samples.as_flattened());
         let received = u16::from_be_bytes(crc);
         if computed != received {
             return Err(Error::DataCrc { computed, received });
