@@ -323,7 +323,7 @@ pub(super) fn encode<B: Serialize>(
     // By postcard itself, as everything in this crate: the device has a smaller writer and reader of the format, and so every
     // exchange holds the one to the other.
     let body = postcard::to_allocvec(body).ok()?;
-    let bytes = frame::encode_bytes(header, &body, &mut out).ok()?;
+    let bytes = frame::encode(header, &frame::Serialized(&body), &mut out).ok()?;
     out.truncate(bytes);
     Some(out)
 }

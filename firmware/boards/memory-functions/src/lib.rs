@@ -1,4 +1,4 @@
-//! The functions that compilers call to copy, move, fill and compare memory, in a fifth of a kilobyte. Those of
+//! The functions that compilers call to copy, move, fill and compare memory, in a third of a kilobyte. Those of
 //! `compiler_builtins` are built for speed alone: with all their names, 3.8 KB, which an image of 96 KiB hasn't got.
 //!
 //! For processors that take unaligned words (Armv7-M, Armv8-M Mainline). Names and arguments: "Run-time ABI for the Arm
