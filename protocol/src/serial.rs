@@ -41,7 +41,7 @@ impl Display for Never {
 impl core::error::Error for Never {}
 
 /// What a derived `Deserialize` calls for a missing field, an unknown variant, or a value of another kind than the one asked for.
-/// A [`Reader`] always gives a field, a variant there is, and what it is asked for: nothing of this is left in an image.
+/// A `Reader` always gives a field, a variant there is, and what it is asked for: nothing of this is left in an image.
 impl serde::de::Error for Never {
     fn custom<T: Display>(_: T) -> Self {
         unreachable!()
