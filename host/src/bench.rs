@@ -136,7 +136,13 @@ impl Emulation {
             }
             Some(saved) => {
                 self.require_same(&saved)?;
-                Board::restore(saved.crossbar, options, saved.board).map_err(EmulationError::Board)?
+                Board::restore(saved.crossbar, options, saved.board).map_err(|error| {
+                    let path = self.state.clone().unwrap_or_default();
+                    EmulationError::State {
+                        path,
+                        why: format!("{error}; if another build wrote it, name another file"),
+                    }
+                })?
             }
         };
         let truth = self.truth.clone().map(TruthFile::new);
@@ -280,5 +286,21 @@ mod tests {
         emulation.seed = 6;
         let error = emulation.power_up().err().unwrap().to_string();
         assert!(error.contains("seed 5") && error.contains("seed 6"), "{error}");
+    }
+
+    #[test]
+    fn a_state_file_with_a_flash_of_another_size_is_refused_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let emulation = emulation(folder.path());
+        let (mut board, mut files) = emulation.power_up().unwrap();
+        files.finish(&mut board);
+        drop(files);
+        let path = emulation.state.as_deref().unwrap();
+        let mut state: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        state["board"]["flash"][0] = 159_744.into();
+        std::fs::write(path, state.to_string()).unwrap();
+        let error = emulation.power_up().err().unwrap().to_string();
+        assert!(error.contains(path.to_str().unwrap()) && error.contains("159744"), "{error}");
     }
 }

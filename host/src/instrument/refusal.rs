@@ -90,7 +90,9 @@ pub fn storage(problem: &StorageProblem) -> String {
             )
         }
         StorageProblem::Damaged => {
-            "the flash's contents make no sense; nothing of them was believed".to_owned()
+            "the flash's contents make no sense and nothing of them was believed; if a restart finds the same, erase the flash \
+             and with it all budgets"
+                .to_owned()
         }
         StorageProblem::Geometry { rows, columns } => {
             format!("the flash was laid out for {rows} rows × {columns} columns")
