@@ -1,7 +1,7 @@
 //! Arrays of any size, by repeating chips: what is pulsed is what is read, at the corners, and a product agrees with
 //! the devices' conductances.
 
-use ndarray::Array2;
+use ndarray::{Array2, arr2};
 use ohmrig::bench::{Emulation, profile};
 use ohmrig::client::Client;
 use ohmrig::device::EmulatedDevice;
@@ -95,7 +95,12 @@ fn a_voltage_halfway_between_two_codes_is_the_same_one_to_host_and_device() {
         instrument.read_cells(instrument.whole(), &settings).unwrap().conductance[[0, 0]]
     };
     // 1961.499994 codes of 153 µV, in single precision 1961.5; and one that is clear.
-    let (halfway, clear) = (read(0.299_301_138_195_489_5), read(0.3));
+    let halfway_volts = 0.299_301_138_195_489_5;
+    let (halfway, clear) = (read(halfway_volts), read(0.3));
     // Another code would be 0.051 % of difference; the converters' rounding is half a code of 153 µV in a volt or more, twice.
     assert!((halfway / clear - 1.0).abs() < 2.6e-4, "{halfway} {clear}");
+    let settings = ProductSettings { range: 0, conversions: 1, interval_ns: 0 };
+    let currents = instrument.mvm(arr2(&[[halfway_volts]]).view(), settings, |_| {}).unwrap().currents;
+    let product = currents[[0, 0]] / instrument.applied_volts(halfway_volts);
+    assert!((product / clear - 1.0).abs() < 2.6e-4, "{product} {clear}");
 }

@@ -5,6 +5,7 @@ use super::{Instrument, InstrumentError, unexpected};
 use ndarray::{Array2, ArrayView2};
 use ohmrig_protocol::frame::body_bytes;
 use ohmrig_protocol::message::{MAX_CONVERSIONS, Mvm, Reply, Request};
+use ohmrig_protocol::units::Volts;
 
 /// Bytes of a request for products besides its codes.
 const REQUEST_OVERHEAD: usize = 16;
@@ -134,12 +135,13 @@ impl Instrument {
     /// Little-endian DAC codes of voltages, row-major.
     fn row_codes(&self, volts: ArrayView2<'_, f64>) -> Result<Vec<u8>, InstrumentError> {
         let converters = self.device().converters;
-        let (step, zero) = (f64::from(converters.dac_step.0), f64::from(converters.dac_zero));
+        let zero = f32::from(converters.dac_zero);
         let mut codes = Vec::with_capacity(volts.len() * 2);
         for ((vector, row), &value) in volts.indexed_iter() {
-            self.check_read_volts(value)
+            let volts = self
+                .check_read_volts(value)
                 .map_err(|error| InstrumentError::Argument(format!("vector {vector}, row {row}: {error}")))?;
-            let code = (value / step).round() + zero;
+            let code = converters.dac_steps(Volts(volts)) + zero;
             if !(0.0..=65535.0).contains(&code) {
                 return Err(InstrumentError::Argument(format!(
                     "vector {vector}, row {row}: {value} V is beyond the row drivers"
