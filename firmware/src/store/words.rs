@@ -28,6 +28,18 @@ pub(super) fn read_word(flash: &mut impl Flash, offset: u32) -> Result<Word, Sto
     Ok(word)
 }
 
+/// The next of `left` bytes, as many as a chunk has room for.
+fn read_chunk<'c>(
+    flash: &mut impl Flash,
+    offset: u32,
+    left: u32,
+    chunk: &'c mut Chunk,
+) -> Result<&'c [u8], StorageProblem> {
+    let chunk = chunk.get_mut(..left.min(CHUNK_BYTES) as usize).ok_or(StorageProblem::Damaged)?;
+    read(flash, offset, chunk)?;
+    Ok(chunk)
+}
+
 /// Shows `bytes` bytes from `offset` on, a chunk at a time with its offset, until `is_fine` finds that one isn't.
 fn all(
     flash: &mut impl Flash,
@@ -38,13 +50,11 @@ fn all(
     let mut done = 0;
     while done < bytes {
         let mut chunk: Chunk = [0; CHUNK_BYTES as usize];
-        let length = (bytes - done).min(CHUNK_BYTES);
-        let chunk = chunk.get_mut(..length as usize).ok_or(StorageProblem::Damaged)?;
-        read(flash, offset + done, chunk)?;
+        let chunk = read_chunk(flash, offset + done, bytes - done, &mut chunk)?;
         if !is_fine(chunk, done as usize) {
             return Ok(false);
         }
-        done += length;
+        done += chunk.len() as u32;
     }
     Ok(true)
 }
@@ -76,11 +86,9 @@ pub(super) fn copy(flash: &mut impl Flash, from: u32, to: u32, bytes: u32) -> Re
     let mut done = 0;
     while done < bytes {
         let mut chunk: Chunk = [0; CHUNK_BYTES as usize];
-        let length = (bytes - done).min(CHUNK_BYTES);
-        let chunk = chunk.get_mut(..length as usize).ok_or(StorageProblem::Damaged)?;
-        read(flash, from + done, chunk)?;
+        let chunk = read_chunk(flash, from + done, bytes - done, &mut chunk)?;
         program(flash, to + done, chunk)?;
-        done += length;
+        done += chunk.len() as u32;
     }
     Ok(())
 }
